@@ -1,0 +1,96 @@
+"""Install all that the tests need and run them.
+
+With no arguments: the original programs get their environments, every test runs under the main Python, then
+the tests that are quick and need no such programs run under every other CPython from 3.11 up on this machine.
+With arguments: pytest runs under the main Python with these arguments.
+
+The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/to/python names another.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.tools import autobahn
+from scripts.tools.environments import (
+    OLDEST,
+    ROOT,
+    Interpreter,
+    SetupError,
+    interpreters,
+    main_interpreter,
+    project_environment,
+    say,
+)
+from tests.peers import environments as peers
+
+RUN_SECONDS = 1800.0
+"""One run of pytest takes some minutes; one that is still there after this hangs, say on a thread left behind."""
+
+QUICK = "not (peers or conformance or load or slow)"
+
+
+def others() -> list[Interpreter]:
+    """The supported Pythons of this machine but the main one."""
+    main = main_interpreter()
+    return [found for found in interpreters() if found.minor >= OLDEST and found.minor != main.minor]
+
+
+def prepare() -> None:
+    """Make the environments of the original programs and of Autobahn; say which Python is missing.
+
+    Raises:
+        SetupError: one could not be installed.
+    """
+    for reason in peers.prepare_all():
+        say(f"will be skipped: {reason}")
+    try:
+        autobahn.wstest()
+    except autobahn.AutobahnUnavailable as reason:
+        say(f"will be skipped: {reason}")
+
+
+def pytest(python: Path, name: str, arguments: Sequence[str]) -> int:
+    """Run pytest; its exit status, 1 where it had to be killed."""
+    say(f"pytest on Python {name}")
+    start = time.monotonic()
+    try:
+        status = subprocess.run([str(python), "-m", "pytest", *arguments], cwd=ROOT, timeout=RUN_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        say(f"pytest hung and was killed after {RUN_SECONDS:.0f} s")
+        status = 1
+    say(f"Python {name}: {'passed' if status == 0 else f'status {status}'}, {time.monotonic() - start:.0f} s")
+    return status
+
+
+def run_everything() -> int:
+    """All tests on the main Python, the quick ones on the others; the first exit status that is not 0."""
+    environments = [(found.name, project_environment("test", found)) for found in others()]
+    main = project_environment("dev")
+    prepare()
+    statuses = [pytest(main, main_interpreter().name, [])]
+    for name, python in environments:
+        statuses.append(pytest(python, name, ["-m", QUICK, "-p", "no:cacheprovider"]))
+    return next((status for status in statuses if status), 0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the tests; the exit status is pytest's, or 1 where an environment could not be made."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"usage: scripts/test [pytest argument ...]\n\n{__doc__}")
+        return 0
+    try:
+        if arguments:
+            return pytest(project_environment("dev"), main_interpreter().name, arguments)
+        return run_everything()
+    except SetupError as error:
+        print(f"scripts/test: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

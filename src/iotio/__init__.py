@@ -1,0 +1,70 @@
+"""iot.io Server: devices talk to your program by events over one WebSocket."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .app import IoTManager, close_room, emit, join, leave
+    from .core.client import IoTClient
+    from .core.device_type import DeviceType
+    from .core.results import EmitResult
+    from .protocol.errors import EncodeError, ErrorCode, IoTError
+    from .protocol.options import Options
+    from .protocol.reasons import DisconnectReason
+
+__version__ = "0.5.0"
+__author__ = "The iotio developers"
+__licence__ = "MIT"
+
+__all__ = [
+    "DeviceType",
+    "DisconnectReason",
+    "EmitResult",
+    "EncodeError",
+    "ErrorCode",
+    "IoTClient",
+    "IoTError",
+    "IoTManager",
+    "Options",
+    "close_room",
+    "emit",
+    "join",
+    "leave",
+]
+
+# Where the public names live. They are loaded on first use: `import iotio_client` passes through this module
+# and must not bring Flask to a device.
+_HOMES = {
+    "DeviceType": ".core.device_type",
+    "DisconnectReason": ".protocol.reasons",
+    "EmitResult": ".core.results",
+    "EncodeError": ".protocol.errors",
+    "ErrorCode": ".protocol.errors",
+    "IoTClient": ".core.client",
+    "IoTError": ".protocol.errors",
+    "IoTManager": ".app",
+    "Options": ".protocol.options",
+    "close_room": ".app",
+    "emit": ".app",
+    "join": ".app",
+    "leave": ".app",
+}
+
+# The module names of iot.io 0.4 (iotio.Manager, iotio.Endpoint, ...) live in a folder of their own.
+__path__.append(os.path.join(os.path.dirname(__file__), "compat"))
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,31 @@
+"""What the project says about itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import iotio
+import iotio_client
+from scripts.tools.environments import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_one_version_everywhere() -> None:
+    assert iotio.__version__ == iotio_client.__version__ == PROJECT["version"]
+    assert f"{PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", ["iotio", "iotio_client"])
+def test_packages_are_typed(package: str) -> None:
+    assert (ROOT / "src" / package / "py.typed").exists()
+
+
+def test_the_client_brings_nothing_of_the_server() -> None:
+    code = "import sys, iotio_client; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"flask", "werkzeug", "gevent", "geventwebsocket", "jinja2"} & set(loaded)
