@@ -1,0 +1,1 @@
+"""Bytes to packets and back: no clock, socket, thread, loop or randomness; time is an argument."""

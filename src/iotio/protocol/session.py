@@ -1,0 +1,360 @@
+"""The server's side of one device connection, without I/O.
+
+Bytes and times go in; events and bytes to write come out. The states:
+
+========== ============================================== ================================================
+state      what it is                                     what ends it
+========== ============================================== ================================================
+GREETING   v0: the handshake frame is awaited             the frame (`open`, `refuse`); time-out -> CLOSING
+OPEN       packets pass                                   CLOSE or TCP end of either side
+REFUSED    the error packet is out, CLOSE is held back    `Options.refusal_delay` -> CLOSING
+CLOSING    our CLOSE is out, the peer's is awaited        the peer's CLOSE, TCP end, `Options.close_timeout`
+CLOSED     over
+========== ============================================== ================================================
+
+A session is not thread-safe; its owner locks around each call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from . import v0, v1
+from .errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket
+from .frames import (
+    BINARY,
+    PING,
+    PONG,
+    TEXT,
+    Close,
+    FrameDecoder,
+    Ping,
+    Pong,
+    Violation,
+    encode_close,
+    encode_frame,
+)
+from .handshake import Hello
+from .options import Options
+from .reasons import DisconnectReason
+from .values import Value
+
+__all__ = ["Codec", "Ended", "Event", "Greeting", "Invalid", "Packet", "Session", "State"]
+
+GOING_AWAY = 1001  # RFC 6455, 7.4.1: the server goes down
+POLICY = 1008  # RFC 6455, 7.4.1: refused; what iot.io devices take as "try again later" (not 1012 and above)
+
+_CLOSE_CODES = {
+    DisconnectReason.SERVER_SHUTDOWN: GOING_AWAY,
+    DisconnectReason.REMOVED: 1000,
+    DisconnectReason.PING_TIMEOUT: 1001,
+}
+
+
+class Codec(Protocol):
+    """How v1 packets are written and read: the module `v1`, or a user's own encoder."""
+
+    def encode(self, event: str, value: Value) -> bytes:
+        """Raises EncodeError."""
+
+    def decode(self, packet: bytes, options: Options) -> tuple[str, Value]:
+        """Raises InvalidPacket."""
+
+
+class State(Enum):
+    """See the table at the top of the module."""
+
+    GREETING = "greeting"
+    OPEN = "open"
+    REFUSED = "refused"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class Greeting:
+    """A v0 device introduced itself; answer with `Session.open` or `Session.refuse`."""
+
+    hello: Hello
+
+
+@dataclass(slots=True)
+class Packet:
+    """The device sent an event."""
+
+    event: str
+    value: Value
+
+
+@dataclass(slots=True)
+class Invalid:
+    """The device sent something that is no packet; it has been answered as its version has it."""
+
+    problem: str
+
+
+@dataclass(slots=True)
+class Ended:
+    """The connection is over: comes once, and nothing after it."""
+
+    reason: DisconnectReason
+    detail: str
+
+
+Event: TypeAlias = Greeting | Packet | Invalid | Ended
+
+
+class Session:
+    """One device connection after the upgrade.
+
+    Args:
+        version: 0 or 1; 0 waits for the handshake frame, 1 for `open` or `refuse`.
+        options: limits and timings.
+        now: the time, in seconds of any monotonic clock.
+        codec: what reads and writes v1 packets.
+    """
+
+    __slots__ = (
+        "_binary_v0",
+        "_codec",
+        "_decoder",
+        "_ended",
+        "_out",
+        "_ping_sent",
+        "_pings",
+        "_reason",
+        "_since",
+        "last_received",
+        "options",
+        "rtt",
+        "state",
+        "version",
+    )
+
+    def __init__(self, version: int, options: Options, now: float, codec: Codec = v1) -> None:
+        self.version = version
+        self.options = options
+        self.state = State.GREETING
+        self.last_received = now
+        self.rtt: float | None = None  # seconds from our last answered ping to its pong
+        self._codec = codec
+        self._decoder = FrameDecoder(options.max_message)
+        self._out: list[bytes] = []
+        self._since = now  # when the state was entered
+        self._ping_sent: float | None = None
+        self._pings = 0
+        self._reason: DisconnectReason | None = None  # why we are closing
+        self._ended = False
+        self._binary_v0 = False  # a v0 device that greets in a BINARY frame reads BINARY frames
+
+    # -- what comes in ---------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        """Take what a read brought. Then write `take_output()`."""
+        self.last_received = now
+        events: list[Event] = []
+        decode, options = self._codec.decode, self.options
+        for item in self._decoder.feed(data):
+            if type(item) is bytes or type(item) is str:
+                if self.state is State.OPEN:
+                    if self.version == 1 and type(item) is bytes:  # the hot path
+                        try:
+                            events.append(Packet(*decode(item, options)))
+                        except InvalidPacket as error:
+                            events.append(self._invalid(error))
+                    else:
+                        events.append(self._packet(item))
+                elif self.state is State.GREETING:
+                    self._greeting(item, events, now)
+            else:
+                self._control(item, events, now)
+        return events
+
+    def receive_eof(self, now: float) -> list[Event]:
+        """The peer ended the TCP stream, or it broke."""
+        events: list[Event] = []
+        self._end(self._reason or DisconnectReason.TRANSPORT_CLOSED, "the TCP stream ended", events, now)
+        return events
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what is due by now; harmless at any time. Then write `take_output()`."""
+        events: list[Event] = []
+        if now < self.deadline:
+            return events
+        if self.state is State.OPEN:
+            self._keep_alive(events, now)
+        elif self.state is State.REFUSED:
+            self.close(DisconnectReason.REFUSED, now)
+        elif self.state is State.GREETING:
+            self.close(DisconnectReason.HANDSHAKE_TIMEOUT, now)
+        elif self.state is State.CLOSING:
+            assert self._reason is not None
+            self._end(self._reason, "the peer did not answer the CLOSE frame", events, now)
+        return events
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do next; infinity for never."""
+        options = self.options
+        if self.state is State.OPEN:
+            if self._ping_sent is not None:
+                return self._ping_sent + options.ping_timeout
+            return self.last_received + options.ping_interval if options.ping_interval else float("inf")
+        if self.state is State.GREETING:
+            return self._since + options.handshake_timeout
+        if self.state is State.REFUSED:
+            return self._since + options.refusal_delay
+        if self.state is State.CLOSING:
+            return self._since + options.close_timeout
+        return float("inf")
+
+    # -- what the owner decides ------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Let the device in."""
+        if self.state is State.GREETING:
+            self.state = State.OPEN
+
+    def refuse(self, error: HandshakeError, now: float) -> None:
+        """Turn the device away: v1 gets the error packet now and the CLOSE frame later, v0 the CLOSE frame."""
+        if self.state not in (State.GREETING, State.OPEN):
+            return
+        if self.version == 1:
+            self._tell(error.code, error.info)
+            self._enter(State.REFUSED, now)
+        else:
+            self.close(DisconnectReason.REFUSED, now, str(error))
+
+    def close(self, reason: DisconnectReason, now: float, text: str = "") -> None:
+        """Send a CLOSE frame and wait for the peer's.
+
+        Args:
+            reason: becomes the reason of `Ended`; the close code follows from it.
+            now: the time.
+            text: words for the CLOSE frame; the reason's own if empty.
+        """
+        if self.state in (State.CLOSING, State.CLOSED):
+            return
+        self._reason = reason
+        self._out.append(encode_close(_CLOSE_CODES.get(reason, POLICY), text or reason.value))
+        self._enter(State.CLOSING, now)
+
+    def abort(self, reason: DisconnectReason, now: float) -> list[Event]:
+        """End without waiting for anybody: the CLOSE frame goes out if it still can."""
+        events: list[Event] = []
+        self.close(reason, now)
+        self._end(reason, "ended by the server", events, now)
+        return events
+
+    def encode(self, event: str, value: Value) -> bytes:
+        """The frame that carries an event to this device.
+
+        Raises:
+            EncodeError: this device's version cannot carry it.
+        """
+        if self.version == 1:
+            return encode_frame(BINARY, self._codec.encode(event, value))
+        return encode_frame(BINARY if self._binary_v0 else TEXT, v0.encode(event, value).encode())
+
+    @property
+    def wire(self) -> str:
+        """Which bytes this device reads: "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes."""
+        return "v1" if self.version == 1 else "v0b" if self._binary_v0 else "v0"
+
+    def take_output(self) -> bytes:
+        """What must be written now, joined; empty if nothing."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _packet(self, message: bytes | str) -> Event:
+        try:
+            if self.version == 1:
+                raise InvalidPacket("protocol v1 has binary frames, this one is text")
+            return Packet(*v0.decode(self._v0_text(message), self.options))
+        except InvalidPacket as error:
+            return self._invalid(error)
+
+    def _invalid(self, error: InvalidPacket) -> Invalid:
+        if self.version == 1:  # v0 has no error packet; its servers dropped such frames in silence
+            self._tell(ErrorCode.CLIENT_INVALID_PACKET, {"problem": error.problem})
+        return Invalid(error.problem)
+
+    def _tell(self, code: ErrorCode, info: dict[str, object] | None) -> None:
+        """Send the error packet; as `v1.error_packet`, but by the codec in use."""
+        try:
+            packet = self._codec.encode("error", {"error": code.value, "info": info})
+        except EncodeError:  # a codec of the user's own
+            packet = v1.error_packet(code, info)
+        self._out.append(encode_frame(BINARY, packet))
+
+    def _v0_text(self, message: bytes | str) -> str:
+        if isinstance(message, str):
+            return message
+        if not self._binary_v0:
+            raise InvalidPacket("protocol v0 has text frames, this one is binary")
+        return v1.decode_text(message)
+
+    def _greeting(self, message: bytes | str, events: list[Event], now: float) -> None:
+        if self.version == 1:
+            return
+        self._binary_v0 = isinstance(message, bytes)
+        try:
+            client_id, client_type, data = v0.decode_handshake(self._v0_text(message))
+        except InvalidPacket as error:
+            events.append(Invalid(f"handshake: {error.problem}"))
+            self.close(DisconnectReason.REFUSED, now, error.problem)
+            return
+        self.state = State.OPEN  # frames behind the handshake are packets; `refuse` takes it back
+        events.append(Greeting(Hello(client_id, client_type, data, [], 0)))
+
+    def _control(self, item: Ping | Pong | Close | Violation | bytes | str, events: list[Event], now: float) -> None:
+        closing = self.state is State.CLOSING
+        if self.state is State.CLOSED:  # nothing may follow a CLOSE frame of ours
+            return
+        if isinstance(item, Ping):
+            if not closing:
+                self._out.append(encode_frame(PONG, item.payload))
+        elif isinstance(item, Pong):
+            if self._ping_sent is not None and item.payload == _ping_payload(self._pings):
+                self.rtt = now - self._ping_sent
+                self._ping_sent = None
+        elif isinstance(item, Violation):
+            if not closing:
+                self._out.append(encode_close(item.code, item.reason))
+            self._end(self._reason or DisconnectReason.PROTOCOL_ERROR, item.reason, events, now)
+        elif isinstance(item, Close):
+            if not closing:
+                self._out.append(encode_close(item.code if item.code is not None else 1000))
+            self._end(self._reason or DisconnectReason.CLIENT_CLOSE, item.reason, events, now)
+
+    def _keep_alive(self, events: list[Event], now: float) -> None:
+        if self._ping_sent is None:
+            self._pings += 1
+            self._ping_sent = now
+            self._out.append(encode_frame(PING, _ping_payload(self._pings)))
+        elif self.last_received > self._ping_sent:  # anything that came is as good as a pong
+            self._ping_sent = None
+        else:
+            events += self.abort(DisconnectReason.PING_TIMEOUT, now)
+
+    def _end(self, reason: DisconnectReason, detail: str, events: list[Event], now: float) -> None:
+        self._enter(State.CLOSED, now)
+        if not self._ended:
+            self._ended = True
+            events.append(Ended(reason, detail))
+
+    def _enter(self, state: State, now: float) -> None:
+        self.state = state
+        self._since = now
+
+
+def _ping_payload(number: int) -> bytes:
+    return number.to_bytes(4, "big")

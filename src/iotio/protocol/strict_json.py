@@ -1,0 +1,67 @@
+"""JSON as the wire has it: strict in what it accepts, and never another error than ValueError."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+__all__ = ["dumps", "loads"]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+MAX_DEPTH = 128  # levels; deeper than any device needs, and whatever is read can be written and shown again
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(allow_nan=False)
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse one JSON value.
+
+    Raises:
+        ValueError: not JSON; NaN or Infinity; bytes that are not UTF-8; nested more than 128 levels deep;
+            an integer with more digits than Python converts.
+    """
+    if isinstance(text, bytes):
+        text = text.decode()  # UnicodeDecodeError is a ValueError
+    try:
+        value = _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:  # only then it can be too deep
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for outer in level for item in _items(outer)]
+        if not level:
+            return
+    if any(isinstance(item, (list, dict)) for item in level):
+        raise ValueError("nested too deeply")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, list):
+        return value
+    return value.values() if isinstance(value, dict) else ()
+
+
+def dumps(value: object) -> str:
+    """Write a value as JSON, in the spelling of `json.dumps` (ASCII escapes, a blank after `,` and `:`).
+
+    Raises:
+        ValueError: something in it has no JSON form (NaN and Infinity included), or it contains itself.
+    """
+    try:
+        return _encoder.encode(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -1,0 +1,118 @@
+"""JSON as the wire has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iotio.protocol import strict_json
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_round_trip(value: object) -> None:
+    assert strict_json.loads(strict_json.dumps(value)) == value
+
+
+@given(JSON)
+def test_the_spelling_is_that_of_json_dumps(value: object) -> None:
+    assert strict_json.dumps(value) == json.dumps(value)
+
+
+@given(st.text() | st.binary())
+def test_anything_is_read_or_is_a_value_error(text: str | bytes) -> None:
+    try:
+        strict_json.loads(text)
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{'a': 1}",
+        "01",
+        "+1",
+        "1.",
+        "tru",
+        "undefined",
+        '"a',
+        "1 2",
+        "\ufeff1",
+        '"\n"',
+        "// 1",
+    ],
+)
+def test_what_is_not_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        strict_json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "[NaN]", '{"a": Infinity}'])
+def test_constants_of_python_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not JSON"):
+        strict_json.loads(text)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b'"\xc3"', b"\xef\xbb\xbf1", "1".encode("utf-16")])
+def test_bytes_must_be_plain_utf8(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        strict_json.loads(text)
+
+
+def test_blanks_around_and_the_last_of_two_keys() -> None:
+    assert strict_json.loads(b' \r\n\t{"a": 1, "a": 2} ') == {"a": 2}
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"a":}'], ids=["lists", "objects"])
+def test_deep_nesting_is_a_value_error(brackets: str) -> None:
+    depth = 100_000
+    with pytest.raises(ValueError, match="nested too deeply"):
+        strict_json.loads(brackets[:-1] * depth + "1" + brackets[-1] * depth)
+
+
+def test_digits_without_end_are_a_value_error() -> None:
+    with pytest.raises(ValueError, match="digits"):
+        strict_json.loads("1" * 10_000)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), [float("inf")], {"a": -float("inf")}, {1}, {"a": b"b"}, object(), {(1, 2): 3}, 10**5_000],
+    ids=["nan", "inf", "-inf", "set", "bytes", "object", "tuple key", "digits"],
+)
+def test_what_has_no_json_form_is_a_value_error(value: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        strict_json.dumps(value)
+
+
+def test_what_contains_itself_is_a_value_error() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match=r"[Cc]ircular"):
+        strict_json.dumps(loop)
+
+
+def test_writing_deep_nesting_is_a_value_error() -> None:
+    value: object = 1
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        strict_json.dumps(value)

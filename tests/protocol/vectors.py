@@ -1,0 +1,96 @@
+"""The vectors of `tests/vectors` as Python values. They are part of the protocol's specification."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "vectors"
+
+
+def load(name: str) -> Any:
+    """One vector file."""
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def revive(value: Any) -> Any:
+    """A value of a vector file as it was in Python: `$float` and `$b64` stand for what JSON cannot write."""
+    if isinstance(value, dict):
+        if set(value) == {"$float"}:
+            return float(value["$float"])
+        if set(value) == {"$b64"}:
+            return base64.b64decode(value["$b64"])
+        return {key: revive(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [revive(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class PacketVector:
+    """One entry of v1_packets.json; `packet` is what the original wrote, `read_back` what it reads of it."""
+
+    name: str
+    event: str
+    value: Any
+    type_byte: int
+    packet: bytes
+    note: str
+    read_back: Any
+
+
+def v1_decode_cases() -> list[Any]:
+    """The malformed and odd packets of v1_packets_decode.json, as parameters of a test."""
+    cases = load("v1_packets_decode.json")["decode"]
+    return [pytest.param(case, id=case["note"]) for case in cases]
+
+
+def v1_packets() -> list[PacketVector]:
+    """All entries of v1_packets.json."""
+    return [_packet(number, entry) for number, entry in enumerate(load("v1_packets.json"))]
+
+
+def _packet(number: int, entry: dict[str, Any]) -> PacketVector:
+    event = entry["event"]
+    if event is None:
+        event = entry["event_repeat"]["unit"] * entry["event_repeat"]["count"]
+    value = _value(entry["value_encoding"], entry["value"])
+    note = entry.get("note", "")
+    if "int keys" in note:
+        value = {int(key): item for key, item in value.items()}  # the note says what JSON could not
+    read_back = revive(entry["value"]) if entry["value_encoding"] == "json" else value
+    if "decodes_to" in entry:
+        read_back = revive(entry["decodes_to"]["value"])
+    packet = _bytes(entry, event, value)
+    return PacketVector(f"{number}-{entry['type']}", event, value, entry["type_byte"], packet, note, read_back)
+
+
+def _value(encoding: str, value: Any) -> Any:
+    if encoding == "base64":
+        return base64.b64decode(value)
+    if encoding == "repeat-utf8":
+        return value["unit"] * value["count"]
+    if encoding == "repeat-bytes":
+        return value["unit"].encode() * value["count"]
+    return revive(value)
+
+
+def _bytes(entry: dict[str, Any], event: str, value: Any) -> bytes:
+    """The packet; of a long one, which has its hash only, put together by hand and checked against that."""
+    if "hex" in entry:
+        return bytes.fromhex(entry["hex"])
+    name = event.encode()
+    body = value.encode() if isinstance(value, str) else value
+    packet = (
+        bytes([entry["type_byte"]]) + len(name).to_bytes(2, "big") + name + len(body).to_bytes(4, "big") + bytes(body)
+    )
+    assert hashlib.sha256(packet).hexdigest() == entry["sha256"]
+    assert packet.hex().startswith(entry["head_hex"])
+    assert packet.hex().endswith(entry["tail_hex"])
+    return packet
