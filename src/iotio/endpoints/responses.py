@@ -1,0 +1,63 @@
+"""The words of the endpoints layer, with the names and values of iot.io 0.4.10 (`iotio.Endpoint`)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["EndpointParseResponse", "EndpointType", "ValidationResponse"]
+
+
+class ValidationResponse(Enum):
+    """What became of a value; everything but VALID is also the `error` of the REST API."""
+
+    VALID = "valid"
+    INVALID_TYPE = "invalid_data_type"
+    LOWER_THAN_MIN = "lower_than_min"
+    HIGHER_THAN_MAX = "higher_than_max"
+    INVALID_INCREMENT = "invalid_increment"
+    INVALID_LENGTH = "invalid_length"
+    VIOLATES_ALLOW_LIST = "violates_allow_list"
+    VIOLATES_DENY_LIST = "violates_deny_list"
+    INVALID_ENUM_VALUE = "invalid_enum_value"
+    ENDPOINT_NOT_DEFINED_BY_CLIENT = "endpoint_not_defined_by_client"
+    CLIENT_ENDPOINTS_NOT_INITIALIZED = "client_endpoints_not_initialized"
+    CLIENT_NOT_CONNECTED = "client_not_connected"
+
+
+class EndpointParseResponse(Enum):
+    """What is wrong with a declaration: the `endpointProblem` of a v1 `client_invalid_endpoints` error.
+
+    INVALID_STRUCTURE is ours: iot.io 0.4 ended the connection with a traceback where the declarations
+    were not a list, or a declaration or its constraints not a JSON object.
+    """
+
+    VALID = "valid"
+    NO_ID_SPECIFIED = "no_id_specified"
+    NO_TYPE_SPECIFIED = "no_type_specified"
+    NO_NAME_SPECIFIED = "no_name_specified"
+    INVALID_TYPE_SPECIFIED = "invalid_type_specified"
+    ID_MUST_BE_STRING = "id_must_be_string"
+    TYPE_MUST_BE_STRING = "type_must_be_string"
+    NAME_MUST_BE_STRING = "name_must_be_string"
+    SPECIAL_ID_MUST_BE_STRING = "special_id_must_be_string"
+    CONSTRAINT_MIN_MUST_BE_INT = "constraint_min_must_be_integer"
+    CONSTRAINT_MAX_MUST_BE_INT = "constraint_max_must_be_integer"
+    CONSTRAINT_INCREMENT_MUST_BE_INT = "constraint_increment_must_be_integer"
+    CONSTRAINT_LENGTH_MUST_BE_INT = "constraint_length_must_be_integer"
+    CONSTRAINT_BOTH_ALLOW_LIST_AND_DENY_LIST_SPECIFIED = "constraint_both_allow_list_and_deny_list_specified"
+    CONSTRAINT_LIST_MUST_BE_STRING_OR_LIST = "constraint_list_must_be_string_or_list"
+    CONSTRAINT_LIST_MUST_ONLY_CONTAIN_STRINGS = "constraint_list_must_only_contain_strings"
+    ENUM_TYPE_REQUIRES_VALUES_CONSTRAINT = "enum_type_requires_values_constraint"
+    CONSTRAINT_VALUES_MUST_BE_DICT = "constraint_values_must_be_dict"
+    CONSTRAINT_VALUES_KEYS_MUST_BE_STRINGS = "constraint_values_keys_must_be_strings"
+    CONSTRAINT_VALUES_VALUES_MUST_BE_INT_OR_STRING = "constraint_values_values_must_be_int_or_string"
+    INVALID_STRUCTURE = "invalid_structure"
+
+
+class EndpointType(Enum):
+    """The kinds of endpoint, as a declaration's `type` spells them."""
+
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    STRING = "string"
+    ENUM = "enum"

@@ -1,0 +1,146 @@
+"""Checking values: every vector of iot.io 0.4.10, and the list of what is deliberately different."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from iotio.endpoints import ValidationResponse, parse_endpoint
+from tests.protocol.vectors import load, revive
+
+CASES = load("endpoints_validate.json")["cases"]
+
+Result = tuple[str, Any, str]  # response, value, name of the value's type
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One class of values for which the original was wrong."""
+
+    kind: str
+    reason: str
+    applies: Callable[[Any, dict[str, Any]], bool]
+    """Told the value and the constraints."""
+    expected: str
+
+
+def whole(value: Any) -> int | None:
+    """The integer behind a value, as both the original and we read it."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def off_step(value: Any, constraints: dict[str, Any]) -> bool:
+    number, step = whole(value), constraints.get("increment")
+    low, high = constraints.get("min"), constraints.get("max")
+    if number is None or not step or (low is not None and number < low) or (high is not None and number > high):
+        return False
+    return (number - (low or 0)) % step != 0 and abs(number) < 2**63
+
+
+def too_large(value: Any, constraints: dict[str, Any]) -> bool:
+    number, high = whole(value), constraints.get("max")
+    return number is not None and number >= 2**63 and (high is None or number <= high)
+
+
+# The first that applies counts; all other vectors must match in response, value and type of the value.
+DIFFERENCES = [
+    Difference(
+        "boolean",
+        "null, lists, objects, floats and bytes are no booleans: bool(x) made false of null and true of [1]",
+        lambda value, _: value is None or isinstance(value, (list, dict, float, bytes)),
+        "invalid_data_type",
+    ),
+    Difference(
+        "boolean",
+        "of the integers only 0 and 1 mean something: -1 and 5 became true",
+        lambda value, _: isinstance(value, int) and value not in (0, 1),
+        "invalid_data_type",
+    ),
+    Difference(
+        "integer",
+        "a boolean is no integer: it went through and was sent as a boolean (S30)",
+        lambda value, _: isinstance(value, bool),
+        "invalid_data_type",
+    ),
+    Difference(
+        "integer",
+        "null, lists and objects raised TypeError (S30)",
+        lambda value, _: value is None or isinstance(value, (list, dict)),
+        "invalid_data_type",
+    ),
+    Difference(
+        "integer",
+        "a float with a fraction lost it silently, infinity raised OverflowError",
+        lambda value, _: isinstance(value, float) and not value.is_integer() and value == value,
+        "invalid_data_type",
+    ),
+    Difference(
+        "integer",
+        "beyond 64 bits nothing can be sent: OverflowError later, in emit (S30)",
+        too_large,
+        "invalid_data_type",
+    ),
+    Difference("integer", "the increment was never checked (S29)", off_step, "invalid_increment"),
+    Difference(
+        "string",
+        "null, lists, objects and bytes are no text: the Python spelling of them was checked and sent",
+        lambda value, _: value is None or isinstance(value, (list, dict, bytes)),
+        "invalid_data_type",
+    ),
+    Difference(
+        "enum",
+        "True equals 1 in Python; the boolean was sent in the place of the integer",
+        lambda value, constraints: value is True and 1 in constraints["values"].values(),
+        "invalid_enum_value",
+    ),
+]
+
+
+def difference_for(case: dict[str, Any]) -> Difference | None:
+    value, declaration = revive(case["data"]), case["declaration"]
+    constraints = declaration.get("constraints") or {}
+    matches = (
+        difference
+        for difference in DIFFERENCES
+        if difference.kind == declaration["type"] and difference.applies(value, constraints)
+    )
+    return next(matches, None)
+
+
+def original(case: dict[str, Any]) -> Result:
+    result = case["0.4.10"]
+    return (
+        result.get("result", result.get("raises")),
+        result.get("value"),
+        result.get("value_pytype", "NoneType"),
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['desc']}-{json.dumps(case['data'])}")
+def test_vector(case: dict[str, Any]) -> None:
+    value = revive(case["data"])
+    assert type(value).__name__ == case["data_pytype"]
+    response, converted = parse_endpoint(case["declaration"]).check(value)
+    difference = difference_for(case)
+    expected = original(case) if difference is None else (difference.expected, None, "NoneType")
+    assert (response.value, converted, type(converted).__name__) == expected
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.reason)
+def test_each_difference_is_one(difference: Difference) -> None:
+    concerned = [case for case in CASES if difference_for(case) is difference]
+    assert any(original(case)[0] != difference.expected for case in concerned)
+
+
+def test_validate_is_the_old_name() -> None:
+    endpoint = parse_endpoint({"id": "x", "name": "n", "type": "boolean"})
+    assert endpoint.validate("True") == endpoint.check("True") == (ValidationResponse.VALID, True)
