@@ -1,0 +1,1 @@
+"""Devices, rooms, dispatch and delivery. Knows no web framework and no transport."""

@@ -1,0 +1,169 @@
+"""A connected device, as handlers see it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from iotio.endpoints import (
+    DeclarationError,
+    Endpoint,
+    EndpointParseResponse,
+    ValidationResponse,
+    parse_endpoints,
+)
+from iotio.protocol.encoder import DefaultPacketEncoder
+from iotio.protocol.errors import ConnectionEnded
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .manager import Manager
+    from .results import EmitResult
+
+__all__ = ["IoTClient"]
+
+logger = logging.getLogger("iotio.client")
+
+
+class IoTClient:
+    """One connection of a device: who it is, and how to reach it.
+
+    The server makes these; a program gets them in handlers and from the manager. When the device connects again,
+    it gets a new one. All properties are snapshots or never change, so any thread may read them.
+
+    Args:
+        ws: the connection that carries it.
+        client_id: the device id.
+        client_type: the name of its device type.
+        client_data: what it said of itself at the handshake: any JSON value (v1), the raw text (v0).
+        manager: whose device it is.
+        logging_level: as the manager's `client_logging_level`.
+        encoder: the manager's.
+    """
+
+    def __init__(
+        self,
+        ws: Connection,
+        client_id: str,
+        client_type: str,
+        client_data: Any,
+        manager: Manager,
+        logging_level: int = logging.ERROR,
+        encoder: Any = DefaultPacketEncoder,
+    ) -> None:
+        self._id = client_id
+        self._type = client_type
+        self._data = client_data
+        self._endpoints: dict[str, Endpoint] | None = None
+        self.socket = ws
+        self.epoch: int = getattr(ws, "epoch", -1)  # which of two connections of one id is the later one
+        self.manager = manager
+        self.encoder = encoder
+        self.logger = logger
+        self.logging_level = logging_level
+        self.joined: set[str] = set()  # the registry's: read and changed under its lock only
+
+    def __repr__(self) -> str:
+        return f"<IoTClient {self._id!r} type={self._type!r}>"
+
+    @property
+    def id(self) -> str:
+        """The device id."""
+        return self._id
+
+    @property
+    def type(self) -> str:
+        """The name of the device type."""
+        return self._type
+
+    @property
+    def data(self) -> Any:
+        """What the device said of itself at the handshake."""
+        return self._data
+
+    @property
+    def rooms(self) -> list[str]:
+        """The rooms it is in, sorted; a copy."""
+        return self.manager.rooms_of(self)
+
+    @property
+    def endpoints(self) -> list[dict[str, Any]]:
+        """Its endpoint declarations; a copy."""
+        return [endpoint.describe() for endpoint in (self._endpoints or {}).values()]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Id, type, data and endpoints, as JSON can carry them; a copy."""
+        return {"id": self._id, "type": self._type, "data": self._data, "endpoints": self.endpoints}
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Events received and sent, invalid packets, events without a handler, drops, on this connection; a copy."""
+        return dict(self.socket.counters)
+
+    @property
+    def connected(self) -> bool:
+        """Whether an emit could reach it now."""
+        return self.socket.is_open
+
+    def emit(self, event: str, data: Any, trigger_update: bool = True) -> EmitResult:
+        """Send an event to this device.
+
+        Args:
+            event: the event's name.
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
+            trigger_update: whether the manager's `on_update` hears of it.
+
+        Returns:
+            What became of it: a device that is gone is in `offline`.
+
+        Raises:
+            TypeError: event is not a str.
+            EncodeError: the device's protocol cannot carry the value (a ValueError).
+        """
+        return self.manager.emit_to(self, event, data, trigger_update=trigger_update)
+
+    def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
+        """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.
+
+        Args:
+            event: the event's name.
+            message: the value.
+            encoding: not used any more.
+            error_handling: not used any more.
+
+        Raises:
+            ConnectionEnded: the device is gone.
+        """
+        if not self.emit(event, message):
+            raise ConnectionEnded
+
+    def join(self, room: str) -> bool:
+        """Enter a room. Returns whether it is in the room now; False if the device is gone."""
+        return self.manager.join(self, room)
+
+    def leave(self, room: str) -> bool:
+        """Leave a room. Returns whether it was in there."""
+        return self.manager.leave(self, room)
+
+    def close(self) -> None:
+        """End the connection: the device gets a CLOSE frame (1000), `on_disconnect` the reason `removed`."""
+        self.manager.remove(self)
+
+    def get_validator(self, endpoint_id: str) -> Endpoint | ValidationResponse:
+        """The endpoint of that id, or why there is none."""
+        if self._endpoints is None:
+            return ValidationResponse.CLIENT_ENDPOINTS_NOT_INITIALIZED
+        return self._endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
+
+    def parse_endpoints(self, declarations: object) -> tuple[Any, EndpointParseResponse]:
+        """Take the device's endpoint declarations; where one is wrong, take none.
+
+        Returns:
+            ("", VALID), or the id in the wrong declaration and what is wrong with it.
+        """
+        try:
+            self._endpoints = parse_endpoints(declarations)
+        except DeclarationError as error:
+            return error.endpoint_id, error.problem
+        return "", EndpointParseResponse.VALID

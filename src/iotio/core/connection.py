@@ -1,0 +1,439 @@
+"""One device's socket, from the upgrade to its end: what every host shares.
+
+A host owns the socket: it feeds what it reads and implements three small transport methods. How user code is run
+differs: `InlineConnection` runs it in the thread that reads, the native host in lanes. Everything else is decided
+here, under one lock per connection that is never held while user code runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from iotio.endpoints import EndpointParseResponse
+from iotio.protocol.errors import ErrorCode, HandshakeError
+from iotio.protocol.handshake import Hello, device_headers, parse_headers
+from iotio.protocol.reasons import DisconnectReason
+from iotio.protocol.session import Ended, Event, Greeting, Invalid, Packet, State
+from iotio.protocol.values import Value
+
+from .client import IoTClient
+from .context import current_client
+from .device_type import Handlers, reply_of
+from .native import Signal, allocate_lock
+
+if TYPE_CHECKING:
+    from .manager import Manager
+
+__all__ = ["Connection", "Scope"]
+
+logger = logging.getLogger("iotio.connection")
+
+Scope = Callable[[IoTClient], AbstractContextManager[object]]
+"""What a host wraps around all user code of one connection, such as a Flask context; entered once."""
+
+
+class Connection:
+    """The part of a connection that does not depend on the host.
+
+    Its course, beside the session's states: *connected* once `on_connect` is called; *gone*, with the reason, once no
+    emit reaches it; *leaving* once somebody has taken `on_disconnect` upon itself; `farewell_done` when that has run
+    and rooms and registry are left.
+
+    Args:
+        manager: whose device it is.
+        headers: those of the upgrade request; names in any case, values as latin-1.
+        peer: the other end's address, for the log.
+        scope: see `Scope`.
+    """
+
+    passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
+    """What a handler may raise that is not about the handler. All else ends here, gevent's Timeout included."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        headers: Iterable[tuple[str, str]],
+        *,
+        peer: str = "",
+        scope: Scope | None = None,
+    ) -> None:
+        self.manager = manager
+        self.epoch = next(manager.epochs)  # connections of one id follow each other in this order
+        self.peer = peer
+        self.client: IoTClient | None = None
+        self.farewell_done = Signal()  # on_disconnect has run, or never will
+        self.counters = {"received": 0, "sent": 0, "invalid": 0, "unhandled": 0, "dropped": 0}
+        self._headers = device_headers(headers)
+        self._session = manager.session_factory(
+            1 if self._headers else 0, manager.options, manager.clock(), manager.codec
+        )
+        self._handlers: Handlers | None = None
+        self._lock = allocate_lock()
+        self._connected = False  # on_connect has been called
+        self._leaving = False  # somebody has taken on_disconnect upon itself
+        self._gone: DisconnectReason | None = None  # why the device is not reachable here any more
+        self._context: Context = copy_context()
+        self._scope_factory = scope
+        self._scope: AbstractContextManager[object] | None = None
+
+    # -- transport: a host implements these; the lock is held, they must not wait ------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; what the network does not take now is kept and sent later."""
+        raise NotImplementedError
+
+    def pending(self) -> int:
+        """Bytes that are kept."""
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        """End both directions of the stream, so that whoever reads wakes up."""
+        raise NotImplementedError
+
+    # -- user code: a subclass says where it runs ------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether user code of this device is running."""
+        raise NotImplementedError
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether silence says something of the device: nobody reads it while it has too much to be handled."""
+        raise NotImplementedError
+
+    def dismiss(self, reason: DisconnectReason) -> bool:
+        """Close, and run `on_disconnect` without waiting for the device to answer.
+
+        Returns:
+            Whether user code of the device is running; `on_disconnect` then follows it.
+        """
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Run `on_disconnect` now, although a handler is still running: nobody waits for it any longer."""
+        raise NotImplementedError
+
+    def farewell(self) -> None:
+        """Run `on_disconnect` if it is owed and nobody has; leave rooms and registry. Whoever calls first, does."""
+        raise NotImplementedError
+
+    def _let_in(self, client: IoTClient) -> None:
+        """Let a device in whose handshake is right; a connection that has its id goes first."""
+        raise NotImplementedError
+
+    def _dispatch(self, packet: Packet) -> None:
+        """Run the handler of an event."""
+        raise NotImplementedError
+
+    def run_async(self, coroutine: Any, context: Context) -> Any:
+        """Run a coroutine to its end in the given context and return its result."""
+        raise NotImplementedError
+
+    # -- from any thread -------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an emit could reach the device now."""
+        return self._gone is None and self._session.state is State.OPEN
+
+    @property
+    def wire(self) -> str:
+        """Which bytes the device reads; connections with the same wire can share them."""
+        return self._session.wire
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds that the last ping took, or None."""
+        return self._session.rtt
+
+    @property
+    def last_received(self) -> float:
+        """When bytes came last, on the manager's clock."""
+        return self._session.last_received
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return self._session.deadline
+
+    def encode(self, event: str, value: Value) -> bytes:
+        """The frame that carries an event to this device. Raises EncodeError."""
+        return self._session.encode(event, value)
+
+    def send(self, frame: bytes) -> str:
+        """Send a frame that `encode` made for this wire.
+
+        Returns:
+            "" if it was taken, "offline", or "backpressure": the device reads too slowly and is let go.
+        """
+        with self._lock:
+            if not self.is_open:
+                return "offline"
+            waiting = self.pending()
+            if waiting and waiting + len(frame) > self.manager.options.max_outbox:
+                self.counters["dropped"] += 1
+                self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
+            else:
+                self.counters["sent"] += 1
+                self.write(frame)
+                return ""
+        self._log_too_slow(waiting)
+        return "backpressure"
+
+    def _log_too_slow(self, waiting: int) -> None:
+        most = self.manager.options.max_outbox
+        logger.warning("device %r reads too slowly: %d bytes wait, %d may; it is let go", self.name, waiting, most)
+
+    def _log_impatience(self) -> None:
+        logger.warning(
+            "device %r connected again while a handler of its old connection has been running for more than"
+            " %.0f s; it is not waited for any longer",
+            self.name,
+            self.manager.options.takeover_timeout,
+        )
+
+    def close(self, reason: DisconnectReason) -> None:
+        """Send a CLOSE frame; the device is out of reach from now on, `on_disconnect` follows where it reads."""
+        with self._lock:
+            self._close(reason)
+
+    def _close(self, reason: DisconnectReason) -> None:
+        self._let_go(reason)
+        self._session.close(reason, self.manager.clock())
+        self._flush()
+
+    def tick(self, now: float) -> None:
+        """Do what is due: pings, time-outs, the end of a refusal."""
+        with self._lock:
+            if not self.is_reading and self._session.state is State.OPEN:
+                return
+            self._absorb(self._session.tick(now))
+            self._flush()
+            if self._session.state is State.CLOSED:
+                self.hang_up()
+
+    @property
+    def name(self) -> str:
+        """The device id, or the address while there is none."""
+        return self.client.id if self.client is not None else self.peer
+
+    # -- the reading side ------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take what a read brought, b"" for its end. Replies of the protocol itself leave at once.
+
+        Returns:
+            The events to `handle`, in order.
+        """
+        with self._lock:
+            now = self.manager.clock()
+            events = self._session.receive(data, now) if data else self._session.receive_eof(now)
+            self._absorb(events)
+            self._note(events)
+            self._flush()
+            waiting = self.pending()
+            too_slow = waiting > self.manager.options.max_outbox and self.is_open
+            if too_slow:  # pongs and error packets that it never reads
+                self._close(DisconnectReason.BACKPRESSURE)
+        if too_slow:
+            self._log_too_slow(waiting)
+        return events
+
+    def _note(self, events: list[Event]) -> None:
+        """The lock is held; these events are about to be handled."""
+
+    @property
+    def over(self) -> bool:
+        """Whether reading on is of no use."""
+        return self._session.state is State.CLOSED
+
+    def start(self) -> None:
+        """Answer the handshake of a v1 device; a v0 device sends its own later. Runs user code."""
+        if self.manager.closing:
+            self.close(DisconnectReason.SERVER_SHUTDOWN)
+        elif self._session.version == 1:
+            try:
+                hello = parse_headers(self._headers)
+            except HandshakeError as error:
+                self._refuse(error)
+            else:
+                self._admit(hello)
+
+    def handle(self, event: Event) -> None:
+        """Do what an event asks for. Runs user code."""
+        if isinstance(event, Packet):
+            self._dispatch(event)
+        elif isinstance(event, Greeting):
+            self._admit(event.hello)
+        elif isinstance(event, Invalid):
+            self._count_invalid(event.problem)
+        elif event.reason is DisconnectReason.PROTOCOL_ERROR:
+            logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _admit(self, hello: Hello) -> None:
+        try:
+            client = self._client_of(hello)
+        except HandshakeError as error:
+            self._refuse(error)
+        else:
+            self._let_in(client)
+
+    def _client_of(self, hello: Hello) -> IoTClient:
+        entry = self.manager.device_type(hello.type)
+        if entry is None:
+            raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
+        client = self.manager.make_client(self, hello)
+        endpoint_id, problem = client.parse_endpoints(hello.endpoints)
+        if problem is not EndpointParseResponse.VALID:
+            info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
+            raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
+        self.client = client
+        self._handlers = entry
+        return client
+
+    def _enter(self, client: IoTClient) -> bool:
+        """The device is in: `on_connect` is to be called, and `on_disconnect` is owed from now on.
+
+        Returns:
+            False if a third connection of this id, or a shutdown, was quicker.
+        """
+        with self._lock:
+            if not self._counts():
+                return False
+            self._connected = True
+        logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self._session.version)
+        self._context.run(current_client.set, client)
+        self._enter_scope(client)
+        return True
+
+    def _leave(self) -> list[Callable[..., Any]] | None:
+        """Take the farewell upon oneself.
+
+        Returns:
+            What is owed, each to be called with the client and `_gone`; None if somebody else has taken it.
+        """
+        with self._lock:
+            if self._leaving:
+                return None
+            self._leaving = True
+            self._let_go(DisconnectReason.TRANSPORT_CLOSED)
+        if not self._connected or self._handlers is None:
+            return []
+        return [self._handlers.on_disconnect, self.manager.disconnect_handler]
+
+    def _forget(self) -> None:
+        """The last step of a farewell."""
+        if self.client is not None:
+            self.manager.registry.discard(self.client)
+        self._exit_scope()
+        self.farewell_done.set()
+
+    def _counts(self) -> bool:
+        """Whether what the device sent is still to be handled: after its own end yes, after one of ours not."""
+        return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
+
+    def _route(self, packet: Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """The handler of an event and its arguments."""
+        client, handlers = self.client, self._handlers
+        assert client is not None
+        assert handlers is not None
+        self.counters["received"] += 1
+        handler = handlers.events.get(packet.event)
+        if handler is not None:
+            return handler, (packet.value, client)
+        if handlers.fallback is not None:
+            return handlers.fallback, (packet.event, packet.value, client)
+        self.counters["unhandled"] += 1
+        logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
+        return None
+
+    def _refuse(self, error: HandshakeError) -> None:
+        logger.warning("device at %s refused: %s", self.peer or "?", error)
+        with self._lock:
+            self._let_go(DisconnectReason.REFUSED)
+            self._session.refuse(error, self.manager.clock())
+            self._flush()
+
+    def _reply(self, event: str, result: Any) -> None:
+        """Send what a handler returned. The way of `Manager.emit_to`, less what one device does not need."""
+        client = self.client
+        assert client is not None
+        try:
+            reply = reply_of(event, result)
+            if reply is None:
+                return
+            frame = self._session.encode(*reply)
+        except Exception:  # EncodeError, or what a value of the user's own class raises while it is written
+            logger.exception(
+                "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
+            )
+            return
+        if not self.send(frame):
+            self.manager.log_update(client.id, *reply)
+
+    def call(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Run user code in the connection's own context; this is the one place that catches what it raises."""
+        try:
+            result = self._context.run(function, *args)
+            if hasattr(result, "__await__"):
+                result = self.run_async(result, self._context)
+            return result
+        except BaseException as error:
+            if isinstance(error, self.passed_on):
+                raise
+            self._log_failure(event, error)
+            return None
+
+    def _log_failure(self, event: str, error: BaseException) -> None:
+        kind = self.client.type if self.client is not None else "?"
+        logger.error("handler on_%s of type %r failed for device %r", event, kind, self.name, exc_info=error)
+
+    def _count_invalid(self, problem: str) -> None:
+        self.counters["invalid"] += 1
+        level = logging.WARNING if self.counters["invalid"] == 1 else logging.DEBUG  # one line, not a flood
+        logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
+
+    def _let_go(self, reason: DisconnectReason) -> None:
+        if self._gone is None:
+            self._gone = reason
+
+    def _absorb(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Ended):
+                self._let_go(event.reason)
+
+    def _flush(self) -> None:
+        data = self._session.take_output()
+        if data:
+            self.write(data)
+
+    def _enter_scope(self, client: IoTClient) -> None:
+        if self._scope_factory is None:
+            return
+        try:
+            scope = self._scope_factory(client)
+            self._context.run(scope.__enter__)
+            self._scope = scope
+        except Exception:
+            logger.exception("the context of device %r could not be entered; its handlers run without", client.id)
+
+    def _exit_scope(self) -> None:
+        scope, self._scope = self._scope, None
+        self._scope_factory = None  # it holds what the host knows of the request, down to the socket's own file
+        if scope is not None:
+            try:
+                self._context.run(scope.__exit__, None, None, None)
+            except Exception:
+                logger.exception("the context of device %r could not be left", self.name)
+
+
+_ENDS_OF_THE_DEVICE = frozenset(
+    {DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED, DisconnectReason.PROTOCOL_ERROR}
+)

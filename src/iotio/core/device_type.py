@@ -1,0 +1,165 @@
+"""Device types: classes whose `on_<event>` methods handle what devices send."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iotio.protocol.errors import EncodeError
+from iotio.protocol.values import Value
+
+if TYPE_CHECKING:
+    from .client import IoTClient
+    from .manager import Manager
+
+__all__ = ["DeviceType", "Handlers", "find_handlers", "reply_of"]
+
+_PREFIX = "on_"
+_LIFE_CYCLE = ("on_connect", "on_disconnect")
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of a device type, found and checked when it is added; a device can reach no other attribute.
+
+    Attributes:
+        events: event name to bound `on_<event>(message, client)`.
+        fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
+        on_connect: called with the client.
+        on_disconnect: called with the client and the reason.
+    """
+
+    events: dict[str, Callable[..., Any]]
+    fallback: Callable[..., Any] | None
+    on_connect: Callable[..., Any]
+    on_disconnect: Callable[..., Any]
+
+
+class DeviceType:
+    """A kind of device. Subclass it and write `on_<event>` methods.
+
+    A handler takes `(self, message, client)` and may be `def` or `async def`. What it returns goes back to the
+    device under the same event; a tuple `(event, value)` goes back under another one; None sends nothing.
+
+    Args:
+        type_name: what devices of this kind call themselves at the handshake.
+    """
+
+    def __init__(self, type_name: str) -> None:
+        self._type = type_name
+        self._context: Manager | None = None
+
+    @property
+    def type(self) -> str:
+        """The name that devices of this kind give at the handshake."""
+        return self._type
+
+    @property
+    def context(self) -> Manager | None:
+        """The manager that this type was added to."""
+        return self._context
+
+    def set_context(self, context: Manager) -> None:
+        """Tell the type which manager it belongs to; `add_type` does."""
+        self._context = context
+
+    def on_connect(self, client: IoTClient) -> Any:
+        """A device of this type is connected."""
+
+    if TYPE_CHECKING:
+        on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
+    else:
+
+        def on_disconnect(self, client: IoTClient) -> Any:
+            """A device of this type is gone. Write `(self, client, reason)` to be told why (DisconnectReason)."""
+
+    def call_event_handler(self, event: str, message: Value, client: IoTClient) -> tuple[str | None, Value]:
+        """Call the handler of an event by hand, as iot.io 0.4 offers it; `def` handlers only.
+
+        Returns:
+            Event and value of the reply; (None, None) for no reply, or no such handler.
+        """
+        handler = find_handlers(self).events.get(event)
+        if handler is None:
+            return None, None
+        return reply_of(event, handler(message, client)) or (None, None)
+
+
+def find_handlers(device: DeviceType) -> Handlers:
+    """All handlers of a type.
+
+    Raises:
+        TypeError: a method named `on_...` cannot be called the way handlers are.
+    """
+    events: dict[str, Callable[..., Any]] = {}
+    fallback = None
+    for name in dir(device):
+        if not name.startswith(_PREFIX) or name in _LIFE_CYCLE:
+            continue
+        function = getattr(device, name)
+        if not callable(function):
+            continue
+        if name == "on_event" and _takes(function, 3):
+            fallback = function
+        elif _takes(function, 2):
+            events[name[len(_PREFIX) :]] = function
+        else:
+            wanted = "(self, event, data, client)" if name == "on_event" else "(self, message, client)"
+            raise TypeError(f"{type(device).__name__}.{name} must take {wanted}")
+    return Handlers(events, fallback, _connect_handler(device), _disconnect_handler(device))
+
+
+def _connect_handler(device: DeviceType) -> Callable[..., Any]:
+    if not _takes(device.on_connect, 1):
+        raise TypeError(f"{type(device).__name__}.on_connect must take (self, client)")
+    return device.on_connect
+
+
+def _disconnect_handler(device: DeviceType) -> Callable[..., Any]:
+    function = with_reason(device.on_disconnect)
+    if function is None:
+        raise TypeError(f"{type(device).__name__}.on_disconnect must take (self, client) or (self, client, reason)")
+    return function
+
+
+def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """An `on_disconnect` as a callable of (client, reason), whether it wants the reason or not; None if neither."""
+    if _takes(function, 2):
+        return function
+    if _takes(function, 1):
+        return lambda client, _reason: function(client)
+    return None
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C tell nothing; let them try
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def reply_of(event: str, result: Any) -> tuple[str, Value] | None:
+    """What a handler's return value means.
+
+    Returns:
+        Event and value to send, or None for no reply.
+
+    Raises:
+        EncodeError: a tuple that is not (event, value).
+    """
+    if result is None:
+        return None
+    if isinstance(result, tuple):
+        if len(result) != 2 or not isinstance(result[0], str):
+            raise EncodeError("a handler that returns a tuple must return (event, value) with a str as event")
+        event, result = result
+        if result is None:
+            return None
+    return event, result

@@ -1,0 +1,158 @@
+"""Connections that run user code in the thread that reads: threads, greenlets, the in-memory pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from iotio.protocol.reasons import DisconnectReason
+from iotio.protocol.session import Event, Packet
+
+from .connection import Connection, Scope
+from .native import Signal
+
+if TYPE_CHECKING:
+    from .client import IoTClient
+    from .manager import Manager
+
+__all__ = ["InlineConnection"]
+
+
+class InlineConnection(Connection):
+    """See the module, and `Connection` for the arguments.
+
+    While a handler runs the connection is *busy*, and whoever *dismisses* it leaves the farewell to the handler's
+    thread. A handler that is waited for no longer is *stuck*.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        headers: Iterable[tuple[str, str]],
+        *,
+        peer: str = "",
+        scope: Scope | None = None,
+    ) -> None:
+        super().__init__(manager, headers, peer=peer, scope=scope)
+        self._busy = False  # a thread is in user code of this device
+        self._unhandled = 0  # events that `feed` returned and `handle` has not finished
+        self._dismissed = False  # somebody waits for `on_disconnect`, or wants it out of the registry at once
+        self._stuck: Context | None = None  # a handler that nobody waits for any longer is still inside of this one
+
+    def wait_for(self, signal: Signal, timeout: float) -> bool:
+        """Wait where user code may run (the lock is not held). Returns whether the signal was set."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    @property
+    def is_reading(self) -> bool:
+        return not self._busy and not self._unhandled
+
+    def _note(self, events: list[Event]) -> None:
+        self._unhandled += len(events)
+
+    def handle(self, event: Event) -> None:
+        try:
+            super().handle(event)
+        finally:
+            self._unhandled -= 1
+
+    def farewell(self) -> None:
+        owed = self._leave()
+        if owed is None:
+            return
+        try:
+            for function in owed:
+                self.call("disconnect", function, self.client, self._gone)
+        finally:
+            self._forget()
+
+    def dismiss(self, reason: DisconnectReason) -> bool:
+        with self._lock:
+            self._close(reason)
+            self._dismissed = True
+            busy = self._busy or (self._unhandled > 0 and self._counts())
+        if not busy:
+            self.farewell_soon()
+        return busy
+
+    def farewell_soon(self) -> None:
+        """Run `farewell` where it may wait; a host overrides this if the calling thread may be one that must not."""
+        self.farewell()
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._stuck, self._context = self._context, self._context.copy()
+        self.farewell()
+
+    def _let_in(self, client: IoTClient) -> None:
+        with self._lock:
+            self._session.open()
+            self._busy = True
+        try:
+            before = self.manager.registry.swap(client)
+            if before is client:  # its own device has connected again since
+                self.dismiss(DisconnectReason.TAKEOVER)
+            elif before is not None:
+                self._evict(before.socket)
+            self._greet(client)
+        finally:
+            self._end_turn()
+
+    def _evict(self, before: Connection) -> None:
+        """End the connection that has had this id; its `on_disconnect` runs before this returns."""
+        patience = self.manager.options.takeover_timeout
+        busy = before.dismiss(DisconnectReason.TAKEOVER)
+        if busy and not self.wait_for(before.farewell_done, patience):
+            self._log_impatience()
+            before.abandon()
+        if not before.farewell_done.is_set:  # its own thread was quicker and is still at it
+            self.wait_for(before.farewell_done, patience)
+
+    def _greet(self, client: IoTClient) -> None:
+        if self._enter(client):
+            assert self._handlers is not None
+            self.call("connect", self._handlers.on_connect, client)
+            self.call("connect", self.manager.on_connect, client)
+
+    def _dispatch(self, packet: Packet) -> None:
+        if not self._begin_turn():
+            return
+        try:
+            call = self._route(packet)
+            if call is not None:
+                function, arguments = call
+                result = self.call(packet.event, function, *arguments)
+                if result is not None:
+                    self._reply(packet.event, result)
+        finally:
+            self._end_turn()
+
+    def _begin_turn(self) -> bool:
+        with self._lock:
+            if not self._counts() or self._leaving or self.client is None:
+                return False
+            self._busy = True
+            return True
+
+    def _end_turn(self) -> None:
+        with self._lock:
+            self._busy = False
+            dismissed = self._dismissed and not self._counts()
+            stuck = self._stuck is not None
+        if dismissed:
+            self.farewell()
+        if stuck:
+            self._exit_scope()
+
+    def _exit_scope(self) -> None:
+        with self._lock:
+            if self._stuck is not None:
+                if self._busy:
+                    return  # the stuck handler's thread does it at its end: a context is left where it was entered
+                self._context = self._stuck
+        super()._exit_scope()

@@ -1,0 +1,466 @@
+"""The manager: device types, emit, rooms and the callbacks of a whole server."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from iotio.endpoints import Endpoint, ValidationResponse
+from iotio.protocol import v1
+from iotio.protocol.encoder import DefaultPacketEncoder
+from iotio.protocol.errors import EncodeError, InvalidPacket
+from iotio.protocol.handshake import Hello
+from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio.protocol.reasons import DisconnectReason
+from iotio.protocol.session import Codec, Session
+from iotio.protocol.values import Value
+
+from .client import IoTClient
+from .connection import Connection
+from .context import current_client
+from .device_type import DeviceType, Handlers, find_handlers, with_reason
+from .native import Signal, allocate_lock, wait
+from .registry import Registry, chooser
+from .results import EmitResult
+
+__all__ = ["Manager"]
+
+_IN_THE_SENDER = ("on_update", "on_get_offline_validator")
+_EVENTS = ("on_connect", "on_disconnect", "on_update", "on_get_offline_validator")
+
+
+class Manager:
+    """Everything that the devices of one server share. Every method may be called from any thread.
+
+    Args:
+        logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
+            to your logging configuration.
+        client_logging_level: the same for "iotio.client".
+        encoder: a class with static methods `encode(event, value)` and `decode(packet)` that replaces the v1 codec.
+        options: limits and timings.
+        clock: monotonic time in seconds; tests pass their own.
+    """
+
+    session_factory: type[Session] = Session  # a test that is about frames only puts its own here
+
+    def __init__(
+        self,
+        *,
+        logging_level: int = logging.ERROR,
+        client_logging_level: int = logging.ERROR,
+        encoder: Any = DefaultPacketEncoder,
+        options: Options = DEFAULT_OPTIONS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.logger = logging.getLogger("iotio.manager")
+        self.client_logging_level = client_logging_level
+        self.encoder = encoder
+        self.options = options
+        self.clock = clock
+        self.codec: Codec = v1 if encoder is DefaultPacketEncoder else _EncoderCodec(encoder)
+        self.registry = Registry()
+        self.epochs = itertools.count()
+        self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
+        self._totals: Counter[str] = Counter()  # of connections that have ended
+        self.closing = False
+        self._types: dict[str, Handlers] = {}
+        self._connections: set[Connection] = set()
+        self._connections_lock = allocate_lock()
+        for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
+            if level != logging.ERROR:
+                logging.getLogger(name).setLevel(level)
+
+    # -- device types ----------------------------------------------------------------------------------
+
+    def add_type(self, device: DeviceType) -> None:
+        """Add a device type; one of the same name is replaced.
+
+        Raises:
+            ValueError: not a DeviceType, or its type name is not a str.
+            TypeError: one of its handlers cannot be called the way handlers are.
+        """
+        if not isinstance(device, DeviceType):
+            raise ValueError("device is not of type DeviceType")
+        if not isinstance(device.type, str):
+            raise ValueError("device.type is not of type str")
+        handlers = find_handlers(device)
+        device.set_context(self)
+        self._types[device.type] = handlers
+
+    def device_type(self, type_name: str) -> Handlers | None:
+        """The handlers of a type, or None if it was never added."""
+        return self._types.get(type_name)
+
+    # -- sending ---------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        event: str,
+        data: Any,
+        client_id: str | None = None,
+        client_type: str | None = None,
+        room: str | None = None,
+        trigger_update: bool = True,
+        *,
+        skip: str | IoTClient | Iterable[str | IoTClient] | None = None,
+    ) -> EmitResult:
+        """Send an event to one device, to a room, to a type, or to a type within a room.
+
+        Args:
+            event: the event's name.
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
+            client_id: one device; the other targets are then ignored, as in iot.io 0.4.
+            client_type: every device of this type; together with `room`, only those in the room.
+            room: every device in this room.
+            trigger_update: whether `on_update` hears of it.
+            skip: an id, an IoTClient, or several of them, to leave out.
+
+        Returns:
+            What became of it.
+
+        Raises:
+            ValueError: no target.
+            TypeError: event is not a str.
+            EncodeError: no addressed device can be sent the value (a ValueError).
+        """
+        _check_event(event)
+        skipped = chooser(skip)
+        if client_id is not None:
+            client = self.registry.get(client_id)
+            if client is not None and skipped(client):
+                return EmitResult()
+            if client is None:
+                _check_encodable(self.codec, event, data)
+                if trigger_update:
+                    self.log_update(client_id, event, data)
+                return EmitResult(offline=(client_id,))
+            return self.emit_to(client, event, data, trigger_update=trigger_update)
+        if client_type is None and room is None:
+            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
+        audience = [c for c in self.registry.audience(client_type, room) if not skipped(c)]
+        return self._send(audience, event, data, trigger_update)
+
+    def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
+        """Send an event over one very connection; see `IoTClient.emit`."""
+        _check_event(event)
+        return self._send([client], event, data, trigger_update)
+
+    def _send(self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool) -> EmitResult:
+        frames: dict[str, bytes | EncodeError] = {}  # a broadcast is encoded once for each kind of wire
+        sent: list[IoTClient] = []
+        offline: list[str] = []
+        dropped: dict[str, str] = {}
+        for client in audience:
+            connection = client.socket
+            wire = connection.wire
+            frame = frames.get(wire)
+            if frame is None:
+                frame = frames[wire] = _try_encode(connection, event, data)
+            if isinstance(frame, EncodeError):
+                dropped[client.id] = str(frame)
+                continue
+            problem = connection.send(frame)
+            if not problem:
+                sent.append(client)
+            elif problem == "offline":
+                offline.append(client.id)
+            else:
+                dropped[client.id] = problem
+        failed = [frame for frame in frames.values() if isinstance(frame, EncodeError)]
+        if failed and len(failed) == len(frames):
+            raise failed[0]
+        if not frames:
+            _check_encodable(self.codec, event, data)
+        if trigger_update:
+            for client in sent:
+                self.log_update(client.id, event, data)
+        return EmitResult(len(sent), tuple(offline), dropped)
+
+    def log_update(self, client_id: str, event: str, data: Any) -> None:
+        """Tell `on_update` that an event was sent; what it raises is logged."""
+        try:
+            self.on_update(client_id, event, data)
+        except Exception as error:
+            self.logger.exception("Error when calling on_update handler: '%s'", error)
+
+    # -- rooms -----------------------------------------------------------------------------------------
+
+    def join(self, client: IoTClient | str, room: str) -> bool:
+        """Put a device into a room, which is made when the first enters it.
+
+        Returns:
+            Whether it is in the room now; False if it is not connected.
+
+        Raises:
+            TypeError: room is not a str, client neither an IoTClient nor an id.
+        """
+        return self._with_client(client, room, self.registry.join)
+
+    def leave(self, client: IoTClient | str, room: str) -> bool:
+        """Take a device out of a room.
+
+        Returns:
+            Whether it was in there.
+
+        Raises:
+            TypeError: room is not a str, client neither an IoTClient nor an id.
+        """
+        return self._with_client(client, room, self.registry.leave)
+
+    def close_room(self, room: str) -> int:
+        """Take every device out of a room. Returns how many that were. TypeError if room is not a str."""
+        _check_room(room)
+        return self.registry.close_room(room)
+
+    def rooms_of(self, client: IoTClient) -> list[str]:
+        """The rooms of a device, sorted."""
+        return self.registry.rooms_of(client)
+
+    @property
+    def rooms(self) -> dict[str, list[str]]:
+        """All rooms with the ids in them; a copy."""
+        return self.registry.rooms()
+
+    def _with_client(self, client: IoTClient | str, room: str, action: Callable[[IoTClient, str], bool]) -> bool:
+        _check_room(room)
+        if isinstance(client, str):
+            found = self.registry.get(client)
+            return found is not None and action(found, room)
+        if not isinstance(client, IoTClient):
+            raise TypeError("'client' must be the ID of the client as a str, or an instance of IoTClient")
+        return action(client, room)
+
+    # -- devices ---------------------------------------------------------------------------------------
+
+    @property
+    def clients(self) -> list[str]:
+        """The ids of all connected devices; a copy."""
+        return self.registry.ids()
+
+    @property
+    def connected_clients(self) -> list[str]:
+        """The same under its name in iot.io 0.3."""
+        return self.clients
+
+    def client(self, client_id: str) -> IoTClient | None:
+        """The connected device of that id, or None."""
+        return self.registry.get(client_id)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Events received and sent, invalid packets, events without a handler, drops: all devices since the start."""
+        with self._connections_lock:
+            totals = self._totals.copy()
+            for connection in self._connections:
+                totals.update(connection.counters)
+        return dict(totals)
+
+    def add(self, client: IoTClient) -> None:
+        """Enter a client by hand, in the place of one of the same id; connections do this themselves.
+
+        Raises:
+            TypeError: not an IoTClient.
+        """
+        if not isinstance(client, IoTClient):
+            raise TypeError("client must be an instance of IoTClient")
+        client.epoch = next(self.epochs)
+        before = self.registry.swap(client)
+        if before is not None and before is not client:
+            before.socket.dismiss(DisconnectReason.TAKEOVER)
+
+    def remove(self, client: IoTClient | str | None) -> bool:
+        """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
+
+        Returns:
+            Whether it was connected.
+
+        Raises:
+            TypeError: neither an id nor an IoTClient nor None.
+        """
+        if client is None:
+            return False
+        if not isinstance(client, (str, IoTClient)):
+            raise TypeError("client must be either the id of a client as a str, or an instance of an IoTClient")
+        found = self.registry.get(client if isinstance(client, str) else client.id)
+        if found is None or (isinstance(client, IoTClient) and found is not client):
+            return False
+        found.socket.dismiss(DisconnectReason.REMOVED)
+        return True
+
+    def remove_client(self, client: IoTClient) -> bool:
+        """`remove` under its name in iot.io 0.3."""
+        return self.remove(client)
+
+    def remove_client_by_id(self, client_id: str) -> bool:
+        """`remove` under its name in iot.io 0.3."""
+        return self.remove(client_id)
+
+    def get_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
+        """The endpoint of a device, or why there is none; `on_get_offline_validator` is asked for a device away."""
+        client = self.registry.get(client_id)
+        if client is None:
+            found: object = self.on_get_offline_validator(client_id, endpoint_id)
+            if isinstance(found, (Endpoint, ValidationResponse)):
+                return found
+            return ValidationResponse.CLIENT_NOT_CONNECTED  # as in iot.io 0.4, whatever else a program returned
+        return client.get_validator(endpoint_id)
+
+    def make_client(self, connection: Connection, hello: Hello) -> IoTClient:
+        """The client object of a new connection."""
+        return IoTClient(connection, hello.id, hello.type, hello.data, self, self.client_logging_level, self.encoder)
+
+    # -- what a program may override or set with `event` -----------------------------------------------
+
+    def event(self, fn: Callable[..., Any]) -> Any:
+        """Set a callback of the manager by its function's name; works as a decorator.
+
+        Args:
+            fn: named on_connect, on_disconnect, on_update or on_get_offline_validator.
+
+        Returns:
+            The function itself; False for another name, which is logged too (iot.io 0.4 returned a bool).
+
+        Raises:
+            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` that cannot be called.
+        """
+        if fn.__name__ not in _EVENTS:
+            self.logger.warning("%r is no event of the manager; there are: %s", fn.__name__, ", ".join(_EVENTS))
+            return False
+        if fn.__name__ == "on_disconnect":
+            self._checked(fn)
+        if fn.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn.__name__} must be a def: it runs in the thread that sends")
+        setattr(self, fn.__name__, fn)
+        return fn
+
+    def on_connect(self, client: IoTClient) -> Any:
+        """Any device connected; runs after its type's `on_connect`."""
+
+    if TYPE_CHECKING:
+        on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
+    else:
+
+        def on_disconnect(self, client: IoTClient) -> Any:
+            """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
+
+    def on_update(self, client_id: str, event: str, data: Any) -> Any:
+        """An event was sent to a device, or addressed to one that is away. `def` only: it runs in the sender."""
+
+    @staticmethod
+    def on_get_offline_validator(client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
+        """The endpoint to check a value for a device that is away; by default there is none."""
+        return ValidationResponse.CLIENT_NOT_CONNECTED
+
+    def disconnect_handler(self, client: IoTClient, reason: DisconnectReason) -> Any:
+        """Call `on_disconnect` with or without the reason, as it wants."""
+        function = self.on_disconnect
+        if function != self._disconnect[0]:  # it was set anew
+            self._disconnect = (function, self._checked(function))
+        return self._disconnect[1](client, reason)
+
+    @staticmethod
+    def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+        found = with_reason(function)
+        if found is None:
+            raise TypeError("the manager's on_disconnect must take (client) or (client, reason)")
+        return found
+
+    # -- for hosts -------------------------------------------------------------------------------------
+
+    def attach(self, connection: Connection) -> None:
+        """A host has a new socket; `sweep` and `close` know of it from now on."""
+        with self._connections_lock:
+            self._connections.add(connection)
+
+    def detach(self, connection: Connection) -> None:
+        """A host is done with a socket."""
+        with self._connections_lock:
+            if connection in self._connections:
+                self._connections.remove(connection)
+                self._totals.update(connection.counters)
+
+    def connections(self) -> list[Connection]:
+        """All sockets that hosts serve, whatever their state; a copy."""
+        with self._connections_lock:
+            return list(self._connections)
+
+    def sweep(self, now: float) -> None:
+        """Let every connection do what is due; a host calls this about twice a second."""
+        for connection in self.connections():
+            try:
+                if connection.deadline <= now:
+                    connection.tick(now)
+            except Exception:  # one broken socket must not stop the clock for all
+                self.logger.exception("what is due for device %r could not be done", connection.name)
+
+    def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] = wait) -> None:
+        """Close every connection: devices get CLOSE 1001, `on_disconnect` the reason `server_shutdown`.
+
+        New devices are turned away in the same manner from now on.
+
+        Args:
+            timeout: seconds to wait for devices to answer and for handlers to end.
+            wait: how to wait in this thread.
+        """
+        self.closing = True
+        deadline = time.monotonic() + timeout
+        connections = self.connections()
+        for connection in connections:
+            connection.close(DisconnectReason.SERVER_SHUTDOWN)
+        caller = current_client.get(None)
+        for connection in connections:
+            if caller is not None and connection is caller.socket:
+                continue  # this is its handler: it cannot end before we return
+            wait(connection.farewell_done, max(0.0, deadline - time.monotonic()))
+
+
+class _EncoderCodec:
+    """A user's encoder in the place of the v1 codec; whatever it raises becomes one of our errors."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+
+    def encode(self, event: str, value: Value) -> bytes:
+        try:
+            return bytes(self._encoder.encode(event, value))
+        except EncodeError:
+            raise
+        except Exception as error:
+            raise EncodeError(f"the encoder cannot send this: {error}") from error
+
+    def decode(self, packet: bytes, options: Options) -> tuple[str, Value]:
+        try:
+            event, value = self._encoder.decode(packet)
+        except Exception as error:
+            raise InvalidPacket(f"the encoder cannot read this: {type(error).__name__}") from error
+        if not isinstance(event, str):
+            raise InvalidPacket("the encoder read an event whose name is no text")
+        return event, value
+
+
+def _try_encode(connection: Connection, event: str, data: Any) -> bytes | EncodeError:
+    try:
+        return connection.encode(event, data)
+    except EncodeError as error:
+        return error
+
+
+def _check_encodable(codec: Codec, event: str, data: Any) -> None:
+    """With nobody to send to, what no device could take must raise all the same. A float travels in v0 only."""
+    if not isinstance(data, float):
+        codec.encode(event, data)
+
+
+def _check_event(event: object) -> None:
+    if not isinstance(event, str):
+        raise TypeError("'event' must be of type str")
+
+
+def _check_room(room: object) -> None:
+    if not isinstance(room, str):
+        raise TypeError("'room' must be an instance of str")

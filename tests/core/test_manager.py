@@ -1,0 +1,528 @@
+"""The manager without a web framework: emit, rooms, callbacks, its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from iotio import DeviceType, DisconnectReason, EncodeError, IoTClient, Options
+from iotio.core.manager import Manager
+from iotio.endpoints import ValidationResponse, parse_endpoint
+from iotio.hosts.memory import MemoryConnection
+from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
+from tests.support.wire import Opcode
+
+
+@pytest.fixture
+def manager() -> Manager:
+    return make_manager(DeviceType("echo"), DeviceType("other"))
+
+
+# emit.
+
+
+def test_targets(manager: Manager) -> None:
+    a, b, c = v1_device(manager, "a"), v1_device(manager, "b"), v1_device(manager, "c", "other")
+    manager.join("b", "r")
+    manager.join("c", "r")
+    for target, who in (
+        ({"client_id": "a"}, "a"),
+        ({"client_id": "a", "client_type": "other", "room": "r"}, "a"),
+        ({"client_type": "echo"}, "ab"),
+        ({"room": "r"}, "bc"),
+        ({"room": "r", "client_type": "other"}, "c"),
+        ({"room": "nosuch"}, ""),
+        ({"client_type": "nosuch"}, ""),
+        ({"client_type": "echo", "skip": "a"}, "b"),
+        ({"room": "r", "skip": [manager.client("b"), "x"]}, "c"),
+        ({"client_id": "a", "skip": "a"}, ""),
+    ):
+        result = manager.emit("ev", 1, **target)
+        assert (result.sent, result.offline, result.dropped) == (len(who), (), {}), target
+        received = [bool(device.packets()) for device in (a, b, c)]
+        assert received == [one in who for one in "abc"], target
+
+
+def test_emit_says_who_is_away(manager: Manager) -> None:
+    assert manager.emit("ev", 1, "nosuch").offline == ("nosuch",)
+    device = v1_device(manager, "a")
+    manager.join("a", "r")
+    device.connection.close(DisconnectReason.REMOVED)
+    assert manager.emit("ev", 1, "a").offline == ("a",)
+    assert manager.emit("ev", 1, room="r").offline == ("a",)
+
+
+def test_emit_without_a_target(manager: Manager) -> None:
+    with pytest.raises(ValueError, match="'client_id', 'client_type', or 'room' must be provided"):
+        manager.emit("ev", 1)
+
+
+@pytest.mark.parametrize("target", [{"client_id": "a"}, {"client_id": "x"}, {"client_type": "echo"}, {"room": "x"}])
+def test_what_nobody_can_be_sent_raises_whoever_is_there(manager: Manager, target: Any) -> None:
+    v1_device(manager, "a")
+    for value in (None, {1}, 2**63, {"a": float("nan")}):
+        with pytest.raises(EncodeError):
+            manager.emit("ev", value, **target)
+    with pytest.raises(TypeError):
+        manager.emit(5, 1, **target)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError):
+        manager.emit("ev", 1, colour="red", **target)  # type: ignore[call-arg]  # that is the point
+
+
+def test_a_value_that_some_versions_cannot_carry(manager: Manager) -> None:
+    v1, v0 = v1_device(manager, "new"), v0_device(manager, "old")
+    result = manager.emit("ev", [1], client_type="echo")
+    assert result.sent == 1
+    assert list(result.dropped) == ["old"]
+    assert "list" in result.dropped["old"]
+    result = manager.emit("ev", 1.5, client_type="echo")
+    assert result.sent == 1
+    assert "float" in result.dropped["new"]
+    assert v1.packets() == [("ev", [1])]
+    assert v0.frames() == [(Opcode.TEXT, b'[/"ev"/][/"1.5"/]')]
+
+
+def test_a_broadcast_is_encoded_once_for_each_kind_of_wire() -> None:
+    class Counting:
+        count = 0
+
+        def encode(self, event: str, value: Any) -> bytes:
+            self.count += 1
+            return f"{event}={value}".encode()
+
+        def decode(self, packet: bytes) -> tuple[str, Any]:
+            event, _, value = bytes(packet).decode().partition("=")
+            return event, value
+
+    encoder = Counting()
+    manager = Manager(encoder=encoder)
+    manager.add_type(DeviceType("echo"))
+    devices = [v1_device(manager, f"d{number}") for number in range(5)]
+    assert manager.emit("ev", 1, client_type="echo").sent == 5
+    assert encoder.count == 1
+    assert [device.frames() for device in devices] == [[(Opcode.BINARY, b"ev=1")]] * 5
+
+
+def test_one_dead_client_does_not_stop_a_broadcast(manager: Manager) -> None:
+    devices = [v1_device(manager, f"d{number}") for number in range(3)]
+    devices[1].connection.close(DisconnectReason.REMOVED)
+    result = manager.emit("ev", 1, client_type="echo")
+    assert (result.sent, result.offline) == (2, ("d1",))
+    assert devices[2].packets() == [("ev", 1)]
+
+
+# on_update.
+
+
+class Updates(Manager):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str, Any]] = []
+        self.add_type(DeviceType("echo"))
+
+    def on_update(self, client_id: str, event: str, data: Any) -> None:
+        self.seen.append((client_id, event, data))
+
+
+def test_on_update_hears_of_what_was_sent_and_of_ids_that_are_away() -> None:
+    manager = Updates()
+    v1_device(manager, "a")
+    manager.emit("ev", 1, client_type="echo")
+    manager.emit("ev", 2, "a", trigger_update=False)
+    manager.emit("ev", 3, "x")
+    manager.emit("ev", 4, "x", trigger_update=False)
+    manager.log_update("by hand", "ev", 5)
+    assert manager.seen == [("a", "ev", 1), ("x", "ev", 3), ("by hand", "ev", 5)]
+
+
+def test_what_on_update_raises_is_logged(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    def on_update(client_id: str, event: str, data: Any) -> None:
+        raise ValueError("no")
+
+    assert manager.event(on_update) is on_update
+    device = v1_device(manager, "a")
+    assert manager.emit("ev", 1, "a").sent == 1
+    assert device.packets() == [("ev", 1)]
+    assert "Error when calling on_update handler: 'no'" in caplog.text
+
+
+# event.
+
+
+def test_event_as_a_decorator(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    @manager.event
+    def on_connect(client: IoTClient) -> None:
+        seen.append(client.id)
+
+    def on_nonsense(client: IoTClient) -> None: ...
+
+    assert callable(on_connect)
+    assert manager.event(on_nonsense) is False
+    assert "'on_nonsense' is no event of the manager" in caplog.text
+    v1_device(manager, "a")
+    assert seen == ["a"]
+
+
+def test_async_callbacks_of_the_manager() -> None:
+    class Async(Manager):
+        seen: list[str]
+
+        async def on_connect(self, client: IoTClient) -> None:
+            self.seen.append(f"+{client.id}")
+
+        async def on_disconnect(self, client: IoTClient, reason: Any = None) -> None:
+            self.seen.append(f"-{client.id} {reason}")
+
+    manager = Async()
+    manager.seen = []
+    manager.add_type(DeviceType("echo"))
+    v1_device(manager, "a").drop()
+    assert manager.seen == ["+a", "-a transport_closed"]
+
+
+def test_a_wrong_on_disconnect_of_the_manager_is_refused(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    def on_disconnect() -> None: ...
+
+    class Subclass(Manager):
+        def on_disconnect(self) -> None: ...
+
+    message = r"the manager's on_disconnect must take \(client\) or \(client, reason\)"
+    with pytest.raises(TypeError, match=message):
+        manager.event(on_disconnect)
+    with pytest.raises(TypeError, match=message):
+        Subclass()
+    manager.on_disconnect = on_disconnect  # past all checks: found when a device leaves, and logged
+    v1_device(manager, "a").drop()
+    assert manager.clients == []
+    assert "the manager's on_disconnect must take (client) or (client, reason)" in caplog.text
+
+
+def test_callbacks_that_run_in_the_sender_are_def(manager: Manager) -> None:
+    async def on_update(client_id: str, event: str, data: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="on_update must be a def"):
+        manager.event(on_update)
+
+
+def test_counters_outlive_connections(manager: Manager) -> None:
+    device = v1_device(manager, "a")
+    device.send("nosuch", 1)
+    client = manager.client("a")
+    assert client is not None
+    assert client.counters["unhandled"] == 1
+    device.drop()
+    assert manager.counters["unhandled"] == 1
+    v1_device(manager, "a").send("nosuch", 1)
+    assert manager.counters["unhandled"] == 2
+
+
+def test_a_tick_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryConnection):
+        def tick(self, now: float) -> None:
+            raise OSError("no more sockets")
+
+    clock = Clock()
+    manager = make_manager(DeviceType("echo"), clock=clock, ping_interval=1)
+    manager.attach(Broken(manager, []))
+    device = v1_device(manager, "a")
+    clock.now += 100
+    manager.sweep(clock.now)
+    assert device.connection.read()[:1] == b"\x89", "the healthy one is pinged"
+    assert "could not be done" in caplog.text
+
+
+# Rooms.
+
+
+def test_rooms(manager: Manager) -> None:
+    v1_device(manager, "a")
+    client = manager.client("a")
+    assert client is not None
+    assert manager.join("a", "r") is True
+    assert manager.join(client, "q") is True
+    assert manager.join("nosuch", "r") is False
+    assert manager.rooms == {"r": ["a"], "q": ["a"]}
+    assert manager.rooms_of(client) == client.rooms == ["q", "r"]
+    assert manager.leave(client, "r") is True
+    assert manager.leave("a", "r") is False
+    assert manager.leave("nosuch", "q") is False
+    assert manager.close_room("q") == 1
+    assert manager.close_room("q") == 0
+    assert manager.rooms == {}
+
+
+@pytest.mark.parametrize("method", ["join", "leave"])
+def test_rooms_take_text_and_devices_only(manager: Manager, method: str) -> None:
+    with pytest.raises(TypeError, match="'client' must be the ID of the client as a str"):
+        getattr(manager, method)(5, "r")
+    with pytest.raises(TypeError, match="'room' must be an instance of str"):
+        getattr(manager, method)("a", 5)
+    with pytest.raises(TypeError, match="'room' must be an instance of str"):
+        manager.close_room(5)  # type: ignore[arg-type]  # that is the point
+
+
+# Devices.
+
+
+def test_clients_is_a_snapshot(manager: Manager) -> None:
+    devices = [v1_device(manager, f"d{number}") for number in range(3)]
+    for client_id in manager.clients:
+        assert manager.remove(client_id)
+    assert manager.clients == manager.connected_clients == []
+    assert [device.close_code() for device in devices] == [1000] * 3
+
+
+def test_remove(manager: Manager) -> None:
+    v1_device(manager, "a")
+    client = manager.client("a")
+    assert client is not None
+    assert manager.remove(None) is False
+    assert manager.remove("nosuch") is False
+    for wrong in (5, b"a", ["a"]):
+        with pytest.raises(TypeError, match="client must be either the id of a client as a str"):
+            manager.remove(wrong)  # type: ignore[arg-type]  # that is the point
+    assert manager.remove(client) is True
+    assert manager.remove(client) is False
+    assert manager.clients == []
+
+
+def test_remove_under_its_old_names(manager: Manager) -> None:
+    v1_device(manager, "a")
+    client = manager.client("a")
+    assert client is not None
+    assert manager.remove_client(client) is True
+    v1_device(manager, "a")
+    assert manager.remove_client_by_id("a") is True
+
+
+def test_add_takes_clients_only(manager: Manager) -> None:
+    with pytest.raises(TypeError, match="client must be an instance of IoTClient"):
+        manager.add("a")  # type: ignore[arg-type]  # that is the point
+
+
+def test_add_type_takes_types_only(manager: Manager) -> None:
+    with pytest.raises(ValueError, match="device is not of type DeviceType"):
+        manager.add_type(DeviceType)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(ValueError, match=r"device\.type is not of type str"):
+        manager.add_type(DeviceType(5))  # type: ignore[arg-type]  # that is the point
+
+
+def test_get_validator(manager: Manager) -> None:
+    declaration = {"id": "s", "name": "S", "type": "boolean"}
+    v1_device(manager, "a", endpoints=[declaration])
+    assert getattr(manager.get_validator("a", "s"), "id", None) == "s"
+    assert manager.get_validator("a", "x") is ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT
+    assert manager.get_validator("x", "s") is ValidationResponse.CLIENT_NOT_CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "validator"),
+    [
+        (ValidationResponse.INVALID_TYPE, ValidationResponse.INVALID_TYPE),
+        (None, ValidationResponse.CLIENT_NOT_CONNECTED),
+        ("nonsense", ValidationResponse.CLIENT_NOT_CONNECTED),
+    ],
+)
+def test_the_offline_validator(manager: Manager, answer: Any, validator: Any) -> None:
+    """What it returns instead of an endpoint or a verdict counts as "not connected", as in 0.4.10."""
+
+    def on_get_offline_validator(client_id: str, endpoint_id: str) -> Any:
+        assert (client_id, endpoint_id) == ("x", "s")
+        return answer
+
+    manager.event(on_get_offline_validator)
+    assert manager.get_validator("x", "s") is validator
+
+
+def test_the_offline_validator_may_return_an_endpoint(manager: Manager) -> None:
+    endpoint = parse_endpoint({"id": "s", "name": "S", "type": "boolean"})
+
+    def on_get_offline_validator(client_id: str, endpoint_id: str) -> Any:
+        return endpoint
+
+    manager.event(on_get_offline_validator)
+    assert manager.get_validator("x", "s") is endpoint
+
+
+# Options.
+
+
+@pytest.fixture
+def levels() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("iotio.manager", "iotio.client")]
+    before = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, before, strict=True):
+        one.setLevel(level)
+
+
+@pytest.mark.usefixtures("levels")
+def test_logging_levels() -> None:
+    Manager()
+    assert logging.getLogger("iotio.manager").level == logging.NOTSET
+    manager = Manager(logging_level=logging.DEBUG, client_logging_level=logging.INFO)
+    assert manager.logger is logging.getLogger("iotio.manager")
+    assert manager.logger.level == logging.DEBUG
+    assert logging.getLogger("iotio.client").level == logging.INFO
+    assert manager.client_logging_level == logging.INFO
+
+
+@pytest.mark.usefixtures("levels")
+def test_a_debug_log_is_well_formed(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    manager = Manager(logging_level=logging.DEBUG, client_logging_level=logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "iotio")
+    manager.add_type(DeviceType("echo"))
+    v1_device(manager, "a")
+    manager.emit("ev", 1, "a")
+    manager.join("a", "r")
+    assert all(record.getMessage() for record in caplog.records)
+    assert "Logging error" not in capsys.readouterr().err
+
+
+class Encoder:
+    """Text packets: `event:value`."""
+
+    @staticmethod
+    def encode(event: str, message: Any) -> bytearray:
+        if message is None:
+            raise KeyError("nothing")
+        return bytearray(f"{event}:{message}".encode())
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[Any, Any]:
+        text = bytes(data).decode()
+        if text == "list":
+            return ["no", "name"], 1
+        if text == "three":
+            return ("a", "b", "c")  # type: ignore[return-value]  # that is the point
+        event, _, value = text.partition(":")
+        return event, value
+
+
+def test_an_encoder_of_the_users_own(caplog: pytest.LogCaptureFixture) -> None:
+    class Echo(DeviceType):
+        def on_x(self, message: Any, client: IoTClient) -> Any:
+            return message * 2
+
+    manager = Manager(encoder=Encoder)
+    manager.add_type(Echo("echo"))
+    device = v1_device(manager)
+    device.frame(Opcode.BINARY, b"x:ab")
+    assert device.frames() == [(Opcode.BINARY, b"x:abab")]
+    for nonsense in (b"\xff", b"list", b"three"):
+        device.frame(Opcode.BINARY, nonsense)
+    assert device.connection.counters["invalid"] == 3
+    device.frames()
+    device.frame(Opcode.BINARY, b"x:1")
+    assert device.frames() == [(Opcode.BINARY, b"x:11")], "it lives on"
+    with pytest.raises(EncodeError, match="nothing"):
+        manager.emit("x", None, "d1")
+
+
+def test_errors_are_written_by_the_users_encoder_too() -> None:
+    """As in 0.4.10: a device that speaks through another encoder cannot read a v1 packet."""
+    manager = Manager(encoder=Encoder)
+    manager.add_type(DeviceType("echo"))
+    device = v1_device(manager, client_type="nosuch")
+    ((_, payload),) = device.frames()
+    assert payload == b"error:{'error': 'client_invalid_type', 'info': None}"
+
+
+# The end.
+
+
+def test_close(manager: Manager) -> None:
+    devices = [v1_device(manager, f"d{number}") for number in range(3)]
+    manager.close(0)
+    assert [device.close_code() for device in devices] == [1001] * 3
+    for device in devices:
+        device.close(1001)
+    assert manager.clients == []
+    assert manager.connections() == []
+    manager.close(0)
+
+
+def test_close_waits_for_the_devices(manager: Manager) -> None:
+    device = v1_device(manager)
+    closer = threading.Thread(target=manager.close, args=(5,))
+    closer.start()
+    while device.connection.is_open:
+        assert closer.is_alive()
+    device.close(1001)
+    closer.join(2)
+    assert not closer.is_alive()
+
+
+def test_two_managers_have_nothing_to_do_with_each_other() -> None:
+    one, two = make_manager(DeviceType("echo")), make_manager(DeviceType("echo"))
+    first, second = v1_device(one, "same"), v1_device(two, "same")
+    assert one.emit("x", 1, "same").sent == 1
+    assert (first.packets(), second.packets()) == ([("x", 1)], [])
+    one.join("same", "r")
+    assert two.rooms == {}
+    one.close(0)
+    assert second.connection.is_open
+
+
+def test_options_are_the_connections() -> None:
+    manager = make_manager(DeviceType("echo"), max_payload=10, max_event=4)
+    device = v1_device(manager)
+    device.send("x", "y" * 11)
+    ((_, error),) = device.packets()
+    assert "10 bytes" in error["info"]["problem"]
+    assert manager.options == Options(max_payload=10, max_event=4)
+
+
+# Threads (promise 4).
+
+
+@pytest.mark.parametrize("_", range(50))
+def test_emit_from_many_threads_while_devices_come_and_go(_: int) -> None:
+    manager = make_manager(DeviceType("echo"))
+    stay = [v1_device(manager, f"stay{number}") for number in range(3)]
+    for device in stay:
+        assert device.connection.client is not None
+        device.connection.client.join("r")
+    problems: list[BaseException] = []
+
+    def emit(number: int) -> None:
+        try:
+            for count in range(20):
+                assert manager.emit(f"t{number}", count, client_type="echo").sent >= 3
+                assert manager.emit(f"r{number}", count, room="r").sent >= 3
+        except BaseException as error:
+            problems.append(error)
+
+    def come_and_go() -> None:
+        try:
+            for count in range(20):
+                device = v1_device(manager, f"guest{count % 2}")
+                manager.join(f"guest{count % 2}", "r")
+                device.drop()
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=emit, args=(number,)) for number in range(3)]
+    threads += [threading.Thread(target=come_and_go)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert problems == []
+    for device in stay:
+        check_order(device)
+    assert manager.rooms == {"r": ["stay0", "stay1", "stay2"]}
+
+
+def check_order(device: Device) -> None:
+    """Nothing lost, and what one thread sent is in order."""
+    packets = device.packets()
+    for event in {event for event, _ in packets}:
+        assert [value for one, value in packets if one == event] == list(range(20))
+    assert len(packets) == 3 * 2 * 20
