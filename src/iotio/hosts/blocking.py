@@ -1,0 +1,284 @@
+"""What hosts with one thread or greenlet per connection share: a socket that is read by it and written by anybody.
+
+The socket is non-blocking. Whoever emits writes at once, in its own thread, what the kernel takes; the rest waits in
+a bounded outbox that the manager's loop thread drains. So a slow reader never holds up anybody.
+"""
+
+from __future__ import annotations
+
+import _socket
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from typing import Any, Protocol
+
+from iotio.core.connection import Scope
+from iotio.core.inline import InlineConnection
+from iotio.core.manager import Manager
+from iotio.core.native import Signal, start_thread
+from iotio.protocol.reasons import DisconnectReason
+
+from .loop_thread import LoopThread
+
+__all__ = ["SocketConnection", "Waits", "read_buffered"]
+
+logger = logging.getLogger("iotio.hosts")
+
+_READ_SIZE = 64 * 1024
+_LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Waits(Protocol):
+    """How a thread or a greenlet waits.
+
+    Attributes:
+        ends: exceptions by which its server takes it away.
+    """
+
+    ends: tuple[type[BaseException], ...]
+
+    def readable(self, timeout: float | None = None) -> bool:
+        """Wait until the connection's socket has bytes or has ended. False: time-out (seconds)."""
+
+    def signal(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait for a signal. False: time-out (seconds)."""
+
+    def close(self) -> None:
+        """Free what the waiting took; the socket is not touched."""
+
+
+def read_buffered(stream: Any) -> bytes:
+    """What a buffered stream over a non-blocking socket has read ahead."""
+    try:
+        data: bytes | None = stream.read1()
+    except OSError:  # nothing there now; if the stream is broken, the next read says so
+        return b""
+    return data or b""
+
+
+class SocketConnection(InlineConnection):
+    """A connection over a socket, served by the calling thread or greenlet.
+
+    Args:
+        manager: whose device it is.
+        headers: of the upgrade request.
+        sock: the stream; stays the caller's, who closes it after `serve`.
+        waits: how to wait on it.
+        loops: the manager's loop thread.
+        peer: the other end's address, for the log.
+        scope: see `Scope`.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        headers: Iterable[tuple[str, str]],
+        sock: socket.socket,
+        waits: Waits,
+        loops: LoopThread,
+        *,
+        peer: str,
+        scope: Scope | None,
+    ) -> None:
+        super().__init__(manager, headers, peer=peer, scope=scope)
+        self._sock = sock
+        self._waits = waits
+        self.passed_on += waits.ends
+        self._loops = loops
+        # TLS reads and writes share one state and must not overlap; plain sockets need no lock to read.
+        self._tls = getattr(sock, "_sslobj", None) is not None
+        self._outbox = bytearray()
+        self._drained = Signal()
+        self._watched: int | None = None  # a descriptor of our own while the loop thread drains the outbox
+        self._broken = False
+        self._released = False  # the socket is the host's again, who may close it
+
+    def serve(self, first: bytes = b"", *, response: bytes = b"") -> None:
+        """Serve the device until its end.
+
+        Args:
+            first: bytes that came behind the upgrade request.
+            response: the answer to the upgrade request, where the host has not sent it.
+        """
+        self.manager.attach(self)
+        try:
+            self._loops.loop  # noqa: B018  # starts the sweep
+            if response:
+                with self._lock:
+                    self.write(response)
+            self.start()
+            if first:
+                self._take(first)
+            while not self.over:
+                self._take(self._read())
+        finally:
+            try:
+                if not self.over:  # the host takes this thread away
+                    self.close(DisconnectReason.SERVER_SHUTDOWN)
+                self.farewell()
+            finally:
+                self._linger()
+                self.manager.detach(self)
+                self._waits.close()
+
+    def _take(self, data: bytes) -> None:
+        for event in self.feed(data):
+            self.handle(event)
+
+    def _read(self) -> bytes:
+        """Wait for bytes; b"" at the end of the stream."""
+        if not self._tls:  # a TLS object may hold bytes that the descriptor no longer has
+            self._waits.readable()
+        while True:
+            try:
+                if self._tls:
+                    with self._lock:
+                        return self._sock.recv(_READ_SIZE)
+                return self._sock.recv(_READ_SIZE)
+            except _WOULD_BLOCK:
+                self._waits.readable()
+            except OSError:
+                return b""
+
+    # -- transport -------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if self._broken:
+            return
+        taken = 0 if self._outbox else self._send(data)
+        if taken < len(data) and not self._broken:
+            self._outbox += memoryview(data)[taken:]
+            if self._watched is None:
+                self._watch_soon()
+
+    def _watch_soon(self) -> None:
+        try:
+            self._watched = os.dup(self._sock.fileno())  # ours: nobody can close it under the loop
+        except OSError as error:  # none left: end this connection, but not the broadcast that met it
+            self._loops.call(logger.error, "device %r can no longer be served: %s", self.name, error)  # not in the lock
+            self._give_up()
+            return
+        if not self._loops.call(self._watch, self._watched):
+            os.close(self._watched)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._break()
+        self.hang_up()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._sock.send(data)
+        except _WOULD_BLOCK:
+            return 0
+        except OSError:  # the reading side sees it too, and ends the connection
+            self._break()
+            return 0
+
+    def _break(self) -> None:
+        self._broken = True
+        self._outbox.clear()
+        self._drained.set()
+
+    def pending(self) -> int:
+        return len(self._outbox)
+
+    def hang_up(self) -> None:
+        if not self._released:  # afterwards the descriptor may be somebody else's
+            self._shutdown(socket.SHUT_RDWR)
+
+    def tick(self, now: float) -> None:
+        """See `Connection.tick`. Bytes that nobody had the time to read yet are a sign of life."""
+        if not (self.is_open and self._unread()):
+            super().tick(now)
+
+    def _unread(self) -> bool:
+        """Whether the peer has sent something, or ended: a blocked hub or a busy machine reads late."""
+        with self._lock:
+            if self._released:
+                return False
+            try:
+                with self._raw() as raw:
+                    raw.recv(1, socket.MSG_PEEK)
+            except _WOULD_BLOCK:
+                return False
+            except (OSError, ValueError):  # the reading side is about to see it
+                pass
+            return True
+
+    def wait_for(self, signal: Signal, timeout: float) -> bool:
+        return self._waits.signal(signal, timeout)
+
+    def farewell_soon(self) -> None:
+        """An `async def` handler dismisses another device: the loop's thread must not run that one's handlers."""
+        if self._loops.is_current:
+            start_thread(self.farewell)
+        else:
+            self.farewell()
+
+    def run_async(self, coroutine: Any, context: Context) -> Any:
+        if self._loops.is_current:
+            coroutine.close()
+            raise RuntimeError("the loop's own thread cannot wait for an async def handler")
+        outcome = self._loops.submit(coroutine, context)
+        self._waits.signal(outcome.done, None)
+        return outcome.result()
+
+    def _shutdown(self, how: int) -> None:
+        with suppress(OSError, ValueError), self._raw() as raw:  # ValueError: the socket object is closed
+            raw.shutdown(how)
+
+    @contextmanager
+    def _raw(self) -> Iterator[_socket.socket]:
+        """The descriptor itself: it works for every kind of socket object, in any thread.
+
+        It takes no descriptor of its own, so it works when there are none left.
+        """
+        handle = _socket.socket(fileno=self._sock.fileno())
+        try:
+            handle.setblocking(False)  # whatever socket.setdefaulttimeout() says
+            yield handle
+        finally:
+            handle.detach()
+
+    # -- on the loop thread ----------------------------------------------------------------------------
+
+    def _watch(self, descriptor: int) -> None:
+        self._loops.loop.add_writer(descriptor, self._drain, descriptor)
+
+    def _drain(self, descriptor: int) -> None:
+        with self._lock:
+            if self._outbox:
+                del self._outbox[: self._send(self._outbox)]
+            if self._outbox:
+                return
+            self._watched = None
+            self._drained.set()
+            self._drained = Signal()
+        self._loops.loop.remove_writer(descriptor)
+        os.close(descriptor)
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """Get the last bytes out, then wait a moment for the peer to end, so that it can read them."""
+        with self._lock:
+            waiting, drained = bool(self._outbox), self._drained
+        if waiting:
+            self._waits.signal(drained, self.manager.options.close_timeout)
+        self._shutdown(socket.SHUT_WR)
+        deadline = self.manager.clock() + _LINGER
+        try:
+            while (left := deadline - self.manager.clock()) > 0 and self._waits.readable(left):
+                if not self._sock.recv(_READ_SIZE):
+                    break
+        except (OSError, ValueError):
+            pass
+        with self._lock:
+            self._break()
+            self._released = True

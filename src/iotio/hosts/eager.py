@@ -1,0 +1,164 @@
+"""Run a coroutine's first step at once, and make it a task only if it really waits.
+
+Most `async def` handlers never wait; a task for each would cost them a pass through the loop.
+CPython 3.12 has eager tasks. For 3.11 the same is done here: the coroutine runs with a stand-in as the current task,
+so that `asyncio.timeout()`, task groups and cancellation work in its first step, and a task resumes it where it
+waited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any
+
+__all__ = ["start"]
+
+
+if sys.version_info >= (3, 12):
+
+    def start(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+        """Run a coroutine up to its first wait, on the loop's thread.
+
+        Returns:
+            Its task, which is done if it did not wait.
+        """
+        return asyncio.Task(work, loop=loop, context=context, eager_start=True)
+
+else:
+
+    class _Done(asyncio.Future[Any]):
+        """A task's look for a coroutine that never waited."""
+
+    def start(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+        """Run a coroutine up to its first wait, on the loop's thread.
+
+        Returns:
+            Its task, or a future that is done if it did not wait.
+        """
+        me = _Me(work)
+        previous = asyncio.current_task(loop)
+        if previous is not None:
+            asyncio.tasks._leave_task(loop, previous)
+        asyncio.tasks._enter_task(loop, me)  # type: ignore[arg-type]  # the loop only hands it out again
+        try:
+            first = context.run(work.send, None)
+        except StopIteration as end:
+            return me.end(_Done(loop=loop), end.value)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            return me.end(_Done(loop=loop), None, error)
+        finally:
+            asyncio.tasks._leave_task(loop, me)  # type: ignore[arg-type]  # as above
+            if previous is not None:
+                asyncio.tasks._enter_task(loop, previous)
+        task = loop.create_task(_Rest(work, first, me, loop), context=context)
+        me.become(task)
+        return task
+
+    class _Me:
+        """What the coroutine sees as its task, from its first step to its last: some libraries compare.
+
+        What it is asked after the first step goes to the real task.
+        """
+
+        def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+            self.task: asyncio.Task[Any] | None = None
+            self._work = work
+            self._cancels: list[Any] = []  # requests of the first step
+
+        def become(self, task: asyncio.Task[Any]) -> None:
+            self.task = task
+            for message in self._cancels:
+                task.cancel(message)
+
+        def end(
+            self, future: asyncio.Future[Any], value: Any, error: BaseException | None = None
+        ) -> asyncio.Future[Any]:
+            """Settle what stands for a task that never waited, as a task would be."""
+            if isinstance(error, asyncio.CancelledError) or (error is None and self._cancels):
+                future.cancel()
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+            return future
+
+        def cancel(self, msg: Any = None) -> bool:
+            if self.task is not None:
+                return self.task.cancel(msg)
+            self._cancels.append(msg)
+            return True
+
+        def cancelling(self) -> int:
+            return self.task.cancelling() if self.task is not None else len(self._cancels)
+
+        def uncancel(self) -> int:
+            if self.task is not None:
+                return self.task.uncancel()
+            if self._cancels:
+                self._cancels.pop()
+            return len(self._cancels)
+
+        def done(self) -> bool:
+            return self.task is not None and self.task.done()
+
+        def get_coro(self) -> Coroutine[Any, Any, Any]:
+            return self._work
+
+        def get_name(self) -> str:
+            return self.task.get_name() if self.task is not None else f"Step-{id(self):x}"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.task, name)
+
+    class _Rest(Coroutine[Any, Any, Any]):
+        """A coroutine from its first wait on, as the coroutine of a real task."""
+
+        def __init__(
+            self, work: Coroutine[Any, Any, Any], waited_for: Any, me: _Me, loop: asyncio.AbstractEventLoop
+        ) -> None:
+            self._work = work
+            self._waited_for = waited_for  # what the first step waits for; the task must still be told
+            self._told = False
+            self._me: Any = me
+            self._loop = loop
+
+        def __await__(self) -> Any:
+            raise TypeError("this is for a task to drive")
+
+        def send(self, value: Any) -> Any:
+            if not self._told:
+                return self._tell()
+            return self._step(self._work.send, value)
+
+        def throw(self, error: Any, *rest: Any) -> Any:  # tasks pass the exception only
+            if not self._told:
+                waited_for = self._tell()
+                if waited_for is not None and isinstance(error, asyncio.CancelledError):
+                    # A task that is cancelled cancels what it waits for, and that wakes it.
+                    if waited_for.cancel(*error.args):
+                        return waited_for
+                    waited_for._asyncio_future_blocking = False
+            return self._step(self._work.throw, error)
+
+        def close(self) -> None:
+            self._work.close()
+
+        def _tell(self) -> Any:
+            self._told = True
+            waited_for, self._waited_for = self._waited_for, None
+            return waited_for
+
+        def _step(self, function: Any, argument: Any) -> Any:
+            loop, me = self._loop, self._me
+            asyncio.tasks._leave_task(loop, me.task)
+            asyncio.tasks._enter_task(loop, me)
+            try:
+                return function(argument)
+            finally:
+                asyncio.tasks._leave_task(loop, me)
+                asyncio.tasks._enter_task(loop, me.task)

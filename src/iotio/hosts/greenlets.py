@@ -1,0 +1,109 @@
+"""Greenlets: gevent's `pywsgi` with gevent-websocket's `WebSocketHandler`, as the quickstart has it.
+
+The handler answers the upgrade; its own WebSocket object would lose close codes, take unmasked frames and send
+broken CLOSE frames, so the stream behind it is taken over.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+try:
+    import gevent
+    import gevent.event
+except ImportError as error:
+    raise ImportError("this server needs gevent: pip install 'iotio[gevent]'") from error
+
+from iotio.core.native import Signal, get_ident, wait
+
+from .blocking import read_buffered
+
+__all__ = ["GreenletWaits", "serves_here", "take_over", "wait_in_greenlet"]
+
+
+_hub_threads: set[int] = set()  # threads whose hub serves devices
+
+
+def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
+    """Wait while this thread's hub runs. False: time-out (seconds)."""
+    event = gevent.event.Event()
+    watcher = gevent.get_hub().loop.async_()
+    watcher.start(event.set)
+    open_for_calls = [True]
+
+    def wake() -> None:
+        if open_for_calls:
+            watcher.send()
+
+    signal.add_callback(wake)
+    try:
+        event.wait(timeout)
+    finally:
+        open_for_calls.clear()
+        watcher.stop()
+        watcher.close()
+    return signal.is_set
+
+
+def serves_here() -> bool:
+    """Whether this thread's hub serves devices, so that nothing may block it."""
+    return get_ident() in _hub_threads
+
+
+class GreenletWaits:
+    """Waiting that lets other greenlets run.
+
+    Args:
+        sock: the connection's socket.
+    """
+
+    ends: tuple[type[BaseException], ...] = (gevent.GreenletExit,)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._thread = get_ident()
+        _hub_threads.add(self._thread)
+        self._hub = gevent.get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), 1)
+
+    def readable(self, timeout: float | None = None) -> bool:
+        """See `Waits.readable`."""
+        if timeout is None:
+            self._hub.wait(self._watcher)
+            return True
+        timer = gevent.Timeout(timeout)
+        try:
+            with timer:
+                self._hub.wait(self._watcher)
+        except gevent.Timeout as caught:
+            if caught is not timer:
+                raise
+            return False
+        return True
+
+    def signal(self, signal: Signal, timeout: float | None) -> bool:
+        """See `Waits.signal`. The signal may come from any thread: an async watcher wakes this one's hub."""
+        if signal.is_set:
+            return True
+        if get_ident() != self._thread:  # a thread of the program's own dismissed the device
+            return wait(signal, timeout)
+        return wait_in_greenlet(signal, timeout)
+
+    def close(self) -> None:
+        """See `Waits.close`."""
+        self._watcher.close()
+
+
+def take_over(websocket: Any) -> tuple[socket.socket, bytes, list[tuple[str, str]]]:
+    """Take the stream from a gevent-websocket WebSocket, which is of no use afterwards.
+
+    Returns:
+        The socket, now non-blocking; what came behind the upgrade request; the request's headers, repeated ones
+        included (a WSGI environ folds them into one).
+    """
+    handler = websocket.handler
+    sock: socket.socket = handler.socket
+    websocket.closed = True  # so that the handler does not send a CLOSE frame of its own at the end
+    websocket.stream = websocket.raw_read = websocket.raw_write = None
+    sock.setblocking(False)
+    return sock, read_buffered(handler.rfile), list(handler.headers.items())

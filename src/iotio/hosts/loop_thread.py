@@ -1,0 +1,166 @@
+"""One asyncio loop in a thread of its own, for hosts that have no loop.
+
+It runs `async def` handlers, the sweep over all deadlines, and what a slow network left to be written.
+The thread is a real one, in a monkey-patched program too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from iotio.core.native import Signal, allocate_lock, get_ident, start_thread, wait
+
+if TYPE_CHECKING:
+    from iotio.core.manager import Manager
+
+__all__ = ["LoopThread", "Outcome"]
+
+logger = logging.getLogger("iotio.hosts")
+
+SWEEP_INTERVAL = 0.2  # seconds; how late a ping or a time-out may be
+_HELD_UP = 1.0  # seconds after which a blocked loop is named in the log: it holds up pings and time-outs
+_START_TIMEOUT = 10.0  # seconds; a thread that has not started by then never will
+
+
+class Outcome:
+    """The result of a coroutine that runs on the loop; `done` says when it is there."""
+
+    def __init__(self) -> None:
+        self.done = Signal()
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def settle(self, task: asyncio.Task[Any]) -> None:
+        """Take a finished task's result."""
+        if task.cancelled():
+            self._error = asyncio.CancelledError()
+        else:
+            self._error = task.exception()
+            self._result = None if self._error else task.result()
+        self.done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """There is no task."""
+        self._error = error
+        self.done.set()
+
+    def result(self) -> Any:
+        """The result, or what the coroutine raised. A cancelled one raises RuntimeError."""
+        if isinstance(self._error, asyncio.CancelledError):
+            raise RuntimeError("the handler was cancelled") from self._error
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class LoopThread:
+    """The loop of one manager; its thread starts with the first connection.
+
+    Args:
+        manager: whose deadlines are swept.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._lock = allocate_lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = Signal()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ident: int | None = None
+        self._swept = 0.0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop; started if need be."""
+        with self._lock:
+            if self._loop is None:
+                started: list[asyncio.AbstractEventLoop] = []
+                ready = Signal()
+                self._ended = ended = Signal()
+                start_thread(lambda: self._run(started, ready, ended))
+                if not wait(ready, _START_TIMEOUT):
+                    raise RuntimeError("the manager's loop thread does not start")
+                self._loop = started[0]
+            return self._loop
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the loop's own thread, which must never wait for what runs on it."""
+        return self._ident == get_ident()
+
+    def call(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run a function on the loop soon; from any thread. False: the loop was stopped in between."""
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            return False
+        return True
+
+    def submit(self, awaitable: Awaitable[Any], context: Context) -> Outcome:
+        """Run an awaitable in a context, from any thread."""
+        outcome = Outcome()
+
+        def start() -> None:
+            task = asyncio.get_running_loop().create_task(_whole(awaitable), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(outcome.settle)
+
+        if not self.call(start):
+            outcome.fail(RuntimeError("the manager's loop thread has been stopped"))
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
+        return outcome
+
+    def stop(self) -> None:
+        """End the thread; handlers that still run on the loop are cancelled. It may be started again."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            if not self.is_current:
+                wait(self._ended, 5.0)
+
+    def _run(self, started: list[asyncio.AbstractEventLoop], ready: Signal, ended: Signal) -> None:
+        loop = _new_loop()  # here, because what gevent puts into it belongs to the thread that makes it
+        started.append(loop)
+        self._ident = get_ident()
+        self._swept = self._manager.clock()
+        asyncio.set_event_loop(loop)
+        ready.set()
+        try:
+            loop.call_soon(self._sweep, loop)
+            loop.run_forever()
+            for task in self._tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+            ended.set()
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = self._manager.clock()
+        late = now - self._swept - SWEEP_INTERVAL
+        self._swept = now
+        if late > _HELD_UP:
+            logger.warning("an async def handler has blocked the loop thread for %.1f s: await what waits", late)
+        self._manager.sweep(now)
+        loop.call_later(SWEEP_INTERVAL, self._sweep, loop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A loop on the interpreter's own selector; a monkey-patched one would run a hub in this thread."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("selectors"):
+        return asyncio.SelectorEventLoop()
+    return asyncio.SelectorEventLoop(monkey.get_original("selectors", "DefaultSelector")())
+
+
+async def _whole(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

@@ -1,0 +1,101 @@
+"""A host without a network: the test is the device. Everything happens in the caller's thread, at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Any
+
+from iotio.core.connection import Scope
+from iotio.core.inline import InlineConnection
+from iotio.core.manager import Manager
+from iotio.core.native import Signal
+
+__all__ = ["MemoryConnection", "connect"]
+
+
+class MemoryConnection(InlineConnection):
+    """The server's side of an in-memory pair, with the device's end of it as methods."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        headers: Iterable[tuple[str, str]],
+        *,
+        peer: str = "memory",
+        scope: Scope | None = None,
+        room: int | None = None,
+    ) -> None:
+        super().__init__(manager, headers, peer=peer, scope=scope)
+        self._output = bytearray()
+        self._room = room  # bytes that the "network" takes before the device reads; None: all
+        self.ended = False
+
+    def deliver(self, data: bytes) -> None:
+        """The device sends these bytes; b"" ends its stream."""
+        if self.ended:
+            return
+        for event in self.feed(data):
+            self.handle(event)
+        if self.over:
+            self.finish()
+
+    def read(self) -> bytes:
+        """The device reads all that the server has written since the last time."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    def advance(self) -> None:
+        """Let the server do what is due on its clock."""
+        self.tick(self.manager.clock())
+        if self.over:
+            self.finish()
+
+    def finish(self) -> None:
+        """The host is done with the socket."""
+        self.ended = True
+        self.farewell()
+        self.manager.detach(self)
+
+    def write(self, data: bytes) -> None:
+        self._output += data
+
+    def pending(self) -> int:
+        return 0 if self._room is None else max(0, len(self._output) - self._room)
+
+    def hang_up(self) -> None:
+        pass
+
+    def wait_for(self, signal: Signal, timeout: float) -> bool:
+        return signal.is_set  # there is nobody else who could set it
+
+    def run_async(self, coroutine: Any, context: Context) -> Any:
+        async def main() -> Any:
+            return await asyncio.get_running_loop().create_task(coroutine, context=context)
+
+        return asyncio.run(main())
+
+
+def connect(
+    manager: Manager,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    scope: Scope | None = None,
+    room: int | None = None,
+) -> MemoryConnection:
+    """Connect a device to a manager in memory.
+
+    Args:
+        manager: the server.
+        headers: of the upgrade request: none for a v0 device.
+        scope: see `iotio.core.connection.Scope`.
+        room: how many bytes may wait for the device to read before they count as pending; None for any number.
+    """
+    connection = MemoryConnection(manager, headers, scope=scope, room=room)
+    manager.attach(connection)
+    connection.start()
+    if connection.over:
+        connection.finish()
+    return connection

@@ -1,0 +1,424 @@
+"""The native host: devices and HTTP on one asyncio loop.
+
+The socket is touched by the loop's thread only. What other threads send is collected and handed over in one piece;
+what is sent to a device within one turn of the loop leaves in one write.
+
+User code of a device runs in its lane, one step after the other: `async def` on the loop, its first step at once;
+`def` on a worker thread, never on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections import deque
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Any
+
+from ..core.client import IoTClient
+from ..core.connection import Connection, Scope
+from ..core.native import wait
+from ..protocol.reasons import DisconnectReason
+from ..protocol.session import Event, Packet
+from . import eager
+from .native_host import NativeHost
+from .steps import Kind, Step, does_nothing
+from .workers import Job
+
+__all__ = ["NativeConnection"]
+
+_LANE_FULL = 256  # steps that wait; then the device is not read any more
+_LANE_LOW = 64
+_FAREWELL = 2.0  # seconds that another thread waits for a farewell, which must run on the loop
+_LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
+
+
+class NativeConnection(Connection):
+    """A device's connection on an asyncio transport.
+
+    Steps of user code wait in a *lane*. The lane is *held* while the connection before this one says goodbye.
+
+    Args:
+        host: the loop's host.
+        headers: of the upgrade request.
+        transport: the stream.
+        peer: the other end's address, for the log.
+        scope: see `Scope`.
+    """
+
+    passed_on = ()  # a worker serves many devices: nothing that a handler raises may end it
+
+    def __init__(
+        self,
+        host: NativeHost,
+        headers: Iterable[tuple[str, str]],
+        transport: asyncio.Transport,
+        *,
+        peer: str,
+        scope: Scope | None,
+    ) -> None:
+        super().__init__(host.manager, headers, peer=peer, scope=scope)
+        self._host = host
+        self._transport = transport
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._dirty = False  # in the host's list, or about to be flushed by us
+        self._writing_paused = False
+        self._lane: deque[Step] = deque()
+        self._lane_number = 0  # counts the times that a stuck step was given up
+        self._stuck = 0  # steps that were given up and have not ended
+        self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
+        self._running = 0  # steps that have begun and not ended
+        self._on_worker = 0  # of these, steps on a worker: `def` steps may queue up there
+        self._held = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._reading_paused = False
+        self._ending = False  # our end is sent; the peer's is awaited
+        self._peer_ended = False
+        self._lost = False  # the transport is gone
+        self._linger: asyncio.TimerHandle | None = None
+        host.manager.attach(self)
+
+    # -- what the transport calls ----------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """The transport read bytes. Replies to all frames in them leave in one write."""
+        if self._ending:
+            return
+        flush = not self._dirty
+        self._dirty = True
+        for event in self.feed(data):
+            self.handle(event)
+        if flush:
+            self.flush()
+        if self.over:
+            self._finish()
+
+    def stream_ended(self) -> None:
+        """The peer sends no more; what it has sent is still handled, and answered."""
+        self._peer_ended = True
+        if self._ending:
+            self._transport.close()
+            return
+        self._lane.append(Step(Kind.END, "", self._take_end, ()))
+        self._pump()
+
+    def _take_end(self) -> None:
+        if not self.over:
+            self.feed(b"")
+            self._finish()
+
+    def ended(self) -> None:
+        """The transport is gone."""
+        if not self.over:
+            self.feed(b"")
+        self._ending = self._lost = True
+        if self._linger is not None:
+            self._linger.cancel()  # it would keep all this in memory for its time
+        self.farewell()
+        if self.farewell_done.is_set:
+            self.manager.detach(self)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is over its high-water mark."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
+        self._writing_paused = False
+
+    # -- transport for the core ------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_size += len(data)
+        if not self._dirty:
+            self._dirty = True
+            self._host.flush_later(self)
+
+    def pending(self) -> int:
+        return self._out_size + self._unsent() if self._writing_paused else self._out_size
+
+    def _unsent(self) -> int:
+        while True:
+            try:
+                return self._transport.get_write_buffer_size()
+            except RuntimeError:  # from 3.12 on it counts a deque, which the loop's thread has changed just now
+                continue
+
+    def hang_up(self) -> None:
+        self._host.call_later(self._hang_up)
+
+    def _hang_up(self) -> None:
+        self.flush()  # the CLOSE frame
+        self._ending = True
+        if self._writing_paused:
+            self._transport.abort()
+        else:
+            self._transport.close()
+            self._abort_later()
+
+    def flush(self) -> None:
+        """Give the transport what has been collected."""
+        with self._lock:
+            self._dirty = False
+            out = self._out
+            if not out:
+                return
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._out_size = 0
+        if not self._ending and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def run_async(self, coroutine: Any, context: Context) -> Any:
+        """For a `def` handler that returned an awaitable: it runs on the loop, the worker waits."""
+        outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def begin() -> None:
+            task = self._host.loop.create_task(_whole(coroutine), context=context)
+            task.add_done_callback(lambda task: _settle(outcome, task))
+
+        if self._host.is_current:
+            coroutine.close()
+            raise RuntimeError("the loop's own thread cannot wait for an async def handler")
+
+        self._host.call_later(begin)
+        return outcome.result()
+
+    def _finish(self) -> None:
+        """The session is over: send our end, give the peer a moment for its own."""
+        self.flush()
+        self._ending = True
+        if self._peer_ended or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self._abort_later()
+        self.farewell()
+
+    def _abort_later(self) -> None:
+        if self._linger is None and not self._lost:
+            self._linger = self._host.loop.call_later(_LINGER, self._transport.abort)
+
+    # -- the lane --------------------------------------------------------------------------------------
+
+    def _let_in(self, client: IoTClient) -> None:
+        with self._lock:
+            self._session.open()
+        before = self.manager.registry.swap(client)
+        if before is client:  # its own device has connected again since
+            self.dismiss(DisconnectReason.TAKEOVER)
+            return
+        if before is None:
+            self._greet(client)
+            return
+        self._held = True
+        self._patience = self._host.loop.call_later(
+            self.manager.options.takeover_timeout, self._lose_patience, before.socket, client
+        )
+        before.socket.dismiss(DisconnectReason.TAKEOVER)
+        before.socket.farewell_done.add_callback(lambda: self._host.call_later(lambda: self._release(client)))
+
+    def _lose_patience(self, before: Connection, client: IoTClient) -> None:
+        patience = self.manager.options.takeover_timeout
+        self._log_impatience()
+        self._patience = self._host.loop.call_later(patience, self._release, client)
+        before.abandon()  # its on_disconnect runs now, and is waited for
+
+    def _release(self, client: IoTClient) -> None:
+        if self._held:
+            self._held = False
+            if self._patience is not None:
+                self._patience.cancel()
+            self._greet(client)
+            self._pump()
+
+    def _greet(self, client: IoTClient) -> None:
+        if not self._enter(client):
+            return
+        assert self._handlers is not None
+        steps = [
+            Step(Kind.CONNECT, "connect", function, (client,))
+            for function in (self._handlers.on_connect, self.manager.on_connect)
+            if not does_nothing(function)
+        ]
+        self._lane.extendleft(reversed(steps))  # before what the device has sent in the meantime
+        self._pump()
+
+    @property
+    def busy(self) -> bool:
+        return self._running > 0
+
+    @property
+    def is_reading(self) -> bool:
+        return not self._reading_paused
+
+    def dismiss(self, reason: DisconnectReason) -> bool:
+        self.close(reason)
+        self._host.call_later(self.farewell)
+        return True
+
+    def abandon(self) -> None:
+        if not self._host.is_current:
+            self._host.call_later(self.abandon)
+            return
+        self._lane_number += 1  # the end of the stuck step will be none of ours
+        self._stuck += self._running
+        self._running = self._on_worker = 0
+        self._host.workers.forget(self)
+        if self._stuck_context is None:
+            self._stuck_context = self._context
+        self._context = self._context.copy()
+        self.farewell()
+        self._pump()
+
+    def farewell(self) -> None:
+        if not self._host.is_current:
+            self._host.call_later(self.farewell)
+            if not self._host.loop.is_closed():
+                wait(self.farewell_done, _FAREWELL)
+            return
+        if self._held:  # the connection before this one comes first
+            self._lane.append(Step(Kind.END, "", self.farewell, ()))
+            return
+        owed = self._leave()
+        if owed is None:
+            return
+        if not self._counts():
+            kept = [step for step in self._lane if step.kind is not Kind.EVENT]
+            self._lane.clear()
+            self._lane.extend(kept)
+        for function in owed:
+            self._lane.append(Step(Kind.DISCONNECT, "disconnect", function, (self.client, self._gone)))
+        self._lane.append(Step(Kind.END, "", self._forget, ()))
+        self._pump()
+
+    def _forget(self) -> None:
+        super()._forget()
+        if self._lost:  # otherwise the end of the stream is still to be watched
+            self.manager.detach(self)
+
+    def _exit_scope(self) -> None:
+        if self._stuck:
+            return  # it is left where it was entered, when the stuck step has ended
+        if self._stuck_context is not None:
+            self._context = self._stuck_context
+        super()._exit_scope()
+
+    def _given_up_ended(self) -> None:
+        """A step that nobody waits for any longer has ended."""
+        self._stuck -= 1
+        if not self._stuck and self.farewell_done.is_set:
+            self._exit_scope()
+
+    def handle(self, event: Event) -> None:
+        if type(event) is Packet:
+            self._dispatch(event)
+        else:
+            super().handle(event)
+
+    def _dispatch(self, packet: Packet) -> None:
+        if not self._counts() or self._leaving or self.client is None:
+            return
+        call = self._route(packet)
+        if call is not None:
+            self._do(Step(Kind.EVENT, packet.event, *call))
+
+    def _do(self, step: Step) -> None:
+        if self._lane or self._held or not self._may_begin(step):
+            self._lane.append(step)
+        else:
+            self._begin(step)
+        if not self._reading_paused and len(self._lane) + self._running >= _LANE_FULL:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _may_begin(self, step: Step) -> bool:
+        if not self._running:
+            return True
+        # Several may queue up on a worker, but only such that can be dropped when a stuck one is given up.
+        return self._running == self._on_worker and not step.is_async and step.kind is Kind.EVENT
+
+    def _begin(self, step: Step) -> None:
+        if step.is_async:
+            self._begin_async(step)
+        elif step.kind is Kind.END:
+            step.function()
+        else:
+            self._running += 1
+            self._on_worker += 1
+            number = self._lane_number
+            self._host.workers.submit(Job(self, lambda: self._work(step, number), lambda: self._label(step)))
+
+    def _work(self, step: Step, number: int) -> None:
+        """On a worker."""
+        is_event = step.kind is Kind.EVENT
+        if number == self._lane_number and (not is_event or self._counts()):
+            result = self.call(step.event, step.function, *step.arguments)
+            if result is not None and is_event:
+                self._reply(step.event, result)
+        self._host.call_later(lambda: self._worked(number))
+
+    def _worked(self, number: int) -> None:
+        if number != self._lane_number:
+            self._given_up_ended()
+            return
+        self._running -= 1
+        self._on_worker -= 1
+        self._host.workers.done(self)
+        self._pump()
+
+    def _begin_async(self, step: Step) -> None:
+        coroutine = step.function(*step.arguments)
+        task = eager.start(coroutine, self._context, self._host.loop)
+        if task.done():
+            self._take_result(step, task)
+        else:
+            self._running += 1
+            number = self._lane_number
+            task.add_done_callback(lambda task: self._waited(step, number, task))
+
+    def _waited(self, step: Step, number: int, task: asyncio.Future[Any]) -> None:
+        self._take_result(step, task)
+        if number != self._lane_number:
+            self._given_up_ended()
+            return
+        self._running -= 1
+        self._pump()
+
+    def _take_result(self, step: Step, task: asyncio.Future[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log_failure(step.event, error)
+        elif not task.cancelled() and step.kind is Kind.EVENT:
+            result = task.result()
+            if result is not None:
+                self._reply(step.event, result)
+
+    def _pump(self) -> None:
+        lane = self._lane
+        while lane and not self._held and self._may_begin(lane[0]):
+            step = lane.popleft()
+            if step.kind is not Kind.EVENT or self._counts():
+                self._begin(step)
+        if self._reading_paused and len(lane) + self._running < _LANE_LOW:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _label(self, step: Step) -> str:
+        return f"handler on_{step.event} of device {self.name!r}"
+
+
+def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        outcome.set_exception(RuntimeError("the handler was cancelled"))
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())
+
+
+async def _whole(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,103 @@
+"""What the connections of one native loop share: hand-over from other threads, the sweep, the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..core.manager import Manager
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from .native import NativeConnection
+
+__all__ = ["NativeHost"]
+
+logger = logging.getLogger("iotio.hosts")
+
+SWEEP_INTERVAL = 0.2  # seconds; how late a ping or a time-out may be
+_HELD_UP = 1.0  # seconds after which a blocked loop is named in the log: it holds up everything
+_CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
+
+
+class NativeHost:
+    """What all native connections of one loop share. Lives on the loop's thread.
+
+    Args:
+        manager: whose devices are served.
+        workers: threads for `def` handlers, at most.
+        slow_handler: seconds after which a handler that still runs is named in the log; 0 for never.
+    """
+
+    def __init__(self, manager: Manager, *, workers: int = 32, slow_handler: float = 1.0) -> None:
+        self.manager = manager
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
+        self._dirty: deque[NativeConnection] = deque()
+        self._ended: deque[Callable[[], None]] = deque()
+        self._awake = False  # a flush is on its way
+        self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
+        self._sweep_due = self.loop.time() + SWEEP_INTERVAL
+
+    def close(self) -> None:
+        """Stop sweeping and end the workers."""
+        self._sweeper.cancel()
+        self.workers.close()
+
+    def flush_later(self, connection: NativeConnection) -> None:
+        """A connection has output; from any thread."""
+        self._dirty.append(connection)
+        self._wake()
+
+    def call_later(self, function: Callable[[], None]) -> None:
+        """Call this on the loop soon; from any thread. Once the loop is closed it does nothing."""
+        self._ended.append(function)
+        self._wake()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the loop's thread."""
+        return threading.get_ident() == self.thread
+
+    def _wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            if self.is_current:
+                self.loop.call_soon(self._flush)
+            else:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: there is no device either
+                    self.loop.call_soon_threadsafe(self._flush)
+
+    def _flush(self) -> None:
+        self._awake = False  # first: what comes from now on wakes us again
+        ended = self._ended
+        while ended:
+            self._do_safely(ended.popleft())
+        dirty = self._dirty
+        while dirty:
+            dirty.popleft().flush()
+
+    @staticmethod
+    def _do_safely(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:  # what goes wrong for one device must not stop the others
+            logger.exception("a device's turn could not be taken")
+
+    def _sweep(self) -> None:
+        late = self.loop.time() - self._sweep_due
+        if late > _HELD_UP:
+            logger.warning("an async def handler has blocked the loop for %.1f s: await what waits", late)
+        pause = SWEEP_INTERVAL
+        if late > SWEEP_INTERVAL:  # nobody has read since; a loop may run timers before it reads
+            pause = _CATCH_UP
+        else:
+            self.manager.sweep(self.manager.clock())
+        self._sweep_due = self.loop.time() + pause
+        self._sweeper = self.loop.call_later(pause, self._sweep)

@@ -1,0 +1,272 @@
+"""One port for everything: uvicorn serves HTTP, and hands the upgrade of `/iot.io` to the native host.
+
+Frames never pass through ASGI. uvicorn's own WebSocket protocol serves all other paths of an ASGI application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from ..core.connection import Scope
+from ..core.manager import Manager
+from ..protocol.reasons import DisconnectReason
+from .native import NativeConnection
+from .native_host import NativeHost
+
+__all__ = ["NativeServer"]
+
+logger = logging.getLogger("iotio.server")
+
+PATHS = ("/iot.io", "/iot.io/")
+_GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
+_MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
+
+
+class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen by what is installed
+    """uvicorn's HTTP protocol, less one loss: it drops what came in one read with the upgrade request."""
+
+    _tail = b""
+
+    def data_received(self, data: bytes) -> None:
+        tail = self._tail
+        self._tail = (tail + data)[-3:]
+        super().data_received(data)
+        successor = self.transport.get_protocol()
+        if isinstance(successor, _Upgrade):
+            rest = (tail + data).partition(b"\r\n\r\n")[2]
+            if rest:
+                successor.data_received(rest)
+
+
+class _Upgrade(asyncio.Protocol):
+    """What uvicorn makes for a WebSocket upgrade: finds out who is to serve it, and becomes that.
+
+    Args:
+        server: our server.
+        config: uvicorn's arguments for its own WebSocket protocol, for other paths.
+        server_state: uvicorn's; it shuts down the connections in it.
+        app_state: uvicorn's.
+    """
+
+    def __init__(self, server: NativeServer, config: uvicorn.Config, server_state: Any, app_state: Any) -> None:
+        self._server = server
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+        self._transport: asyncio.Transport | None = None
+        self._connection: NativeConnection | None = None
+        self._other: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._state.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The upgrade request, which uvicorn has read whole and repeats. Later data goes past this method."""
+        assert self._transport is not None
+        request = _parse(data)
+        if request.path.partition("?")[0] not in PATHS:
+            self._pass_on(data)
+            return
+        response = ServerProtocol().accept(request)
+        self._transport.write(response.serialize())
+        if response.status_code != 101:
+            self._transport.close()
+            return
+        connection = NativeConnection(
+            self._server.native,
+            request.headers.raw_items(),
+            self._transport,
+            peer=_peer(self._transport),
+            scope=self._server.scope_of(request, _peer(self._transport)),
+        )
+        self._connection = connection
+        self.data_received = connection.received  # type: ignore[method-assign]  # a hot path without a detour
+        connection.start()
+        connection.flush()
+
+    def _pass_on(self, data: bytes) -> None:
+        """Another path, where an ASGI application may have a WebSocket."""
+        assert self._transport is not None
+        other_class = self._server.other_websockets
+        if other_class is None:
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.close()
+            return
+        self._state.connections.discard(self)
+        self._other = other_class(config=self._config, server_state=self._state, app_state=self._app_state)
+        self._other.connection_made(self._transport)
+        self._other.data_received(data)
+        self.data_received = self._other.data_received  # type: ignore[method-assign]  # as above
+
+    def eof_received(self) -> bool | None:
+        if self._other is not None:
+            return cast("bool | None", self._other.eof_received())
+        if self._connection is None:
+            return None
+        self._connection.stream_ended()
+        assert self._transport is not None
+        return self._transport.can_write_eof()  # handlers that run may still answer; TLS has no half-closed stream
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._state.connections.discard(self)
+        if self._other is not None:
+            self._other.connection_lost(error)
+        elif self._connection is not None:
+            self._connection.ended()
+
+    def pause_writing(self) -> None:
+        target = self._other or self._connection
+        if target is not None:
+            target.pause_writing()
+
+    def resume_writing(self) -> None:
+        target = self._other or self._connection
+        if target is not None:
+            target.resume_writing()
+
+    def shutdown(self) -> None:
+        """uvicorn is going down."""
+        if self._connection is not None:
+            self._connection.close(DisconnectReason.SERVER_SHUTDOWN)
+
+
+class NativeServer(uvicorn.Server):
+    """The server behind `IoTManager.run`.
+
+    Args:
+        manager: whose devices are served.
+        app: the ASGI application for all other paths.
+        scope_of: from an upgrade request and the peer's address to the scope of its device's handlers.
+        other_websockets: uvicorn's WebSocket protocol class for other paths, or None for none.
+        workers: threads for `def` handlers, at most.
+        slow_handler: seconds after which a handler that still runs is named in the log.
+        options: for `uvicorn.Config`.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        app: Any,
+        *,
+        scope_of: Callable[[Request, str], Scope],
+        other_websockets: Callable[..., Any] | None = None,
+        workers: int = 32,
+        slow_handler: float = 1.0,
+        **options: Any,
+    ) -> None:
+        self.manager = manager
+        self.scope_of = scope_of
+        self.other_websockets = other_websockets
+        self._worker_limit = workers
+        self._slow_handler = slow_handler
+        self._native: NativeHost | None = None
+        self.ready = threading.Event()
+
+        def upgrade(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Upgrade:
+            return _Upgrade(self, config, server_state, app_state)
+
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Http,
+                ws=cast(Any, upgrade),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=int(_GRACE),
+                h11_max_incomplete_event_size=_MAX_HEAD,
+                **options,
+            )
+        )
+
+    def run(self, sockets: Any = None) -> None:
+        """Serve until the end. What uvicorn ends the program with, such as 3 for a port in use, ends a thread only."""
+        try:
+            super().run(sockets)
+        except SystemExit:
+            if threading.current_thread() is threading.main_thread():
+                raise
+
+    @property
+    def native(self) -> NativeHost:
+        """The host of the running loop."""
+        assert self._native is not None
+        return self._native
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; for `port=0` the one that was found; 0 on a Unix socket."""
+        name = self.servers[0].sockets[0].getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen; then whoever waits for `ready` may connect."""
+        self._native = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Tell every device, run every `on_disconnect`, finish what runs, within a deadline."""
+        self.manager.closing = True
+        deadline = self.manager.clock() + _GRACE
+        try:
+            await super().shutdown(sockets)
+            await self._wait_for_farewells(deadline)
+        finally:
+            self.native.close()
+            self.manager.closing = False
+            self.ready.clear()
+
+    async def _wait_for_farewells(self, deadline: float) -> None:
+        while self.manager.connections() and not self.force_exit and self.manager.clock() < deadline:
+            await asyncio.sleep(0.02)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The first signal ends the server in order and the program with 0, a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.should_exit:
+            os._exit(128 + number)
+        self.should_exit = True
+
+
+def _parse(data: bytes) -> Request:
+    """The request that uvicorn has parsed, checked and written again."""
+    lines = data.decode("latin-1").split("\r\n")
+    method, path, _ = lines[0].split(" ")
+    headers = Headers()
+    for line in lines[1:-2]:
+        name, _, value = line.partition(":")
+        headers[name] = value.strip()
+    request = Request(path, headers)
+    request.method = method
+    return request
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "?")

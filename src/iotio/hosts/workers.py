@@ -1,0 +1,195 @@
+"""Threads for `def` handlers.
+
+A device's jobs run one after the other: while it has any, they all go to one worker. The loop hands over whatever
+one turn brought in one piece. One worker is enough while handlers are quick, and fastest; when a job holds a worker
+up, the jobs of other devices behind it move to another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+__all__ = ["Job", "Workers"]
+
+logger = logging.getLogger("iotio.hosts")
+
+_PATIENCE = 0.02  # seconds that a job may hold up jobs of other devices before they move
+_CHECK_INTERVAL = 0.02  # seconds between looks at it
+
+
+class Job(NamedTuple):
+    """Something to run on a worker.
+
+    Attributes:
+        owner: jobs of one owner run in order, one at a time.
+        run: the work; must not raise.
+        label: what it is, for the log.
+    """
+
+    owner: Hashable
+    run: Callable[[], None]
+    label: Callable[[], str]
+
+
+class _Worker:
+    """One thread and its queue. The queue is shared with the loop under `lock`."""
+
+    def __init__(self, number: int, clock: Callable[[], float]) -> None:
+        self.lock = threading.Lock()
+        self.wake = threading.Semaphore(0)
+        self.queue: deque[Job] = deque()
+        self.current: Job | None = None
+        self.since = 0.0
+        self.warned = False
+        self.idle = True
+        self.closing = False
+        self._clock = clock
+        self.thread = threading.Thread(target=self._run, name=f"iotio-worker-{number}", daemon=True)
+        self.thread.start()
+
+    def put(self, jobs: list[Job]) -> None:
+        with self.lock:
+            self.queue.extend(jobs)
+            wake, self.idle = self.idle, False
+        if wake:
+            self.wake.release()
+
+    def _run(self) -> None:
+        while True:
+            with self.lock:
+                if self.queue:
+                    job = self.current = self.queue.popleft()
+                    self.since = self._clock()
+                    self.warned = False
+                else:
+                    self.current = None
+                    self.idle = True
+                    if self.closing:
+                        return
+                    job = None
+            if job is None:
+                self.wake.acquire()
+                continue
+            job.run()
+
+    def close(self) -> None:
+        with self.lock:
+            self.closing = True
+        self.wake.release()
+
+
+class Workers:
+    """A pool of workers of one loop. All methods are for the loop's thread.
+
+    Args:
+        loop: the loop.
+        most: number of threads at most.
+        slow: seconds after which a job is named in the log; 0 never.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, most: int, slow: float, clock: Callable[[], float]) -> None:
+        self._loop = loop
+        self._most = most
+        self._slow = slow
+        self._clock = clock
+        self._workers: list[_Worker] = []
+        self._homes: dict[Hashable, tuple[_Worker, int]] = {}  # owner -> where its jobs are, and how many
+        self._batches: dict[_Worker, list[Job]] = {}
+        self._watching = False
+
+    def submit(self, job: Job) -> None:
+        """Run a job soon. Report its end with `done`, on the loop."""
+        home = self._homes.get(job.owner)
+        worker, count = home if home is not None else (self._choose(), 0)
+        self._homes[job.owner] = (worker, count + 1)
+        batch = self._batches.get(worker)
+        if batch is None:
+            if not self._batches:
+                self._loop.call_soon(self._hand_over)
+            batch = self._batches[worker] = []
+        batch.append(job)
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(_CHECK_INTERVAL, self._watch)
+
+    def done(self, owner: Hashable) -> None:
+        """A job of this owner has ended."""
+        worker, count = self._homes[owner]
+        if count == 1:
+            del self._homes[owner]
+        else:
+            self._homes[owner] = (worker, count - 1)
+
+    def forget(self, owner: Hashable) -> None:
+        """Do not wait for the jobs of this owner any more."""
+        self._homes.pop(owner, None)
+
+    def close(self) -> None:
+        """End the threads, each when its queue is empty."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def _choose(self, other_than: _Worker | None = None) -> _Worker:
+        now = self._clock()
+        for worker in self._workers:
+            if worker is other_than:
+                continue
+            if worker.current is None or now - worker.since < _PATIENCE:
+                return worker
+        if len(self._workers) < self._most:
+            worker = _Worker(len(self._workers) + 1, self._clock)
+            self._workers.append(worker)
+            return worker
+        return min(self._workers, key=lambda worker: len(worker.queue))
+
+    def _hand_over(self) -> None:
+        batches, self._batches = self._batches, {}
+        for worker, jobs in batches.items():
+            worker.put(jobs)
+
+    def _watch(self) -> None:
+        """Free the jobs that stand behind a slow one, and name it if it is very slow."""
+        self._hand_over()  # or jobs of one owner could lie in two places
+        self._watching = bool(self._homes)
+        if self._watching:
+            self._loop.call_later(_CHECK_INTERVAL, self._watch)
+        now = self._clock()
+        for worker in list(self._workers):
+            job = worker.current
+            if job is None:
+                continue
+            held = now - worker.since
+            if held > _PATIENCE and worker.queue:
+                self._move_on(worker)
+            if self._slow and held > self._slow and not worker.warned:
+                worker.warned = True
+                logger.warning("%s has been running for %.1f s", job.label(), held)
+
+    def _move_on(self, worker: _Worker) -> None:
+        """Give the jobs of other owners behind a slow one to at most two other workers, so that it spreads quickly."""
+        with worker.lock:
+            current = worker.current
+            if current is None or self._clock() - worker.since <= _PATIENCE:
+                return  # it has ended just now
+            moving = [job for job in worker.queue if job.owner != current.owner]
+            worker.queue = deque(job for job in worker.queue if job.owner == current.owner)
+        owners: dict[Hashable, list[Job]] = {}
+        for job in moving:
+            owners.setdefault(job.owner, []).append(job)
+        if not owners:
+            return
+        first = self._choose(worker)
+        second = self._choose(first) if len(owners) > 1 else first
+        for number, (owner, jobs) in enumerate(owners.items()):
+            target = second if number % 2 else first
+            home = self._homes.get(owner)
+            if home is not None:
+                self._homes[owner] = (target, home[1])
+            target.put(jobs)

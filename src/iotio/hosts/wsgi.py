@@ -1,0 +1,179 @@
+"""WSGI: devices at `/iot.io`, everything else to the application."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from iotio.core.connection import Scope
+from iotio.core.manager import Manager
+from iotio.core.native import Signal, wait
+
+from .blocking import SocketConnection, Waits, read_buffered
+from .loop_thread import LoopThread
+from .threads import ThreadWaits
+
+__all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
+
+logger = logging.getLogger("iotio.hosts")
+
+PATH = "/iot.io"
+_PATHS = (PATH, PATH + "/")
+
+_NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
+_NO_SOCKET = (
+    "This WSGI server does not hand its sockets to applications, so no device can connect. Use gevent's pywsgi"
+    " with handler_class=WebSocketHandler, Flask's app.run(), or gunicorn with --worker-class gthread.\n"
+)
+
+
+class DeviceEnd(ConnectionResetError):
+    """Raised into a threaded WSGI server when a device is gone: the way to say that there is no HTTP response.
+
+    Werkzeug and gunicorn both take it as a client that went away, which is what happened, and close the socket.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the device's connection has ended")
+
+
+class IoTManagerMiddleware:
+    """The WSGI application that serves devices and passes all else on.
+
+    Args:
+        app: the Flask application; iot.io 0.4 has this attribute.
+        wsgi_app: what serves all other paths.
+        manager: the devices' manager.
+        loops: the manager's loop thread.
+        scope_of: from an environ to the scope of its device's handlers.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        wsgi_app: WSGIApplication,
+        manager: Manager,
+        *,
+        loops: LoopThread | None = None,
+        scope_of: Callable[[WSGIEnvironment], Scope] | None = None,
+    ) -> None:
+        self.app = app
+        self.wsgi_app = wsgi_app
+        self.manager = manager
+        self._loops = loops if loops is not None else LoopThread(manager)
+        self._scope_of = scope_of
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") not in _PATHS:
+            return self.wsgi_app(environ, start_response)
+        return self.ws(environ, start_response)
+
+    def ws(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one device, from its upgrade request to its end."""
+        websocket = environ.get("wsgi.websocket")
+        if websocket is not None:
+            self.serve_websocket(websocket, environ)
+            return []
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return _answer(start_response, "426 Upgrade Required", _NO_UPGRADE, [("Upgrade", "websocket")])
+        headers = _headers(environ)
+        response = _accept(environ, headers)
+        if response.status_code != 101:
+            status = f"{response.status_code} {response.reason_phrase}"
+            return _answer(start_response, status, (response.body or b"").decode(), _extra(response))
+        sock = environ.get("werkzeug.socket") or environ.get("gunicorn.socket")
+        if sock is None:
+            logger.error("a device at %s is refused. %s", _peer(environ), _NO_SOCKET.strip())
+            return _answer(start_response, "501 Not Implemented", _NO_SOCKET)
+        sock.setblocking(False)
+        first = _leftover(environ)
+        waits = _waits(sock)
+        self._serve(environ, headers, sock, waits, first, response.serialize())
+        raise DeviceEnd
+
+    def serve_websocket(self, websocket: Any, environ: WSGIEnvironment) -> None:
+        """Serve a device whose upgrade gevent-websocket has answered."""
+        from .greenlets import GreenletWaits, take_over
+
+        sock, first, headers = take_over(websocket)
+        self._serve(environ, headers, sock, GreenletWaits(sock), first, b"")
+
+    def _serve(
+        self,
+        environ: WSGIEnvironment,
+        headers: Iterable[tuple[str, str]],
+        sock: socket.socket,
+        waits: Waits,
+        first: bytes,
+        response: bytes,
+    ) -> None:
+        scope = self._scope_of(environ) if self._scope_of is not None else None
+        connection = SocketConnection(self.manager, headers, sock, waits, self._loops, peer=_peer(environ), scope=scope)
+        connection.serve(first, response=response)
+
+
+def waiting_here() -> Callable[[Signal, float], bool]:
+    """How to wait in this thread: a hub that serves devices must go on running."""
+    greenlets = sys.modules.get(f"{__package__}.greenlets")  # not there as long as gevent serves nobody
+    if greenlets is not None and greenlets.serves_here():
+        chosen: Callable[[Signal, float], bool] = greenlets.wait_in_greenlet
+        return chosen
+    return wait
+
+
+def _waits(sock: socket.socket) -> Waits:
+    """gunicorn's gevent worker gives sockets of gevent's."""
+    if type(sock).__module__.partition(".")[0] == "gevent":
+        from .greenlets import GreenletWaits
+
+        return GreenletWaits(sock)
+    return ThreadWaits(sock)
+
+
+def _headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    return [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key.startswith("HTTP_")]
+
+
+def _accept(environ: WSGIEnvironment, headers: list[tuple[str, str]]) -> Response:
+    """Check the upgrade request (RFC 6455, 4.2) and make the answer. No extension is ever accepted."""
+    request = Request(environ.get("PATH_INFO", PATH), Headers(headers))
+    request.method = environ.get("REQUEST_METHOD", "GET")
+    return ServerProtocol().accept(request)
+
+
+def _leftover(environ: WSGIEnvironment) -> bytes:
+    """Bytes that the server has read behind the request; the socket must be non-blocking by now."""
+    stream = environ["wsgi.input"]
+    unreader = getattr(getattr(stream, "reader", None), "unreader", None)
+    if unreader is not None:  # gunicorn
+        unread: bytes = unreader.buf.getvalue()
+        return unread
+    return read_buffered(stream) if hasattr(stream, "read1") else b""  # Werkzeug gives its own stream
+
+
+def _answer(
+    start_response: StartResponse, status: str, text: str, headers: Iterable[tuple[str, str]] = ()
+) -> list[bytes]:
+    body = text.encode()
+    fixed = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, [*fixed, *headers])
+    return [body]
+
+
+def _extra(response: Response) -> list[tuple[str, str]]:
+    """The headers that say what a right request would have been."""
+    wanted = ("allow", "upgrade", "sec-websocket-version")
+    return [(name, value) for name, value in response.headers.raw_items() if name.lower() in wanted]
+
+
+def _peer(environ: WSGIEnvironment) -> str:
+    return f"{environ.get('REMOTE_ADDR', '?')}:{environ.get('REMOTE_PORT', '?')}"

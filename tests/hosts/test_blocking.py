@@ -1,0 +1,114 @@
+"""What all hosts with a thread or greenlet per connection owe: nobody waits where nobody may."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from iotio import DeviceType, IoTClient, Options
+from iotio.hosts.loop_thread import LoopThread
+from iotio.protocol import v1
+from tests.support.hosts import FAST, eventually, serve_local
+from tests.support.memory import make_manager
+from tests.support.wire import Opcode, v1_headers
+
+KINDS = ["gevent", "flask"]
+
+
+class Async(DeviceType):
+    """All its handlers run on the loop thread."""
+
+    gone: list[str]
+
+    async def on_kick(self, other: str, client: IoTClient) -> bool:
+        return client.manager.remove(other)
+
+    async def on_echo(self, message: Any, client: IoTClient) -> Any:
+        await asyncio.sleep(0)
+        return message
+
+    async def on_disconnect(self, client: IoTClient, reason: Any = None) -> None:
+        await asyncio.sleep(0)
+        self.gone.append(f"{client.id} {reason}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_async_handler_may_remove_another_device(kind: str) -> None:
+    """Its `on_disconnect` runs on the loop thread too, which must not wait for itself."""
+    with serve_local(kind) as host:
+        device_type = Async("async")
+        device_type.gone = []
+        host.manager.add_type(device_type)
+        with host.peer() as one, host.peer() as other:
+            assert one.upgrade(headers=v1_headers("one", "async")).status == 101
+            assert other.upgrade(headers=v1_headers("other", "async")).status == 101
+            eventually(lambda: sorted(host.manager.clients) == ["one", "other"])
+            for event, value, answer in (("kick", "other", True), ("echo", "still alive", "still alive")):
+                one.send_frame(Opcode.BINARY, v1.encode(event, value))
+                assert v1.decode(one.expect_frame().payload) == (event, answer)
+            eventually(lambda: device_type.gone == ["other removed"])
+            eventually(lambda: host.manager.clients == ["one"])
+
+
+@pytest.fixture
+def default_timeout() -> Iterator[None]:
+    socket.setdefaulttimeout(30)
+    yield
+    socket.setdefaulttimeout(None)
+
+
+@pytest.mark.usefixtures("default_timeout")
+def test_a_default_timeout_of_the_program_changes_nothing() -> None:
+    """`socket.setdefaulttimeout` is for the program's own sockets: a silent device is still noticed in time."""
+    with (
+        serve_local("flask", Options(ping_interval=0.3, ping_timeout=0.3, close_timeout=0.2)) as host,
+        host.peer() as peer,
+    ):
+        assert peer.upgrade(headers=v1_headers("silent", "echo")).status == 101
+        host.log.wait("silent", "on_disconnect", timeout=5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_close_waits_for_every_farewell(kind: str) -> None:
+    """Also where it is called in the very hub that serves the devices."""
+    with serve_local(kind, FAST) as host, host.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+        host.log.wait("d", "mgr_on_connect")
+        status, _ = host.request("POST", "/call", {"method": "close", "args": [2.0], "kw": {}})
+        assert status == 200
+        assert host.log.of("d")[-1] == "mgr_on_disconnect"
+        frame = peer.expect_frame()
+        assert (frame.opcode, frame.close_code) == (Opcode.CLOSE, 1001)
+
+
+def test_a_stopped_loop_fails_what_is_submitted() -> None:
+    class Stopped(LoopThread):
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop:
+            loop = asyncio.new_event_loop()
+            loop.close()
+            return loop
+
+    async def never() -> None: ...
+
+    outcome = Stopped(make_manager()).submit(never(), copy_context())
+    assert outcome.done.is_set
+    with pytest.raises(RuntimeError, match="stopped"):
+        outcome.result()
+
+
+def test_a_blocked_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    loops = LoopThread(make_manager())
+    clock = loops._manager.clock
+    swept = threading.Event()
+    loops.loop.call_soon_threadsafe(swept.set)
+    assert swept.wait(5)
+    clock.now += 5  # type: ignore[attr-defined]  # the fake clock of the memory host
+    eventually(lambda: "has blocked the loop thread" in caplog.text)
+    loops.stop()

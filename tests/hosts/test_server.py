@@ -1,0 +1,239 @@
+"""The native server: its life cycle, its one port, and what is not a device."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import flask
+import pytest
+
+from iotio import IoTManager
+from iotio.protocol import v1
+from tests.support.hosts import FAST, LocalHost, serve_local
+from tests.support.processes import START_SECONDS, Program, free_port
+from tests.support.wire import ACCEPT, Opcode, RawPeer, WireError, v1_headers
+
+PROGRAM = Path(__file__).parent / "programs" / "native_server.py"
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[LocalHost]:
+    with serve_local("native") as host:
+        yield host
+
+
+def make_manager() -> IoTManager:
+    return IoTManager(flask.Flask("server"), options=FAST)
+
+
+def echoes(peer: RawPeer, word: str) -> bool:
+    peer.send_binary(v1.encode("same", word))
+    return v1.decode(peer.expect_frame().payload) == ("same", word)
+
+
+# One port.
+
+
+def test_devices_and_pages_on_one_port(native: LocalHost) -> None:
+    with native.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("page", "echo")).status == 101
+        assert native.request("GET", "/hello") == (200, b"hello")
+        assert echoes(peer, "x")
+        assert native.request("GET", "/nothing")[0] == 404
+        assert native.request("GET", "/iot.io")[0] == 426
+
+
+def test_a_page_and_then_a_device_on_one_connection(native: LocalHost) -> None:
+    with native.peer() as peer:
+        for _ in range(2):
+            peer.send_bytes(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert peer.recv_response().body == b"hello"
+        assert peer.upgrade(headers=v1_headers("both", "echo")).status == 101
+        assert echoes(peer, "x")
+
+
+@pytest.mark.parametrize("path", ["/", "/other", "/iot.io/x", "/iot.iox", "/api/iot.io"])
+def test_an_upgrade_elsewhere_is_not_found(native: LocalHost, path: str) -> None:
+    with native.peer() as peer:
+        assert peer.upgrade(path, headers=v1_headers("d", "echo")).status == 404
+        assert peer.recv_all_until_eof() == b""
+
+
+@pytest.mark.parametrize("path", ["/iot.io", "/iot.io/", "/iot.io?a=b"])
+def test_the_paths_of_devices(native: LocalHost, path: str) -> None:
+    with native.peer() as peer:
+        assert peer.upgrade(path, headers=v1_headers("d", "echo")).status == 101
+        assert echoes(peer, "x")
+
+
+def test_100_kilobytes_of_endpoints(native: LocalHost) -> None:
+    endpoints = [{"id": f"e{n}", "name": "x" * 50, "type": "boolean", "specialId": None} for n in range(1000)]
+    headers = v1_headers("many", "echo", endpoints=endpoints)
+    assert sum(len(value) for _, value in headers) > 95_000
+    with native.peer() as peer:
+        assert peer.upgrade(headers=headers).status == 101
+        assert echoes(peer, "x")
+        client = native.manager.client("many")
+        assert client is not None
+        assert len(client.endpoints) == 1000
+
+
+def test_a_wrong_upgrade_is_answered_by_http(native: LocalHost) -> None:
+    with native.peer() as peer:
+        peer.send_bytes(
+            b"GET /iot.io HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert peer.recv_response().status == 400
+
+
+def test_what_is_no_http_is_refused(native: LocalHost) -> None:
+    with native.peer() as peer:
+        peer.send_bytes(b"\x00\x01hello\r\n\r\n")
+        assert peer.recv_response().status == 400
+
+
+# start() and stop().
+
+
+def test_it_can_be_started_and_stopped_again() -> None:
+    manager = make_manager()
+    before = threading.active_count()
+    for _ in range(2):
+        port = manager.start()
+        assert port > 0
+        with pytest.raises(RuntimeError, match="runs already"):
+            manager.start()
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        manager.stop()
+        manager.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+    assert threading.active_count() == before
+
+
+def test_a_port_in_use_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    manager = make_manager()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(RuntimeError, match=f"could not start on 127.0.0.1:{port}"):
+            manager.start(port=port)
+    assert "address already in use" in caplog.text
+    assert manager.start(port=port) == port
+    manager.stop()
+
+
+def test_stop_tells_the_devices() -> None:
+    with serve_local("native") as host, host.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+        assert echoes(peer, "x")
+        stopping = threading.Thread(target=host.manager.stop)
+        stopping.start()
+        assert peer.expect_frame().close_code == 1001
+        peer.send_close(1001)
+        assert peer.recv_frame() is None
+        stopping.join(5)
+        assert host.log.of("d")[-2:] == ["reason:server_shutdown", "mgr_on_disconnect"]
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    manager = make_manager()
+    path = tmp_path / "s"
+    assert manager.start(uds=str(path)) == 0
+    try:
+        with socket.socket(socket.AF_UNIX) as device:
+            device.settimeout(5)
+            device.connect(str(path))
+            lines = "\r\n".join(f"{name}: {value}" for name, value in v1_headers("d", "nosuch"))
+            device.sendall(
+                b"GET /iot.io HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                + lines.encode()
+                + b"\r\n\r\n"
+            )
+            answer = b""
+            while b"client_invalid_type" not in answer:
+                more = device.recv(4096)
+                assert more, answer
+                answer += more
+            assert answer.startswith(b"HTTP/1.1 101 ")
+            assert ACCEPT.encode() in answer
+    finally:
+        manager.stop()
+
+
+# run() as a program.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(number: signal.Signals) -> None:
+    with Program([sys.executable, "-u", PROGRAM, str(free_port())]) as server:
+        port = int(server.wait_line("ready", START_SECONDS).split()[1])
+        with RawPeer("127.0.0.1", port) as peer, RawPeer("127.0.0.1", port) as silent:
+            for name, one in (("polite", peer), ("silent", silent)):
+                assert one.upgrade(headers=v1_headers(name, "echo")).status == 101
+                assert echoes(one, "x")
+            began = time.monotonic()
+            server.signal(number)
+            assert peer.expect_frame().close_code == 1001
+            assert silent.expect_frame().close_code == 1001
+            peer.send_close(1001)
+            with pytest.raises(ConnectionRefusedError):
+                RawPeer("127.0.0.1", port)
+            assert server.wait(10) == 0, server.output
+        assert time.monotonic() - began < 7
+        assert sorted(line for line in server.lines if line.startswith("gone")) == [
+            "gone polite server_shutdown",
+            "gone silent server_shutdown",
+        ]
+        assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
+    with Program([sys.executable, "-u", PROGRAM, str(free_port())]) as server:
+        port = int(server.wait_line("ready", START_SECONDS).split()[1])
+        with RawPeer("127.0.0.1", port) as peer:
+            assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+            peer.send_binary(v1.encode("stuck", 60))
+            assert v1.decode(peer.expect_frame().payload) == ("stuck", "begins")
+            server.signal(number)
+            assert peer.expect_frame().close_code == 1001
+            began = time.monotonic()
+            server.signal(number)
+            assert server.wait(5) == 128 + number
+            assert time.monotonic() - began < 1
+
+
+def test_a_stuck_handler_holds_the_end_up_for_a_moment_only() -> None:
+    with Program([sys.executable, "-u", PROGRAM, str(free_port())]) as server:
+        port = int(server.wait_line("ready", START_SECONDS).split()[1])
+        with RawPeer("127.0.0.1", port) as peer:
+            assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+            peer.send_binary(v1.encode("stuck", 60))
+            assert v1.decode(peer.expect_frame().payload) == ("stuck", "begins")
+            began = time.monotonic()
+            server.terminate(15)
+            assert server.wait(1) == 0, server.output
+            assert time.monotonic() - began < 8
+
+
+def test_the_frames_of_a_port_that_is_gone() -> None:
+    """A peer of a server that was killed sees the end of its stream."""
+    with Program([sys.executable, "-u", PROGRAM, str(free_port())]) as server:
+        port = int(server.wait_line("ready", START_SECONDS).split()[1])
+        with RawPeer("127.0.0.1", port) as peer:
+            assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+            assert echoes(peer, "x")
+            os.kill(server.process.pid, signal.SIGKILL)
+            with pytest.raises((WireError, ConnectionResetError)):
+                assert peer.expect_frame().opcode == Opcode.CLOSE
