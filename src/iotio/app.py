@@ -1,0 +1,261 @@
+"""The public `IoTManager`: the manager joined to Flask, its WSGI hosts and the REST API."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+from wsgiref.types import WSGIEnvironment
+
+import flask
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder
+
+from .core.client import IoTClient
+from .core.connection import Scope
+from .core.context import current_client
+from .core.manager import Manager
+from .core.native import Signal
+from .core.results import EmitResult
+from .hosts import signals
+from .hosts.loop_thread import LoopThread
+from .hosts.wsgi import IoTManagerMiddleware, waiting_here
+from .http import rest
+from .protocol.encoder import DefaultPacketEncoder
+from .protocol.options import DEFAULT_OPTIONS, Options
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request
+
+    from .hosts.server import NativeServer
+
+__all__ = ["IoTManager", "close_room", "emit", "join", "leave"]
+
+_EXTENSION = "iot.io"
+_NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(None)`, which is a mistake
+
+
+class IoTManager(Manager):
+    """Connects devices to a Flask application.
+
+    Args:
+        app: the application; leave it out and call `init_app` later, as with other Flask extensions.
+        logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
+            to your logging configuration.
+        client_logging_level: the same for "iotio.client".
+        encoder: a class with static methods `encode(event, value)` and `decode(packet)` that replaces the v1 codec.
+        endpoint_api: True serves `POST /api/iot.io`; a `flask_restful.Api` serves it under its own prefix.
+        endpoint_auth_decorator: wraps the REST view; what it returns is the response.
+        options: limits and timings.
+
+    Raises:
+        ValueError: app is not a Flask application.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask = _NO_APP,
+        logging_level: int = logging.ERROR,
+        client_logging_level: int = logging.ERROR,
+        encoder: Any = DefaultPacketEncoder,
+        endpoint_api: bool | rest.RestfulApi | None = None,
+        endpoint_auth_decorator: rest.AuthDecorator | None = None,
+        *,
+        options: Options = DEFAULT_OPTIONS,
+    ) -> None:
+        super().__init__(
+            logging_level=logging_level,
+            client_logging_level=client_logging_level,
+            encoder=encoder,
+            options=options,
+        )
+        self.app: flask.Flask | None = None
+        self.api = endpoint_api
+        self.auth_decorator = endpoint_auth_decorator
+        self._loops = LoopThread(self)
+        self._middleware: IoTManagerMiddleware | None = None
+        self._running: tuple[NativeServer, threading.Thread] | None = None
+        if app is not _NO_APP:
+            self.init_app(app)
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Serve devices of this application at `/iot.io`. May be called for several applications.
+
+        Raises:
+            ValueError: app is not a Flask application.
+        """
+        if not isinstance(app, flask.Flask):
+            raise ValueError("app must be an instance of a flask application")
+        self.app = app
+        app.extensions[_EXTENSION] = self
+        self._middleware = IoTManagerMiddleware(
+            app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
+        )
+        app.wsgi_app = self._middleware  # type: ignore[method-assign]  # what Flask documents for middleware
+        if self.api:
+            rest.register(app, self, auth_decorator=self.auth_decorator, api=self.api)
+        signals.watch(self)
+
+    def run(self, host: str = "0.0.0.0", port: int = 5000, **options: Any) -> None:
+        """Serve devices and the application on one port, until Ctrl-C or SIGTERM.
+
+        Args:
+            host: the address to listen on.
+            port: the port; 0 finds a free one.
+            options: see `iotio.hosts.server.NativeServer`; and `request_context=True` gives handlers the request
+                context of the device's upgrade request (`flask.request`), as on the WSGI hosts.
+        """
+        self._server(host=host, port=port, **options).run()
+
+    def start(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> int:
+        """Serve in a thread of its own, for notebooks and tests; `stop` ends it.
+
+        Returns:
+            The port.
+
+        Raises:
+            RuntimeError: it runs already, or cannot listen there.
+        """
+        if self._running is not None:
+            raise RuntimeError("the server runs already")
+        server = self._server(host=host, port=port, **options)
+        thread = threading.Thread(target=server.run, name="iotio-server", daemon=True)
+        thread.start()
+        while not server.ready.wait(0.05):
+            if not thread.is_alive():
+                raise RuntimeError(f"the server could not start on {host}:{port}; see the log")
+        self._running = (server, thread)
+        return server.port
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the server that `start` began: devices get CLOSE 1001, every `on_disconnect` runs."""
+        if self._running is None:
+            return
+        (server, thread), self._running = self._running, None
+        server.should_exit = True
+        thread.join(timeout)
+
+    def _server(self, *, request_context: bool = False, **options: Any) -> NativeServer:
+        from a2wsgi import WSGIMiddleware
+
+        from .hosts.server import NativeServer
+
+        if self.app is None:
+            raise RuntimeError("the manager has no application yet: call init_app(app) first")
+        app = self.app
+
+        def scope_of(request: Request, peer: str) -> Scope:
+            return _scope(app, _environ(request, peer)) if request_context else _app_scope(app)
+
+        return NativeServer(self, WSGIMiddleware(cast(Any, app)), scope_of=scope_of, **options)
+
+    def socket(self, ws: Any) -> None:
+        """Serve a device on a gevent-websocket WebSocket until its end; the middleware does this by itself."""
+        if self._middleware is None:
+            raise RuntimeError("the manager has no application yet: call init_app(app) first")
+        self._middleware.serve_websocket(ws, ws.environ)
+
+    def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] | None = None) -> None:
+        """Close every connection; see `Manager.close`. `async def` handlers that still run are cancelled.
+
+        Called from an `async def` handler, it does not wait.
+        """
+        super().close(0.0 if self._loops.is_current else timeout, wait=wait or waiting_here())
+        self._loops.stop()
+
+
+def _scope(app: flask.Flask, environ: WSGIEnvironment) -> Scope:
+    """Handlers of a device see the context of its upgrade request, entered once for the whole connection."""
+
+    @contextmanager
+    def scope(client: IoTClient) -> Iterator[None]:
+        with app.request_context(environ):
+            flask.request.g = {"client": client}  # type: ignore[attr-defined]  # iot.io 0.4.3 put it there
+            yield
+
+    return scope
+
+
+def _environ(request: Request, peer: str) -> WSGIEnvironment:
+    """The WSGI environ of an upgrade request that came another way."""
+    path, _, query = request.path.partition("?")
+    host, _, port = peer.rpartition(":")
+    builder = EnvironBuilder(path, query_string=query, headers=Headers(list(request.headers.raw_items())), method="GET")
+    return {**builder.get_environ(), "REMOTE_ADDR": host, "REMOTE_PORT": port}
+
+
+def _app_scope(app: flask.Flask) -> Scope:
+    """Handlers see the application's context; there is no request."""
+
+    @contextmanager
+    def scope(client: IoTClient) -> Iterator[None]:
+        with app.app_context():
+            yield
+
+    return scope
+
+
+def emit(
+    event: str,
+    data: Any,
+    client_id: str | None = None,
+    client_type: str | None = None,
+    room: str | None = None,
+    trigger_update: bool = True,
+    *,
+    skip: str | IoTClient | Iterable[str | IoTClient] | None = None,
+) -> EmitResult:
+    """Send an event: with a target as `IoTManager.emit`, without one to the device whose handler is running.
+
+    Raises:
+        ValueError: `skip` without a target.
+        RuntimeError: no target outside of a device's handler; a target outside of handlers and Flask contexts.
+    """
+    if client_id is None and client_type is None and room is None:
+        if skip is not None:
+            raise ValueError("'skip' needs client_type= or room=: without them the event goes to one device")
+        return _current("emit", "client_id=, client_type= or room=").emit(event, data, trigger_update)
+    return _manager("emit").emit(event, data, client_id, client_type, room, trigger_update, skip=skip)
+
+
+def join(room: str, client: IoTClient | str | None = None) -> bool:
+    """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
+    if client is None:
+        return _current("join", "client=").join(room)
+    return _manager("join").join(client, room)
+
+
+def leave(room: str, client: IoTClient | str | None = None) -> bool:
+    """Take a device out of a room; by default the one whose handler is running. See `IoTManager.leave`."""
+    if client is None:
+        return _current("leave", "client=").leave(room)
+    return _manager("leave").leave(client, room)
+
+
+def close_room(room: str) -> int:
+    """Take every device out of a room. See `IoTManager.close_room`."""
+    return _manager("close_room").close_room(room)
+
+
+def _current(function: str, argument: str) -> IoTClient:
+    client = current_client.get(None)
+    if client is None:
+        raise RuntimeError(f"{function}() without {argument} works in a device's handler only")
+    return client
+
+
+def _manager(function: str) -> Manager:
+    client = current_client.get(None)
+    if client is not None:
+        return client.manager
+    if not flask.has_app_context():
+        raise RuntimeError(
+            f"{function}() works in a device's handler or inside of a Flask context;"
+            f" elsewhere call it on your IoTManager"
+        )
+    manager = flask.current_app.extensions.get(_EXTENSION)
+    if manager is None:
+        raise RuntimeError("the Flask application has no IoTManager: create IoTManager(app) first")
+    return cast(Manager, manager)

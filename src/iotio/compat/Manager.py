@@ -1,0 +1,8 @@
+"""`iotio.Manager` of iot.io 0.4: the manager, its middleware and the module-level functions."""
+
+from __future__ import annotations
+
+from iotio.app import IoTManager, close_room, emit, join, leave
+from iotio.hosts.wsgi import IoTManagerMiddleware
+
+__all__ = ["IoTManager", "IoTManagerMiddleware", "close_room", "emit", "join", "leave"]

@@ -1,0 +1,7 @@
+"""The packet encoder of iot.io 0.4 (`iotio.PacketEncoder`)."""
+
+from __future__ import annotations
+
+from iotio.protocol.encoder import AbstractPacketEncoder, DefaultPacketEncoder, PacketDataType
+
+__all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketDataType"]

@@ -1,0 +1,78 @@
+"""The exceptions of iot.io 0.4 (`iotio.exceptions`), under the IoTError of this package.
+
+The server itself refuses a device with `iotio.protocol.errors.HandshakeError`, which says more; these are for
+programs that raise or catch the names of the original.
+"""
+
+from __future__ import annotations
+
+from iotio.protocol.errors import ConnectionEnded, IoTError
+
+__all__ = [
+    "ClientIncompatibleProtocolVersion",
+    "ClientInvalidData",
+    "ClientInvalidEndpoints",
+    "ClientInvalidType",
+    "ClientNoId",
+    "ClientNoProtocolVersion",
+    "ClientNoType",
+    "ConnectionEnded",
+    "ConnectionFailed",
+    "IoTError",
+]
+
+
+class ConnectionFailed(IoTError):
+    """A device was refused when it connected."""
+
+    def __init__(self, message: str = "The device was refused.") -> None:
+        super().__init__(message)
+
+
+class ClientNoId(ConnectionFailed):
+    """No IoT-IO-Id header."""
+
+    def __init__(self, message: str = "The device sent no IoT-IO-Id header.") -> None:
+        super().__init__(message)
+
+
+class ClientNoType(ConnectionFailed):
+    """No IoT-IO-Type header."""
+
+    def __init__(self, message: str = "The device sent no IoT-IO-Type header.") -> None:
+        super().__init__(message)
+
+
+class ClientInvalidType(ConnectionFailed):
+    """A type in IoT-IO-Type that no DeviceType has."""
+
+    def __init__(self, message: str = "The server knows no device type of this name.") -> None:
+        super().__init__(message)
+
+
+class ClientInvalidData(ConnectionFailed):
+    """IoT-IO-Data is not JSON."""
+
+    def __init__(self, message: str = "The IoT-IO-Data header is not JSON.") -> None:
+        super().__init__(message)
+
+
+class ClientInvalidEndpoints(ConnectionFailed):
+    """IoT-IO-Endpoints does not declare endpoints."""
+
+    def __init__(self, message: str = "The IoT-IO-Endpoints header does not declare endpoints.") -> None:
+        super().__init__(message)
+
+
+class ClientNoProtocolVersion(ConnectionFailed):
+    """No IoT-IO-ProtocolVersion header."""
+
+    def __init__(self, message: str = "The device sent no IoT-IO-ProtocolVersion header.") -> None:
+        super().__init__(message)
+
+
+class ClientIncompatibleProtocolVersion(ConnectionFailed):
+    """A version in IoT-IO-ProtocolVersion that the server does not speak."""
+
+    def __init__(self, message: str = "The server does not speak this protocol version.") -> None:
+        super().__init__(message)

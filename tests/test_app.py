@@ -1,0 +1,281 @@
+"""The manager inside of Flask: init_app, contexts, and the module-level functions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import flask
+import pytest
+
+import iotio
+from iotio import DeviceType, IoTClient, IoTManager
+from iotio.app import _scope
+from iotio.hosts.memory import MemoryConnection
+from iotio.protocol import v1
+from tests.support.hosts import Host, LocalHost, eventually, host, local_host, serve_local
+from tests.support.memory import Device, v1_device
+from tests.support.wire import v1_headers
+
+__all__ = ["host", "local_host"]  # the fixtures
+
+
+class Ctx(DeviceType):
+    """Calls the module-level functions."""
+
+    def on_emit(self, message: Any, client: IoTClient) -> None:
+        iotio.emit("mine", message)
+
+    def on_all(self, message: Any, client: IoTClient) -> None:
+        result = iotio.emit("all", message, client_type="ctx", skip=client)
+        client.emit("sent", result.sent)
+
+    def on_join(self, message: Any, client: IoTClient) -> Any:
+        return iotio.join(message)
+
+    def on_join_other(self, message: Any, client: IoTClient) -> Any:
+        return iotio.join("room", message)
+
+    def on_leave(self, message: Any, client: IoTClient) -> Any:
+        return iotio.leave(message)
+
+    def on_leave_other(self, message: Any, client: IoTClient) -> Any:
+        return iotio.leave("room", message)
+
+    def on_close(self, message: Any, client: IoTClient) -> Any:
+        return iotio.close_room(message)
+
+    async def on_late(self, message: Any, client: IoTClient) -> Any:
+        iotio.emit("mine", flask.current_app.name)
+        return flask.request.g["client"].id  # type: ignore[attr-defined]  # iot.io put it there
+
+
+@pytest.fixture
+def app() -> flask.Flask:
+    return flask.Flask("ctx app")
+
+
+@pytest.fixture
+def manager(app: flask.Flask) -> Iterator[IoTManager]:
+    found = IoTManager(app)
+    found.add_type(Ctx("ctx"))
+    yield found
+    end(found)
+
+
+def end(manager: IoTManager) -> None:
+    """Leave the contexts in which devices were served."""
+    for connection in manager.connections():
+        assert isinstance(connection, MemoryConnection)
+        connection.finish()
+
+
+def device(manager: IoTManager, client_id: str = "a") -> Device:
+    """A device in memory whose handlers have the request context of its upgrade, as on the WSGI hosts."""
+    assert manager.app is not None
+    environ = manager.app.test_request_context("/iot.io?x=1", headers=v1_headers(client_id, "ctx")).request.environ
+    return v1_device(manager, client_id, "ctx", scope=_scope(manager.app, environ))
+
+
+def test_functions_without_a_target_mean_the_current_device(manager: IoTManager) -> None:
+    a, b = device(manager, "a"), device(manager, "b")
+    a.send("emit", 1)
+    assert (a.packets(), b.packets()) == ([("mine", 1)], [])
+    a.send("join", "r")
+    assert a.packets() == [("join", True)]
+    assert manager.rooms == {"r": ["a"]}
+    a.send("leave", "r")
+    assert a.packets() == [("leave", True)]
+    a.send("late")
+    assert a.packets() == [("mine", "ctx app"), ("late", "a")]
+
+
+def test_functions_with_a_target(manager: IoTManager) -> None:
+    a, b = device(manager, "a"), device(manager, "b")
+    a.send("all", 1)
+    assert (a.packets(), b.packets()) == ([("sent", 1)], [("all", 1)])
+    a.send("join_other", "b")
+    assert manager.rooms == {"room": ["b"]}
+    a.send("leave_other", "b")
+    assert manager.rooms == {}
+    a.send("join_other", "b")
+    a.send("close", "room")
+    assert [value for _, value in a.packets()] == [True, True, True, 1]
+
+
+def test_functions_in_a_view(app: flask.Flask, manager: IoTManager) -> None:
+    a = device(manager)
+
+    @app.get("/push")
+    def push() -> Any:
+        iotio.join("r", "a")
+        sent = iotio.emit("x", 1, room="r").sent
+        iotio.leave("r", client="a")
+        return {"sent": sent, "closed": iotio.close_room("r")}
+
+    @app.get("/wrong")
+    def wrong() -> Any:
+        with pytest.raises(RuntimeError, match=r"emit\(\) without client_id=, .* works in a device's handler only"):
+            iotio.emit("x", 1)
+        with pytest.raises(RuntimeError, match=r"join\(\) without client="):
+            iotio.join("r")
+        with pytest.raises(RuntimeError, match=r"leave\(\) without client="):
+            iotio.leave("r")
+        return "right"
+
+    assert app.test_client().get("/push").json == {"sent": 1, "closed": 0}
+    assert app.test_client().get("/wrong").text == "right"
+    assert a.packets() == [("x", 1)]
+    with app.app_context():
+        assert iotio.emit("x", 1, "a").sent == 1
+
+
+def test_functions_nowhere(manager: IoTManager) -> None:
+    for call in (
+        lambda: iotio.emit("x", 1),
+        lambda: iotio.emit("x", 1, "a"),
+        lambda: iotio.join("r"),
+        lambda: iotio.join("r", "a"),
+        lambda: iotio.leave("r"),
+        lambda: iotio.leave("r", "a"),
+        lambda: iotio.close_room("r"),
+    ):
+        with pytest.raises(RuntimeError, match="handler"):
+            call()
+    with flask.Flask("bare").app_context(), pytest.raises(RuntimeError, match="has no IoTManager"):
+        iotio.close_room("r")
+
+
+def test_init_app_later(app: flask.Flask) -> None:
+    manager = IoTManager()
+    with pytest.raises(RuntimeError, match="init_app"):
+        manager.socket(None)
+    before = app.wsgi_app
+    manager.init_app(app)
+    assert manager.app is app
+    assert app.wsgi_app is not before
+    assert app.test_client().get("/iot.io").status_code == 426
+    assert app.test_client().get("/api/iot.io").status_code == 404, "the REST API is off until it is asked for"
+
+
+def test_one_manager_for_two_apps(app: flask.Flask) -> None:
+    manager, other = IoTManager(app), flask.Flask("other")
+    manager.init_app(other)
+    assert app.extensions["iot.io"] is other.extensions["iot.io"] is manager
+    for one in (app, other):
+        assert one.test_client().get("/iot.io").status_code == 426
+
+
+def test_two_managers(app: flask.Flask, manager: IoTManager) -> None:
+    """The functions of a handler mean the manager of its device, whatever the application's last manager is."""
+    a = device(manager)
+    second = IoTManager(app)
+    second.add_type(Ctx("ctx"))
+    b = device(second)
+    a.send("join", "r")
+    assert manager.rooms == {"r": ["a"]}
+    assert second.rooms == {}
+    assert b.packets() == []
+    end(second)
+
+
+def test_the_context_is_entered_once_for_a_connection(app: flask.Flask, manager: IoTManager) -> None:
+    torn_down: list[Any] = []
+    app.teardown_request(torn_down.append)
+    a = device(manager)
+    for _ in range(3):
+        a.send("late")
+    assert torn_down == []
+    a.drop()
+    assert torn_down == [None]
+    assert not flask.has_request_context()
+
+
+def test_a_stuck_handler_leaves_its_context_when_it_ends(
+    app: flask.Flask, manager: IoTManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A takeover that does not wait any longer left the Flask context from outside of it, which cannot be done."""
+    torn_down: list[Any] = []
+    app.teardown_request(torn_down.append)
+
+    class Stuck(DeviceType):
+        gate = threading.Event()
+        entered = threading.Event()
+
+        def on_wait(self, message: Any, client: IoTClient) -> None:
+            self.entered.set()
+            assert self.gate.wait(5)
+
+    manager.add_type(stuck := Stuck("ctx"))
+    a = device(manager)
+    turn = threading.Thread(target=a.send, args=("wait",))
+    turn.start()
+    assert stuck.entered.wait(5)
+    device(manager)  # in memory nobody can wait
+    assert torn_down == []
+    stuck.gate.set()
+    turn.join(5)
+    assert torn_down == [None]
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+# On real hosts.
+
+
+@contextmanager
+def opened(host: Host, client_id: str, path: str = "/iot.io") -> Iterator[Any]:
+    with host.peer() as peer:
+        assert peer.upgrade(path, headers=v1_headers(client_id, "echo")).status == 101
+        yield peer
+    host.log.wait(client_id, "mgr_on_disconnect")
+
+
+def ask(peer: Any, event: str, value: Any = "") -> tuple[str, Any]:
+    peer.send_binary(v1.encode(event, value))
+    return v1.decode(peer.expect_frame().payload)
+
+
+def test_handlers_see_the_upgrade_request(host: Host) -> None:
+    with opened(host, "ctx-1", "/iot.io?room=kitchen") as peer, opened(host, "ctx-2") as other:
+        seen = {"app": "tests.support.app", "id": "ctx-1", "query": {"room": "kitchen"}, "client": True}
+        assert ask(peer, "context") == ("context", seen)
+        assert ask(other, "context")[1]["id"] == "ctx-2"
+        assert ask(peer, "asleep") == ("asleep", "ctx-1")
+        assert ask(peer, "ctxemit", "hi") == ("ctx_reply", "hi")
+        assert ask(peer, "ctxjoin", "r") == ("joined", ["r"])
+
+
+def test_emit_from_a_thread_of_the_program(local_host: LocalHost) -> None:
+    with opened(local_host, "threads") as peer:
+        local_host.log.wait("threads", "mgr_on_connect")
+        for number in range(20):
+            assert local_host.manager.emit("n", number, "threads").sent == 1
+        assert [v1.decode(peer.expect_frame().payload)[1] for _ in range(20)] == list(range(20))
+
+
+@pytest.mark.parametrize("kind", ["gevent", "flask"])
+def test_remove_from_a_thread_with_an_async_on_disconnect(kind: str) -> None:
+    """`on_disconnect` then runs in the caller's thread, which is not the connection's."""
+
+    class Late(DeviceType):
+        done = threading.Event()
+
+        async def on_disconnect(self, client: IoTClient) -> None:
+            await asyncio.sleep(0.02)  # so that it has to be waited for
+            self.done.set()
+
+    with serve_local(kind) as host:
+        host.manager.add_type(late := Late("late"))
+        with host.peer() as peer:
+            assert peer.upgrade(headers=v1_headers("late", "late")).status == 101
+            host.log.wait("late", "mgr_on_connect")
+            remover = threading.Thread(target=host.manager.remove, args=("late",))
+            remover.start()
+            remover.join(5)
+            assert not remover.is_alive(), "remove does not come back"
+            assert late.done.is_set()
+            assert peer.expect_frame().close_code == 1000
+        eventually(lambda: host.manager.clients == [])
