@@ -1,0 +1,452 @@
+"""The client for asyncio programs: the interface of iot.io-client 0.1.0."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as ws_connect
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as WireState
+
+from .backoff import Backoff
+from .base import DEFAULT_TIMEOUT, BaseClient, raise_unless_clean, time_limit
+from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
+from .failures import CONNECT_ERRORS, connect_failure, connection_lost
+from .session import Dispatch, ServerError, State
+from .target import Target
+
+__all__ = ["AsyncIoTClient"]
+
+_T = TypeVar("_T")
+
+
+class AsyncIoTClient(BaseClient):
+    """A device, for asyncio programs.
+
+    Handlers are awaited one after the other; pings are answered beside them. Methods `on_<event>` may be
+    `async def` or `def`; what `on` gets must be `async def`. All methods but `stop` belong to the event loop.
+
+    Attributes:
+        handshake_sent: whether the server has been told who this is, on the current connection.
+    """
+
+    _allow_async = True
+
+    def _init_connection_fields(self) -> None:
+        self.handshake_sent = False
+        self._connection: ClientConnection | None = None
+        self._limit = DEFAULT_TIMEOUT
+        self._own_loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one that the connection lives on
+        self._task: asyncio.Task[Any] | None = None  # what stop() cancels
+        self._calling = False  # that task is in a handler
+        self._ready = False  # connected, and on_connect is through
+        self._finishing = False  # that task is in clean-up
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running event loop, or the one that `run` is going to use."""
+        with suppress(RuntimeError):
+            return asyncio.get_running_loop()
+        if self._own_loop is None or self._own_loop.is_closed():
+            self._own_loop = asyncio.new_event_loop()
+        return self._own_loop
+
+    @property
+    def socket(self) -> ClientConnection | None:
+        """The WebSocket connection, or None."""
+        return self._connection
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to send on."""
+        connection = self._connection
+        return connection is not None and connection.state is WireState.OPEN
+
+    async def wait_until_ready(self) -> None:
+        """Wait until the client is connected and has said who it is.
+
+        Raises:
+            ClientError: `begin` or `run` failed for good, or the client was stopped.
+        """
+        if not self.connected:
+            await self._wait_ready()
+
+    async def _wait_ready(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    async def begin(
+        self,
+        domain: str,
+        ssl_context: ssl.SSLContext | None = None,
+        use_tls: bool | None = None,
+        *,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Connect once, and call `on_connect`. Then await `handle`.
+
+        Args: as for `run`.
+
+        Raises:
+            ConnectFailed: there is no connection; the subclasses and the text say why.
+            ClientError: the client is connected already.
+            ValueError: an argument is wrong, or `client_data` is not JSON.
+        """
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit = time_limit(timeout)
+        await self._leave_dead()
+        self._check_free()
+        try:
+            await self._guarded(self._open(target, limit))
+        except BaseException as error:
+            self._end(error if isinstance(error, ClientError) else None)
+            raise
+        if self._connection is None:
+            self._end(None)
+            raise NotConnected("the client was stopped before it was connected")
+        self._announce()
+
+    async def handle(self) -> None:
+        """Receive until the connection ends, then call `on_disconnect`. Waits for `begin` first.
+
+        Raises:
+            ConnectionLost: the connection did not end in order.
+            DeviceRejected: the server refuses this device.
+            ConnectFailed: `begin` failed.
+        """
+        if not self._ready:
+            await self._wait_ready()
+        self._check_idle()
+        try:
+            end = await self._guarded(self._receive())
+        finally:
+            self._end(None)
+        raise_unless_clean(end)
+
+    def run(
+        self,
+        domain: str,
+        ssl_context: ssl.SSLContext | None = None,
+        use_tls: bool | None = None,
+        *,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        reconnect: bool = True,
+        reconnect_delay: float | None = None,
+    ) -> None:
+        """Connect, receive, and connect again when the connection ends, on an event loop of its own.
+
+        Blocks until `stop` or Ctrl-C; the loop (`loop`) and the tasks on it end with it.
+
+        Args:
+            domain: 'example.com', 'localhost:5000' or '192.168.1.10', with 'wss://' before it for TLS.
+            ssl_context: TLS, by a context of your own.
+            use_tls: None: TLS if `domain`, `sslopt` or `ssl_context` say so; True: TLS in any case.
+            timeout: seconds for connecting and for each write (default 20); the server may be silent longer.
+            sslopt: TLS, by the options of websocket-client.
+            reconnect: False: return or raise when the first connection ends.
+            reconnect_delay: longest wait between two attempts, seconds (default 60); each wait is drawn
+                between 0 and a limit that starts at 1 s and doubles up to this.
+
+        Raises:
+            DeviceRejected: the server refuses this device as it is; the text says what to change.
+            UpgradeRefused: an HTTP status that no new attempt would change (401, 403, 404, ...).
+            ConnectFailed: only with `reconnect=False`.
+            ConnectionLost: only with `reconnect=False`: the connection did not end in order.
+            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called.
+            ClientError: the client is running already.
+            ValueError: an argument is wrong, or `client_data` is not JSON.
+            RuntimeError: an event loop runs in this thread; await `run_async` there.
+        """
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("run() cannot be called from a running event loop; await run_async() there")
+        self._check_idle()
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(
+                self.run_async(
+                    domain,
+                    ssl_context,
+                    use_tls,
+                    timeout=timeout,
+                    sslopt=sslopt,
+                    reconnect=reconnect,
+                    reconnect_delay=reconnect_delay,
+                )
+            )
+
+    async def run_async(
+        self,
+        domain: str,
+        ssl_context: ssl.SSLContext | None = None,
+        use_tls: bool | None = None,
+        *,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        reconnect: bool = True,
+        reconnect_delay: float | None = None,
+    ) -> None:
+        """`run`, for a program that has an event loop already. Ends by `stop` or when it is cancelled."""
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        await self._leave_dead()
+        self._check_free()
+        failure: ClientError | None = None
+        try:
+            await self._guarded(self._keep_connected(target, limit, backoff if reconnect else None))
+        except ClientError as error:
+            failure = error
+            raise
+        finally:
+            self._end(failure)
+
+    async def send(self, event: str, message: Any) -> None:
+        """Send a message to the server.
+
+        Args:
+            event: its event.
+            message: v1: bytes, bytearray, bool, int, str, list or dict; v0: bool, int, float, str or dict.
+
+        Raises:
+            NotConnected: there is no connection, or it ended; the message is not sent later.
+            EncodeError: the message or the event cannot be sent (a ValueError).
+        """
+        await self._write(self._session.encode(event, message))
+
+    def stop(self) -> None:
+        """End `run`, `run_async` or `handle`: CLOSE 1000, `on_disconnect`, and they return.
+
+        May be called from any thread, from handlers and from signal handlers, and returns at once. Called
+        before the first `run`, it makes that return at once; after the end of a `run`, it does nothing.
+        """
+        if self._session.state is State.ENDED:
+            return
+        self._stopping = True
+        if self._loop is None or (self._calling and self._in_own_task()):
+            return  # the task looks at the flag when the handler returns, after the answer
+        with suppress(RuntimeError):  # that loop is closed: nothing runs any more
+            self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _check_handler(self, name: str, handler: Any) -> None:
+        if not inspect.iscoroutinefunction(handler):
+            raise ValueError("Functions wrapped with the client.on decorator must be asynchronous.")
+        super()._check_handler(name, handler)
+
+    # The end.
+
+    def _check_idle(self) -> None:
+        if self._task is not None:
+            raise ClientError("this client is in run() or handle() already")
+
+    async def _leave_dead(self) -> None:
+        """Clean up after a connection that ended while nobody was in `handle`."""
+        connection = self._connection
+        if connection is not None and self._task is None and not self.connected:
+            await self._finish(connection)
+            self._end(None)
+
+    def _in_own_task(self) -> bool:
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:  # another thread
+            return False
+
+    def _interrupt(self) -> None:
+        if not self._stopping:  # it has ended by itself; another run may have begun
+            return
+        if self._task is not None:
+            if not self._finishing:
+                self._task.cancel()
+        elif self._connection is not None:  # after begin(), with nobody in handle()
+            self._task = asyncio.create_task(self._leave(self._connection))
+
+    async def _leave(self, connection: ClientConnection) -> None:
+        await self._finish(connection)
+        self._task = None
+        self._end(None)
+
+    async def _guarded(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Run `work` in a task of its own, which `stop` may cancel; None: it did."""
+        self._loop = asyncio.get_running_loop()
+        self._task = task = self._loop.create_task(work)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            outer = asyncio.current_task()
+            if self._stopping and not (outer and outer.cancelling()):
+                return None
+            raise
+        finally:
+            self._task = None
+
+    def _end(self, failure: ClientError | None) -> None:
+        self._session.ended()
+        self._stopping = False
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(failure or NotConnected(self._why_not_connected()))
+
+    # The connection.
+
+    async def _keep_connected(self, target: Target, limit: float, backoff: Backoff | None) -> None:
+        while not self._asked_to_stop():
+            end = await self._attempt(target, limit)
+            if self._asked_to_stop():
+                return
+            if end is None or backoff is None or not end.retry:
+                return raise_unless_clean(end)
+            wait = self._session.wait(asyncio.get_running_loop().time(), backoff)
+            self._log_end(end, wait)
+            await asyncio.sleep(wait)
+
+    async def _attempt(self, target: Target, limit: float) -> ClientError | None:
+        """One connection from begin to end; returns why it ended, None after `stop`."""
+        try:
+            await self._open(target, limit)
+        except ConnectFailed as error:
+            return error
+        self._announce()
+        return await self._receive()
+
+    async def _open(self, target: Target, limit: float) -> None:
+        headers = self._session.connecting()
+        self._limit = limit
+        self.logger.info("Connecting to the domain: %s", target.where)
+        tls: dict[str, Any] = {"ssl": target.context} if target.context else {}
+        if target.server_hostname is not None:
+            tls["server_hostname"] = target.server_hostname
+        try:
+            connection = await ws_connect(target.uri, **self._connect_arguments(target, headers, limit), **tls)
+            await self._opened(connection)
+        except CONNECT_ERRORS as error:
+            raise connect_failure(error, target, limit) from error
+        try:
+            await self._call("on_connect")
+        except BaseException:  # stopped, cancelled or sys.exit() in there: nobody will call handle()
+            await self._finish(connection)
+            raise
+        self.logger.info("Connected successfully.")
+
+    async def _opened(self, connection: ClientConnection) -> None:
+        try:
+            greeting = self._session.greeting()
+            if greeting is not None:
+                await connection.send(greeting)
+        except BaseException:
+            connection.transport.abort()
+            raise
+        self._session.opened(asyncio.get_running_loop().time())
+        self._connection = connection
+        self.handshake_sent = True
+
+    def _announce(self) -> None:
+        """Connected, and `on_connect` is through: whoever waits may go on."""
+        self._ready = self._connection is not None
+        for waiter in self._waiters:
+            if self._ready and not waiter.done():
+                waiter.set_result(None)
+
+    async def _receive(self) -> ConnectionLost | None:
+        """Receive until the connection ends; None: by `stop`."""
+        connection = self._connection
+        if connection is None:  # stopped between begin() and handle()
+            return None
+        try:
+            while not self._asked_to_stop():
+                try:
+                    async with asyncio.timeout(self._options.close_timeout):
+                        message = await connection.recv()
+                except TimeoutError:
+                    # The library gives a closing handshake that the server began no deadline: close() does.
+                    if connection.state is not WireState.OPEN:
+                        await connection.close()
+                except ConnectionClosed as error:
+                    return None if self._asked_to_stop() else connection_lost(error)
+                else:
+                    await self._take(message)
+            return None
+        finally:
+            await self._finish(connection)
+
+    async def _take(self, message: bytes | str) -> None:
+        received = self._session.receive(message)
+        if isinstance(received, Dispatch):
+            await self._dispatch(received)
+        elif isinstance(received, ServerError):
+            self._log_server_error(received)
+            await self._call("on_error", received.error)
+            if received.rejection is not None:
+                raise received.rejection
+        else:
+            self._log_ignored(received)
+
+    async def _dispatch(self, received: Dispatch) -> None:
+        name = f"on_{received.event}"
+        handler = self._handlers.find(received.event)
+        if handler is None:
+            self.logger.debug("No handler %s", name)
+            return
+        self.logger.debug("Calling Event Handler: %s", name)
+        try:
+            reply = self._session.reply(received.event, await self._invoke(handler, received.value))
+        except Exception:
+            self._log_handler_error(name)
+            return
+        if reply is not None:
+            try:
+                await self._write(reply)
+            except NotConnected as error:
+                self.logger.warning("The answer of %s is lost: %s", name, error)
+
+    async def _call(self, name: str, *args: Any) -> None:
+        """Call on_connect, on_disconnect or on_error."""
+        try:
+            await self._invoke(getattr(self, name), *args)
+        except Exception:
+            self._log_handler_error(name)
+
+    async def _invoke(self, handler: Callable[..., Any], *args: Any) -> Any:
+        self._calling = True
+        try:
+            result = handler(*args)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            self._calling = False
+
+    async def _write(self, data: bytes | str) -> None:
+        connection = self._connection
+        if connection is None:
+            raise NotConnected(self._why_not_connected())
+        try:
+            async with asyncio.timeout(self._limit):
+                await connection.send(data)
+        except TimeoutError:
+            connection.transport.abort()
+            raise NotConnected(f"the server took nothing for {self._limit:g} s; the connection is given up") from None
+        except ConnectionClosed as error:
+            raise NotConnected(f"nothing can be sent: {connection_lost(error)}") from error
+
+    async def _finish(self, connection: ClientConnection) -> None:
+        """Close a connection and call `on_disconnect`, once."""
+        self._finishing = True
+        try:
+            await connection.close()
+        finally:
+            mine, self._connection = self._connection is connection, None
+            self.handshake_sent = self._ready = False
+            if mine:
+                await self._call("on_disconnect")
+                self.logger.info("Disconnected.")
+            self._finishing = False

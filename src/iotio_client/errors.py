@@ -1,0 +1,139 @@
+"""The errors of a device.
+
+::
+
+    IoTError (iotio.protocol.errors)
+    └── ClientError                 everything below
+        ├── NotConnected            send without a connection (also a ConnectionError)
+        ├── ConnectFailed           no connection came about (also a ConnectionError)
+        │   ├── ConnectTimeout      not within `timeout` seconds (also a TimeoutError)
+        │   └── UpgradeRefused      the server answered with an HTTP status instead of the upgrade
+        ├── ConnectionLost          a connection ended (also a ConnectionError)
+        ├── DeviceRejected          the server said why it does not want this device; trying again cannot help
+        └── InvalidEndpoint         an EndpointInfo that no server accepts (also a ValueError)
+"""
+
+from __future__ import annotations
+
+from iotio.protocol.errors import ErrorCode, IoTError
+
+__all__ = [
+    "ClientError",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "DeviceRejected",
+    "InvalidEndpoint",
+    "NotConnected",
+    "UpgradeRefused",
+]
+
+_CLEAN_CODES = frozenset({1000, 1001, 1005})  # normal, going away, a CLOSE frame without a code
+_PASSING_STATUSES = frozenset({408, 425, 429})  # time-out, too early, too many: HTTP says "later"
+_STATUS_HINTS = {
+    401: "the server wants a login",
+    403: "the server forbids this device",
+    404: "nothing answers at this path: check the address, and that the server is an iot.io server",
+    426: "the server asks for another protocol: a proxy on the way may not pass WebSocket upgrades on",
+}
+_REJECTIONS = {
+    ErrorCode.CLIENT_NO_ID: "it got no device id: give IoTClient a client_id that is not empty",
+    ErrorCode.CLIENT_NO_TYPE: "it got no device type: give IoTClient a client_type that is not empty",
+    ErrorCode.CLIENT_INVALID_TYPE: "it does not know the device type {type!r}: change client_type, "
+    "or add a DeviceType of this name on the server",
+    ErrorCode.CLIENT_INVALID_DATA: "client_data is not JSON to it: change client_data",
+    ErrorCode.CLIENT_INVALID_ENDPOINTS: "an endpoint declaration is wrong: change the EndpointInfo",
+    ErrorCode.CLIENT_NO_PROTOCOL_VERSION: "it got no protocol version: use protocol_version=1, "
+    "and check that no proxy drops the header IoT-IO-ProtocolVersion",
+    ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION: "it speaks another version of the protocol: "
+    "update iotio on the device or on the server",
+}
+
+
+class ClientError(IoTError):
+    """Root of the errors of the device side.
+
+    Attributes:
+        retry: whether the same attempt can succeed later; only then a client connects again by itself.
+    """
+
+    retry = False
+
+
+class NotConnected(ClientError, ConnectionError):
+    """There is no connection to send on."""
+
+
+class ConnectFailed(ClientError, ConnectionError):
+    """No connection came about; `__cause__` holds the reason where there is one."""
+
+    retry = True
+
+
+class ConnectTimeout(ConnectFailed, TimeoutError):
+    """No connection came about within the time limit."""
+
+
+class UpgradeRefused(ConnectFailed):
+    """The server answered with an HTTP status other than 101.
+
+    Attributes:
+        status: the HTTP status code.
+    """
+
+    def __init__(self, where: str, status: int) -> None:
+        hint = _STATUS_HINTS.get(status)
+        if hint is None:
+            hint = "try again later" if _can_pass(status) else "this is no iot.io server, or it refuses the request"
+        super().__init__(f"{where} answered with HTTP status {status} instead of a connection: {hint}")
+        self.status = status
+        self.retry = _can_pass(status)
+
+
+class ConnectionLost(ClientError, ConnectionError):
+    """A connection ended.
+
+    Attributes:
+        code: the code of the server's CLOSE frame; 1005 where it held none, 1006 where no CLOSE frame came.
+        reason: its reason, or "".
+    """
+
+    retry = True
+
+    def __init__(self, code: int, reason: str = "", cause: str = "") -> None:
+        if code == 1006:
+            text = "the connection ended without a CLOSE frame"
+        else:
+            text = f"the server closed the connection with code {code}"
+        more = "; ".join(part for part in (reason, cause) if part)
+        super().__init__(f"{text}: {more}" if more else text)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def clean(self) -> bool:
+        """Whether the server ended the connection in order, with nothing to complain of."""
+        return self.code in _CLEAN_CODES
+
+
+class DeviceRejected(ClientError):
+    """The server refuses this device as it is.
+
+    Attributes:
+        code: the reason as the wire has it.
+        info: more about it, or None; with `client_invalid_endpoints` the endpoint and its problem.
+    """
+
+    def __init__(self, code: ErrorCode, info: object = None, client_type: str = "") -> None:
+        text = f"the server refuses this device ({code.value}): {_REJECTIONS[code].format(type=client_type)}"
+        super().__init__(text if info is None else f"{text} (the server says: {info})")
+        self.code = code
+        self.info = info
+
+
+class InvalidEndpoint(ClientError, ValueError):
+    """An endpoint declaration that no server accepts."""
+
+
+def _can_pass(status: int) -> bool:
+    return status >= 500 or status in _PASSING_STATUSES

@@ -1,0 +1,85 @@
+"""What went wrong in the WebSocket library, in this package's words."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from websockets.datastructures import Headers
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    WebSocketException,
+)
+from websockets.version import version
+
+from iotio.protocol.errors import EncodeError
+
+from .errors import ConnectFailed, ConnectionLost, ConnectTimeout, UpgradeRefused
+from .target import Target
+
+__all__ = ["CONNECT_ERRORS", "TAKES_UNICODE", "connect_failure", "connection_lost", "wire_headers"]
+
+CONNECT_ERRORS = (OSError, WebSocketException, EOFError)
+"""What `connect` of the WebSocket library raises for reasons outside this program."""
+
+
+def _takes(value: str) -> bool:
+    try:
+        Headers([("x", value)])
+    except InvalidHeader:
+        return False
+    return True
+
+
+# websockets up to 16 writes header values as UTF-8, from 17 on as latin-1; 16.1 takes nothing beyond latin-1.
+_WRITES_LATIN_1 = Headers([("x", "é")]).serialize().startswith(b"x: \xe9")
+TAKES_UNICODE = _WRITES_LATIN_1 or _takes("漢")
+"""Whether ids and types may hold characters beyond U+00FF with the installed version of websockets."""
+
+
+def wire_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers in the form in which the library puts UTF-8 on the wire.
+
+    Raises:
+        EncodeError: the installed version of the library cannot.
+    """
+    if not _WRITES_LATIN_1:
+        for _, value in headers:
+            if not TAKES_UNICODE and not _takes(value):
+                raise EncodeError(f"websockets {version} cannot send {value!r}; install websockets 17 or newer")
+        return headers
+    return [(name, value.encode().decode("latin-1")) for name, value in headers]
+
+
+def connect_failure(error: Exception, target: Target, timeout: float) -> ConnectFailed:
+    """The error to raise for one of `CONNECT_ERRORS`; the caller chains it to its cause."""
+    where = target.where
+    if isinstance(error, InvalidStatus):
+        return UpgradeRefused(where, error.response.status_code)
+    if isinstance(error, ssl.SSLError):  # before OSError and time-outs: it is an OSError
+        return ConnectFailed(f"TLS with {where} failed: {error}")
+    if isinstance(error, TimeoutError):
+        return ConnectTimeout(f"no connection to {where} within {timeout:g} s")
+    if isinstance(error, (InvalidMessage, ConnectionClosed, EOFError)):
+        hint = "" if target.context else "; if its port speaks TLS, write wss:// before the host or pass sslopt"
+        return ConnectFailed(f"{where} ended the connection before it answered the upgrade, or not in HTTP{hint}")
+    if isinstance(error, (OSError, ProxyError)):
+        return ConnectFailed(f"no connection to {where}: {error}")
+    failure = ConnectFailed(f"{where} did not upgrade the connection: {error}")
+    failure.retry = not isinstance(error, (InvalidHandshake, InvalidURI))
+    return failure
+
+
+def connection_lost(error: ConnectionClosed) -> ConnectionLost:
+    """How a connection ended, from the library's point of view."""
+    cause: Any = error.__cause__
+    if error.rcvd is not None:
+        return ConnectionLost(error.rcvd.code, error.rcvd.reason)
+    sent = f"this side closed with {error.sent.code} {error.sent.reason}".rstrip() if error.sent else ""
+    return ConnectionLost(1006, sent, str(cause) if cause else "")

@@ -1,0 +1,103 @@
+"""Packet codecs of a device, under the names of iot.io-client 0.4.12."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from iotio.protocol import v0, v1
+from iotio.protocol.errors import InvalidPacket
+from iotio.protocol.options import Options
+from iotio.protocol.values import Value
+
+__all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketEncoder", "TextCodec", "V1Codec"]
+
+
+class PacketEncoder(Protocol):
+    """What `encoder=` takes: a class with static methods, or an object."""
+
+    def encode(self, event: str, message: Any, /) -> bytes | bytearray:
+        """One packet."""
+
+    def decode(self, data: Any, /) -> tuple[str, Any]:
+        """Event and value; any exception means that the packet is invalid."""
+
+
+class AbstractPacketEncoder:
+    """Base for encoders of your own; both ends must use the same."""
+
+    @staticmethod
+    def encode(event: str, message: Any) -> bytes | bytearray:
+        """One packet."""
+        raise NotImplementedError
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[str, Any]:
+        """Event and value."""
+        raise NotImplementedError
+
+
+class DefaultPacketEncoder(AbstractPacketEncoder):
+    """Packets of protocol v1.
+
+    It reads strictly and writes bytes so that a subclass treats packets as a client without `encoder=` does,
+    while the class of this name in `iotio.PacketEncoder` drops bytes that are not UTF-8 and writes a bytearray,
+    as iot.io 0.4.10 did, for programs that call it themselves.
+    """
+
+    @staticmethod
+    def encode(event: str, message: Value) -> bytes:
+        """One packet; `EncodeError` (a ValueError) for what v1 cannot carry."""
+        return v1.encode(event, message)
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[str, Value]:
+        """Event and value; `InvalidPacket` for anything that v1 does not allow."""
+        return v1.decode(data)
+
+
+class V1Codec:
+    """Binary messages of protocol v1, or of the user's own encoder. Text messages are not packets."""
+
+    def __init__(self, encoder: PacketEncoder, options: Options) -> None:
+        self._encoder = encoder
+        self._options = options
+
+    def encode(self, event: str, value: Any) -> bytes:
+        """One message."""
+        return bytes(self._encoder.encode(event, value))
+
+    def decode(self, message: bytes | str) -> tuple[str, Any] | None:
+        """Event and value; None for a message that is to be ignored.
+
+        Raises:
+            InvalidPacket: not a packet.
+        """
+        if isinstance(message, str):
+            return None
+        if self._encoder is DefaultPacketEncoder:
+            return v1.decode(message, self._options)
+        try:
+            event, value = self._encoder.decode(message)
+        except Exception as error:
+            raise InvalidPacket(f"the encoder cannot read it: {error!r}") from error
+        return event, value
+
+
+class TextCodec:
+    """Messages of protocol v0. Servers 0.2.1 to 0.3.1 put the same text into binary frames."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def encode(self, event: str, value: Any) -> str:
+        """One message."""
+        return v0.encode(event, value)
+
+    def decode(self, message: bytes | str) -> tuple[str, Any]:
+        """Event and value.
+
+        Raises:
+            InvalidPacket: not a packet.
+        """
+        text = message if isinstance(message, str) else message.decode(errors="replace")
+        return v0.decode(text, self._options)

@@ -1,0 +1,398 @@
+"""The sync client: plain threads, the interface of iot.io-client 0.4.12."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from queue import Empty, SimpleQueue
+from typing import Any, cast
+
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as WireState
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as ws_connect
+
+from .base import BaseClient, raise_unless_clean, time_limit
+from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
+from .failures import CONNECT_ERRORS, connect_failure, connection_lost
+from .session import Dispatch, ServerError, State
+from .target import Target
+from .tls import TurnTakingSocket
+
+__all__ = ["IoTClient"]
+
+
+class IoTClient(BaseClient):
+    """A device, for programs without asyncio.
+
+    Handlers run one after the other in the thread that called `run` or `handle`; pings are answered beside
+    them. `send` and `stop` may be called from handlers and from any thread.
+    """
+
+    def _init_connection_fields(self) -> None:
+        self._changed = threading.Condition()  # guards the session's state; never held while user code runs
+        self._connection: ClientConnection | None = None
+        self._pending: ClientConnection | None = None  # before the upgrade is answered
+        self._looping = False  # somebody is in run or handle, and cleans up
+        self._calling: int | None = None  # the thread that is in a handler
+        # stop() may run in a signal handler: neither flags nor a SimpleQueue need a lock that may be held.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to send on."""
+        connection = self._connection
+        return connection is not None and self._session.state is State.OPEN and connection.state is WireState.OPEN
+
+    def ensure_open(self, timeout: float | None = None) -> None:
+        """Wait until the client is connected.
+
+        Args:
+            timeout: seconds, None for no limit.
+
+        Raises:
+            TimeoutError: not connected in time.
+            NotConnected: the client has given up, or was stopped.
+        """
+        settled = (State.OPEN, State.ENDED)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._session.state in settled, timeout):
+                raise TimeoutError(f"not connected within {timeout} s")
+            if self._session.state is State.ENDED:
+                raise NotConnected("the client is not connected, and does not try to")
+
+    def connect(
+        self,
+        domain: str,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        use_tls: bool | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect once, and call `on_connect`. Then call `handle`, in this thread or another.
+
+        Args: as for `run`.
+
+        Raises:
+            ConnectFailed: there is no connection; the subclasses and the text say why.
+            ClientError: the client is connected already.
+            ValueError: an argument is wrong, or `client_data` is not JSON.
+        """
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit = time_limit(timeout)
+        self._leave_dead()
+        self._check_free()
+        try:
+            self._open(target, limit)
+        except BaseException:
+            self._end()
+            raise
+
+    def handle(self) -> None:
+        """Receive until the connection ends, then call `on_disconnect`. Waits for `connect` first.
+
+        Raises:
+            ConnectionLost: the connection did not end in order.
+            DeviceRejected: the server refuses this device.
+            NotConnected: there will be no connection.
+        """
+        self.ensure_open()
+        self._enter_loop()
+        try:
+            end = self._receive()
+        finally:
+            self._end()
+        raise_unless_clean(end)
+
+    def run(
+        self,
+        domain: str,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        use_tls: bool | None = None,
+        reconnect: bool = True,
+        reconnect_delay: float | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect, receive, and connect again when the connection ends. Blocks until `stop` or Ctrl-C.
+
+        Args:
+            domain: 'example.com', 'localhost:5000' or '192.168.1.10', with 'wss://' before it for TLS.
+            timeout: seconds for connecting and for each write (default 20); the server may be silent longer.
+            sslopt: TLS, by the options of websocket-client.
+            use_tls: None: TLS if `domain`, `sslopt` or `ssl_context` say so; True: TLS in any case.
+            reconnect: False: return or raise when the first connection ends.
+            reconnect_delay: longest wait between two attempts, seconds (default 60); each wait is drawn
+                between 0 and a limit that starts at 1 s and doubles up to this.
+            ssl_context: TLS, by a context of your own.
+
+        Raises:
+            DeviceRejected: the server refuses this device as it is; the text says what to change.
+            UpgradeRefused: an HTTP status that no new attempt would change (401, 403, 404, ...).
+            ConnectFailed: only with `reconnect=False`.
+            ConnectionLost: only with `reconnect=False`: the connection did not end in order.
+            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called.
+            ClientError: the client is running already.
+            ValueError: an argument is wrong, or `client_data` is not JSON.
+        """
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        self._leave_dead()
+        self._check_free()
+        self._enter_loop()
+        try:
+            while not self._asked_to_stop():
+                end = self._attempt(target, limit)
+                if self._asked_to_stop():
+                    return
+                if end is None or not (reconnect and end.retry):
+                    return raise_unless_clean(end)
+                with self._changed:
+                    wait = self._session.wait(time.monotonic(), backoff)
+                self._log_end(end, wait)
+                self._sleep(wait)
+        finally:
+            if self._connection is not None:  # Ctrl-C at a bad moment
+                self._finish(self._connection)
+            self._end()
+
+    def send(self, event: str, message: Any) -> None:
+        """Send a message to the server. May be called from any thread.
+
+        Args:
+            event: its event.
+            message: bytes, bytearray, bool, int, str, list or dict.
+
+        Raises:
+            NotConnected: there is no connection, or it ended; the message is not sent later.
+            EncodeError: the message or the event cannot be sent (a ValueError).
+        """
+        self._write(self._session.encode(event, message))
+
+    def stop(self) -> None:
+        """End `run` or `handle`: CLOSE 1000, `on_disconnect`, and they return.
+
+        May be called from any thread, from handlers and from signal handlers, and returns at once. Called
+        before the first `run`, it makes that return at once; after the end of a `run`, it does nothing.
+        """
+        if self._session.state is State.ENDED:
+            return
+        self._stopping = True
+        self._wake.put(None)
+        pending, connection = self._pending, self._connection  # in this order: the one becomes the other
+        if self._calling == threading.get_ident():
+            return  # the loop looks at the flag when the handler returns, after the answer
+        if connection is None and pending is not None:
+            _shut(pending)
+        elif connection is not None and self._looping:
+            threading.Thread(target=connection.close, name="iotio-client-stop", daemon=True).start()
+        elif connection is not None:  # after connect(), with nobody in handle()
+            self._finish(connection)
+            self._end()
+
+    # The connection.
+
+    def _enter_loop(self) -> None:
+        with self._changed:
+            if self._looping:
+                raise ClientError("this client is in run() or handle() already")
+            self._looping = True
+
+    def _leave_dead(self) -> None:
+        """Clean up after a connection that ended while nobody was in `handle`."""
+        connection = self._connection
+        if connection is not None and not self._looping and not self.connected:
+            self._finish(connection)
+            self._end()
+
+    def _attempt(self, target: Target, limit: float) -> ClientError | None:
+        """One connection from begin to end; returns why it ended, None after `stop`."""
+        try:
+            self._open(target, limit)
+        except ConnectFailed as error:
+            return error
+        return self._receive()
+
+    def _open(self, target: Target, limit: float) -> None:
+        with self._changed:
+            headers = self._session.connecting()
+        self.logger.info("Connecting to the domain: %s", target.where)
+        arguments = self._connect_arguments(target, headers, limit)
+        try:
+            # Entered by hand: it lives longer than this function. `_finish` closes it.
+            connection = ws_connect(
+                target.uri,
+                ssl=target.context,
+                server_hostname=target.server_hostname,
+                create_connection=cast("type[ClientConnection]", self._adopt),
+                **arguments,
+            ).__enter__()
+            _limit_writes(connection.socket, limit)
+            self._opened(connection)
+        except CONNECT_ERRORS as error:
+            raise connect_failure(error, target, limit) from error
+        finally:
+            pending, self._pending = self._pending, None
+            if pending is not None and self._connection is not pending:
+                _shut(pending)  # Ctrl-C or the like in between
+        try:
+            self._call("on_connect")
+        except BaseException:  # sys.exit() or Ctrl-C in there: nobody will call handle()
+            self._finish(connection)
+            raise
+        self.logger.info("Connected successfully.")
+
+    def _adopt(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ClientConnection:
+        """Make the library's connection; known before the upgrade, so that `stop` can end that too."""
+        if isinstance(sock, ssl.SSLSocket):
+            sock = cast(socket.socket, TurnTakingSocket(sock))
+        self._pending = ClientConnection(sock, *args, **kwargs)
+        if self._stopping:
+            _shut(self._pending)
+        return self._pending
+
+    def _opened(self, connection: ClientConnection) -> None:
+        greeting = self._session.greeting()
+        if greeting is not None:
+            connection.send(greeting)
+        with self._changed:
+            self._session.opened(time.monotonic())
+            self._connection = connection
+            self._changed.notify_all()
+
+    def _receive(self) -> ConnectionLost | None:
+        """Receive until the connection ends; None: by `stop`."""
+        connection = self._connection
+        if connection is None:  # stopped by another thread between connect() and handle()
+            return None
+        try:
+            while not self._asked_to_stop():
+                try:
+                    message = connection.recv(timeout=self._options.close_timeout)
+                except TimeoutError:
+                    # The library gives a closing handshake that the server began no deadline: close() does.
+                    if connection.state is not WireState.OPEN:
+                        connection.close()
+                except ConnectionClosed as error:
+                    return None if self._asked_to_stop() else connection_lost(error)
+                else:
+                    self._take(message)
+            return None
+        finally:
+            self._finish(connection)
+
+    def _take(self, message: bytes | str) -> None:
+        received = self._session.receive(message)
+        if isinstance(received, Dispatch):
+            self._dispatch(received)
+        elif isinstance(received, ServerError):
+            self._log_server_error(received)
+            self._call("on_error", received.error)
+            if received.rejection is not None:
+                raise received.rejection
+        else:
+            self._log_ignored(received)
+
+    def _dispatch(self, received: Dispatch) -> None:
+        name = f"on_{received.event}"
+        handler = self._handlers.find(received.event)
+        if handler is None:
+            self.logger.debug("No handler %s", name)
+            return
+        self.logger.debug("Calling Event Handler: %s", name)
+        self._calling = threading.get_ident()
+        try:
+            reply = self._session.reply(received.event, handler(received.value))
+        except Exception:
+            self._log_handler_error(name)
+            return
+        finally:
+            self._calling = None
+        if reply is not None:
+            try:
+                self._write(reply)
+            except NotConnected as error:
+                self.logger.warning("The answer of %s is lost: %s", name, error)
+
+    def _call(self, name: str, *args: Any) -> None:
+        """Call on_connect, on_disconnect or on_error."""
+        self._calling = threading.get_ident()
+        try:
+            getattr(self, name)(*args)
+        except Exception:
+            self._log_handler_error(name)
+        finally:
+            self._calling = None
+
+    def _write(self, data: bytes | str) -> None:
+        connection = self._connection
+        if connection is None or self._session.state is not State.OPEN:
+            raise NotConnected(self._why_not_connected())
+        try:
+            connection.send(data)
+        except ConnectionClosed as error:
+            raise NotConnected(f"nothing can be sent: {connection_lost(error)}") from error
+
+    def _finish(self, connection: ClientConnection) -> None:
+        """Close a connection and call `on_disconnect`, once."""
+        try:
+            connection.close()
+        finally:
+            with self._changed:
+                mine, self._connection = self._connection is connection, None
+            if mine:
+                self._call("on_disconnect")
+                self.logger.info("Disconnected.")
+
+    def _end(self) -> None:
+        with self._changed:
+            self._session.ended()
+            self._looping = self._stopping = False
+            self._changed.notify_all()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, or until `stop`."""
+        deadline = time.monotonic() + seconds
+        while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            try:
+                self._wake.get(timeout=left)  # tokens of earlier stops are used up by the loop
+            except Empty:
+                return
+
+
+def _shut(connection: ClientConnection) -> None:
+    """End a connection that has no WebSocket to close yet."""
+    try:
+        connection.socket.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        logging.getLogger("iotio.client").debug("the socket is closed already", exc_info=True)
+
+
+def _limit_writes(sock: socket.socket | TurnTakingSocket, seconds: float) -> None:
+    """Let a write fail that the server does not take within `seconds`.
+
+    By a socket option and not by Python's time-out, because that would hold for reads too.
+    """
+    if isinstance(sock, TurnTakingSocket):
+        sock.write_limit = seconds
+        return
+    if sys.platform == "win32":
+        values = [int(seconds * 1000).to_bytes(4, "little")]
+    else:
+        moment = divmod(max(int(seconds * 1e6), 1), 1_000_000)
+        # struct timeval; the second where a 32-bit system keeps time in 64 bits
+        values = [struct.pack("ll", *moment), struct.pack("qq", *moment)]
+    for value in values:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        except OSError:
+            continue
+        return

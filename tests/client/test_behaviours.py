@@ -1,0 +1,624 @@
+"""What both clients do with what a server does: the behaviours of client_behaviour.json, and more."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from iotio.protocol import v1
+from iotio.protocol.errors import ErrorCode
+from iotio.protocol.options import Options
+from iotio_client.errors import (
+    ClientError,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectTimeout,
+    DeviceRejected,
+    UpgradeRefused,
+)
+from iotio_client.failures import TAKES_UNICODE
+from tests.support.wire import Opcode, encode_frame
+
+from .devices import AsyncDevice, Kind, Running, SyncDevice, make
+from .fake_server import FakeServer, Peer, Script
+
+FATAL = [code for code in ErrorCode if code is not ErrorCode.CLIENT_INVALID_PACKET]
+
+
+@pytest.fixture(params=[SyncDevice, AsyncDevice], ids=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """No thread outlives a test."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive(), thread
+    gc.collect()
+
+
+def serve_hello(peer: Peer) -> None:
+    """A good connection: the device stops after an exchange."""
+    peer.accept()
+    peer.packet("hello", "x")
+    assert peer.recv_packet() == ("reply", "x")
+    peer.packet("quit", 0)
+    assert peer.recv_packet() == ("quit", "bye")
+    assert peer.recv_close() == 1000
+
+
+GOOD = [("connect",), ("hello", "x"), ("disconnect",)]
+
+
+# What is before the exchange does not matter to it.
+
+
+def text_frame(peer: Peer) -> None:
+    peer.send(Opcode.TEXT, b"plain words")
+
+
+def empty_packet(peer: Peer) -> None:
+    peer.send(Opcode.BINARY)
+
+
+def short_packet(peer: Peer) -> None:
+    peer.send(Opcode.BINARY, b"\x03\x00\x05he")
+
+
+def bad_json_packet(peer: Peer) -> None:
+    peer.send(Opcode.BINARY, b"\x04\x00\x05hello\x00\x00\x00\x01{")
+
+
+def unknown_type(peer: Peer) -> None:
+    peer.send(Opcode.BINARY, b"\x09\x00\x05hello\x00\x00\x00\x01x")
+
+
+def unknown_event(peer: Peer) -> None:
+    peer.packet("nobody_listens", 1)
+
+
+def event_connect(peer: Peer) -> None:
+    peer.packet("connect", "")
+
+
+def event_disconnect(peer: Peer) -> None:
+    peer.packet("disconnect", "")
+
+
+def handler_raises(peer: Peer) -> None:
+    peer.packet("raises", 1)
+
+
+def handler_attribute_error(peer: Peer) -> None:
+    peer.packet("attribute", 1)
+
+
+def ping(peer: Peer) -> None:
+    peer.send(Opcode.PING, b"pp")
+    frame = peer.recv()
+    assert (frame.opcode, frame.payload) == (Opcode.PONG, b"pp")
+
+
+def fragmented(peer: Peer) -> None:
+    packet = v1.encode("echo", "frag")
+    peer.send(Opcode.BINARY, packet[:3], fin=False)
+    peer.send(Opcode.PING, b"between")
+    peer.send(Opcode.CONTINUATION, packet[3:])
+    assert peer.recv().payload == b"between"
+    assert peer.recv_packet() == ("echo", "frag")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        text_frame,
+        empty_packet,
+        short_packet,
+        bad_json_packet,
+        unknown_type,
+        unknown_event,
+        event_connect,
+        event_disconnect,
+        handler_raises,
+        handler_attribute_error,
+        ping,
+        fragmented,
+    ],
+)
+def test_connection_lives_on(kind: Kind, first: Script) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        first(peer)
+        peer.packet("hello", "x")
+        assert peer.recv_packet() == ("reply", "x")
+        peer.packet("quit", 0)
+        assert peer.recv_packet() == ("quit", "bye")
+        assert peer.recv_close() == 1000
+
+    with FakeServer(script) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == GOOD
+
+
+def test_packet_in_the_same_segment_as_the_upgrade(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept(encode_frame(Opcode.BINARY, v1.encode("quit", 0), mask=None))
+        assert peer.recv_packet() == ("quit", "bye")
+        assert peer.recv_close() == 1000
+
+    with FakeServer(script) as server:
+        assert Running(make(kind).run, server.domain).join() is None
+
+
+@pytest.mark.parametrize("value", ["client_invalid_packet", {"error": "client_invalid_packet", "info": None}])
+def test_error_invalid_packet_is_told_and_passes(kind: Kind, value: object) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        peer.packet("error", value)
+        peer.packet("quit", 0)
+        assert peer.recv_packet() == ("quit", "bye")
+        assert peer.recv_close() == 1000
+
+    with FakeServer(script) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == [("connect",), ("error", "client_invalid_packet"), ("disconnect",)]
+
+
+# The server refuses the device: the program ends, and says what to change.
+
+
+def refuse_1008(peer: Peer) -> None:
+    peer.accept()
+    peer.send(Opcode.BINARY, v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))
+    peer.close(1008)
+
+
+def refuse_1000(peer: Peer) -> None:
+    peer.accept()
+    peer.send(Opcode.BINARY, v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))
+    peer.close(1000)
+
+
+def refuse_4000(peer: Peer) -> None:
+    peer.accept()
+    peer.send(Opcode.BINARY, v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))
+    peer.close(4000)
+
+
+def refuse_string(peer: Peer) -> None:
+    peer.accept()
+    peer.packet("error", "client_invalid_type")
+    peer.close(1008)
+
+
+def refuse_and_hold(peer: Peer) -> None:
+    peer.accept()
+    peer.packet("error", "client_invalid_type")
+    assert peer.recv_close() == 1000
+
+
+def refuse_as_the_original(peer: Peer) -> None:
+    """iot.io 0.4.10 writes raw HTTP into the upgraded stream, and holds TCP."""
+    peer.accept()
+    peer.send(Opcode.BINARY, v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))
+    peer.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    peer.wait_eof()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [refuse_1008, refuse_1000, refuse_4000, refuse_string, refuse_and_hold, refuse_as_the_original],
+)
+@pytest.mark.parametrize("reconnect", [True, False])
+def test_rejection_ends_the_program(kind: Kind, script: Script, reconnect: bool) -> None:
+    with FakeServer(script) as server:
+        device = make(kind)
+        error = Running(device.run, server.domain, reconnect=reconnect).join()
+        assert isinstance(error, DeviceRejected)
+        assert error.code is ErrorCode.CLIENT_INVALID_TYPE
+        assert "'t'" in str(error)
+        assert "client_type" in str(error)
+        assert device.log.rest() == [("connect",), ("error", "client_invalid_type"), ("disconnect",)]
+        assert server.connections == 1
+        assert not device.connected
+
+
+@pytest.mark.parametrize("code", FATAL)
+def test_every_rejection(kind: Kind, code: ErrorCode) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        peer.send(Opcode.BINARY, v1.error_packet(code, {"endpointId": "e"}))
+        peer.close(1008)
+
+    with FakeServer(script) as server:
+        error = Running(make(kind).run, server.domain).join()
+        assert isinstance(error, DeviceRejected)
+        assert (error.code, error.info) == (code, {"endpointId": "e"})
+
+
+# The connection ends: the device comes back.
+
+
+def close_1000(peer: Peer) -> None:
+    peer.accept().close(1000)
+
+
+def close_1001(peer: Peer) -> None:
+    peer.accept().close(1001, "server shutdown")
+
+
+def close_1008(peer: Peer) -> None:
+    peer.accept().close(1008, "two devices have this id")
+
+
+def close_1012(peer: Peer) -> None:
+    peer.accept().close(1012)
+
+
+def close_empty(peer: Peer) -> None:
+    peer.accept().close(None)
+
+
+def fin(peer: Peer) -> None:
+    peer.accept()
+
+
+def rst(peer: Peer) -> None:
+    peer.accept().reset()
+
+
+def masked_frame(peer: Peer) -> None:
+    peer.accept().send(Opcode.BINARY, v1.encode("hello", "m"), mask=b"\x01\x02\x03\x04")
+    peer.wait_eof()
+
+
+def http_400_in_the_stream(peer: Peer) -> None:
+    peer.accept().socket.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    peer.wait_eof()
+
+
+def too_large(peer: Peer) -> None:
+    peer.accept().send(Opcode.BINARY, bytes(5000), fin=True)
+    peer.wait_eof()
+
+
+ENDS = [close_1000, close_1001, close_1008, close_1012, close_empty, fin, rst, masked_frame]
+ENDS += [http_400_in_the_stream, too_large]
+
+
+@pytest.mark.parametrize("script", ENDS)
+def test_comes_back(kind: Kind, script: Script) -> None:
+    options = Options(max_payload=1000, close_timeout=0.2, ping_interval=0.2, ping_timeout=0.2)
+    with FakeServer(script, script, serve_hello) as server:
+        device = make(kind, options=options)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == [("connect",), ("disconnect",)] * 2 + GOOD
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("script", ENDS)
+def test_without_reconnect(kind: Kind, script: Script) -> None:
+    options = Options(max_payload=1000, close_timeout=0.2, ping_interval=0.2, ping_timeout=0.2)
+    clean = script in (close_1000, close_1001, close_empty)
+    with FakeServer(script) as server:
+        device = make(kind, options=options)
+        error = Running(device.run, server.domain, reconnect=False).join()
+        assert error is None if clean else isinstance(error, ConnectionLost)
+        assert device.log.rest() == [("connect",), ("disconnect",)]
+        assert server.connections == 1
+
+
+# The upgrade fails.
+
+
+def status(code: int) -> Script:
+    return lambda peer: peer.answer(code)
+
+
+def end_before_answer(peer: Peer) -> None:
+    peer.read_request()
+
+
+def end_at_once(peer: Peer) -> None:
+    pass
+
+
+def no_http(peer: Peer) -> None:
+    peer.read_request()
+    peer.socket.sendall(b"\x15\x03\x01\x00\x02\x02\x16\r\n\r\n")
+
+
+PASSING = [status(500), status(502), status(503), status(408), status(429), end_before_answer, end_at_once]
+
+
+@pytest.mark.parametrize("script", [*PASSING, no_http])
+def test_tries_again(kind: Kind, script: Script) -> None:
+    with FakeServer(script, script, serve_hello) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == GOOD
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("script", [*PASSING, no_http])
+def test_tries_once_without_reconnect(kind: Kind, script: Script) -> None:
+    with FakeServer(script) as server:
+        device = make(kind)
+        error = Running(device.run, server.domain, reconnect=False).join()
+        assert isinstance(error, ConnectFailed)
+        assert server.domain in str(error)
+        assert device.log.rest() == []
+
+
+@pytest.mark.parametrize("code", [200, 204, 400, 401, 403, 404, 426])
+def test_status_that_does_not_pass(kind: Kind, code: int) -> None:
+    with FakeServer(status(code)) as server:
+        device = make(kind)
+        error = Running(device.run, server.domain).join()
+        assert isinstance(error, UpgradeRefused)
+        assert error.status == code
+        assert str(code) in str(error)
+        assert server.connections == 1
+        assert device.log.rest() == []
+
+
+def test_hang_before_upgrade(kind: Kind) -> None:
+    def hang(peer: Peer) -> None:
+        peer.read_request()
+        peer.wait_eof()
+
+    with FakeServer(hang, serve_hello) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain, timeout=0.2).join() is None
+        assert device.log.rest() == GOOD
+    with FakeServer(hang) as server:
+        error = Running(make(kind).run, server.domain, timeout=0.2, reconnect=False).join()
+        assert isinstance(error, ConnectTimeout)
+        assert isinstance(error, TimeoutError)
+
+
+def test_refused_port_and_unknown_host(kind: Kind) -> None:
+    with FakeServer(end_at_once) as server:
+        pass
+    for domain in (server.domain, "no-such-host.invalid"):
+        error = Running(make(kind).run, domain, reconnect=False).join()
+        assert type(error) is ConnectFailed
+        assert error.retry
+        assert isinstance(error, ConnectionError)
+
+
+# Silence.
+
+
+def test_idle_server_is_pinged_and_kept(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        for _ in range(3):
+            frame = peer.recv()
+            assert frame.opcode == Opcode.PING
+            peer.send(Opcode.PONG, frame.payload)
+        peer.packet("quit", 0)
+        while peer.recv().opcode == Opcode.PING:
+            pass
+        assert peer.recv_close() == 1000
+
+    options = Options(ping_interval=0.05, ping_timeout=5)
+    with FakeServer(script) as server:
+        device = make(kind, options=options)
+        assert Running(device.run, server.domain, timeout=0.1).join() is None
+        assert device.log.rest() == [("connect",), ("disconnect",)]
+
+
+def test_dead_server_is_noticed(kind: Kind) -> None:
+    options = Options(ping_interval=0.05, ping_timeout=0.05, close_timeout=0.05)
+
+    def dead(peer: Peer) -> None:
+        peer.accept().wait_eof()
+
+    with FakeServer(dead) as server:
+        device = make(kind, options=options)
+        error = Running(device.run, server.domain, reconnect=False).join()
+        assert isinstance(error, ConnectionLost)
+        assert "ping" in str(error)
+        assert device.log.rest() == [("connect",), ("disconnect",)]
+
+
+def test_close_without_end_of_tcp_is_bounded(kind: Kind) -> None:
+    options = Options(ping_interval=0.1, close_timeout=0.1)
+
+    def hold(peer: Peer) -> None:
+        peer.accept().send(Opcode.CLOSE, b"\x03\xe9")
+        peer.wait_eof()
+
+    with FakeServer(hold) as server:
+        device = make(kind, options=options)
+        assert Running(device.run, server.domain, reconnect=False).join() is None
+
+
+# stop().
+
+
+def test_stop_from_another_thread(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        assert peer.accept().recv_close() == 1000
+
+    with FakeServer(script) as server:
+        device = make(kind)
+        running = Running(device.run, server.domain)
+        assert device.log.next() == ("connect",)
+        device.stop()
+        assert running.join() is None
+        assert device.log.rest() == [("disconnect",)]
+        device.stop()  # does nothing
+
+
+def test_stop_while_waiting_to_reconnect(kind: Kind) -> None:
+    from iotio_client import Backoff
+
+    with FakeServer(fin) as server:
+        device = make(kind, backoff=Backoff(base=1000, cap=1000, random=lambda: 1.0))
+        running = Running(device.run, server.domain, reconnect_delay=1000)
+        assert device.log.next() == ("connect",)
+        assert device.log.next() == ("disconnect",)
+        device.stop()
+        assert running.join() is None
+
+
+def test_stop_while_connecting(kind: Kind) -> None:
+    arrived = threading.Event()
+
+    def hang(peer: Peer) -> None:
+        peer.read_request()
+        arrived.set()
+        peer.wait_eof()
+
+    with FakeServer(hang) as server:
+        device = make(kind)
+        running = Running(device.run, server.domain)
+        assert arrived.wait(5)
+        device.stop()
+        assert running.join() is None
+        assert device.log.rest() == []
+
+
+def test_stop_before_run(kind: Kind) -> None:
+    with FakeServer(end_at_once) as server:
+        device = make(kind)
+        device.stop()
+        assert Running(device.run, server.domain).join() is None
+        assert server.connections == 0
+
+
+def test_stop_in_on_connect(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        assert peer.accept().recv_close() == 1000
+
+    with FakeServer(script) as server:
+        device = make(kind)
+        device.on_connect = device.stop  # type: ignore[method-assign]
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == [("disconnect",)]
+
+
+def test_runs_again_after_the_end(kind: Kind) -> None:
+    with FakeServer(serve_hello) as server:
+        device = make(kind)
+        for _ in range(2):
+            assert Running(device.run, server.domain).join() is None
+            assert device.log.rest() == GOOD
+
+
+def test_one_run_at_a_time(kind: Kind) -> None:
+    with FakeServer(lambda peer: peer.accept().wait_eof()) as server:
+        device = make(kind)
+        running = Running(device.run, server.domain)
+        assert device.log.next() == ("connect",)
+        assert isinstance(Running(device.run, server.domain).join(), ClientError)
+        assert device.connected
+        device.stop()
+        assert running.join() is None
+
+
+# What travels.
+
+
+def test_request_of_v1(kind: Kind) -> None:
+    lines: list[bytes] = []
+    name = "küche 漢" if TAKES_UNICODE else "küche"
+
+    def script(peer: Peer) -> None:
+        peer.accept()
+        lines.extend(peer.device_lines())
+        lines.append(peer.head)
+
+    with FakeServer(script) as server:
+        device = make(kind, client_id=name, client_type="té", client_data={"k": "é", "n": [1, None]})
+        assert isinstance(Running(device.run, server.domain, reconnect=False).join(), ConnectionLost)
+    head = lines.pop()
+    assert head.startswith(b"GET /iot.io HTTP/1.1\r\n")
+    assert b"Sec-WebSocket-Extensions" not in head
+    assert lines == [
+        f"IoT-IO-Id: {name}".encode(),
+        "IoT-IO-Type: té".encode(),
+        b'IoT-IO-Data: {"k": "\\u00e9", "n": [1, null]}',
+        b"IoT-IO-Endpoints: []",
+        b"IoT-IO-ProtocolVersion: 1",
+    ]
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+def test_v0(kind: Kind, binary: bool) -> None:
+    """Servers up to 0.2.0 send text frames, 0.2.1 to 0.3.1 binary ones."""
+
+    def script(peer: Peer) -> None:
+        peer.accept()
+        assert peer.device_lines() == []
+        assert peer.recv().payload == b'[/"d1"/][/"t"/][/"{"a": 1}"/]'
+        peer.send(Opcode.BINARY if binary else Opcode.TEXT, b'[/"echo"/][/"7"/]')
+        frame = peer.recv()
+        assert (frame.opcode, frame.payload) == (Opcode.TEXT, b'[/"echo"/][/"7"/]')
+        peer.send(Opcode.TEXT, b'[/"quit"/][/""/]')
+        assert peer.recv().payload == b'[/"quit"/][/"bye"/]'
+        assert peer.recv_close() == 1000
+
+    with FakeServer(script) as server:
+        device = make(kind, protocol_version=0, client_data={"a": 1})
+        assert Running(device.run, server.domain).join() is None
+
+
+def test_exception_is_logged_with_all_that_helps(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        peer.packet("raises", 1)
+        peer.packet("attribute", 1)
+        peer.packet("quit", 0)
+        assert peer.recv_packet() == ("quit", "bye")
+        assert peer.recv_close() == 1000
+
+    with caplog.at_level(logging.ERROR, "iotio.client"), FakeServer(script) as server:
+        assert Running(make(kind).run, server.domain).join() is None
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "Exception in the handler on_raises of device 'd1' of type 't'",
+        "Exception in the handler on_attribute of device 'd1' of type 't'",
+    ]
+    kinds: list[Any] = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert kinds == [ValueError, AttributeError]
+
+
+def test_answer_that_cannot_be_sent_is_logged(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    def script(peer: Peer) -> None:
+        peer.accept()
+        peer.packet("number", 1)
+        peer.packet("quit", 0)
+        assert peer.recv_packet() == ("quit", "bye")
+        assert peer.recv_close() == 1000
+
+    device = make(kind)
+    vars(device)["on_number"] = lambda message: 1.5
+    with caplog.at_level(logging.ERROR, "iotio.client"), FakeServer(script) as server:
+        assert Running(device.run, server.domain).join() is None
+    assert "float" in str(caplog.records[0].exc_info)
+
+
+def test_on_disconnect_may_raise(kind: Kind) -> None:
+    device = make(kind)
+
+    def fails() -> None:
+        raise RuntimeError("in on_disconnect")
+
+    device.on_disconnect = fails  # type: ignore[method-assign]
+    with FakeServer(fin, serve_hello) as server:
+        assert Running(device.run, server.domain).join() is None

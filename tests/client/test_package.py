@@ -1,0 +1,114 @@
+"""Public names, parameters and defaults, and what an import brings along."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import iotio
+import iotio_client
+from iotio_client import AsyncIoTClient, EndpointConstraint, EndpointInfo, IoTClient
+
+
+def parameters(function: Any) -> list[str]:
+    """Names of what can be given by position, with the defaults that matter."""
+    found = inspect.signature(function).parameters.values()
+    return [
+        one.name if one.default in (one.empty, None) or callable(one.default) else f"{one.name}={one.default}"
+        for one in found
+        if one.kind is one.POSITIONAL_OR_KEYWORD and one.name != "self"
+    ]
+
+
+def test_names() -> None:
+    assert {"IoTClient", "EndpointInfo", "EndpointType", "EndpointConstraint"} <= set(iotio_client.__all__)
+    assert iotio_client.__version__ == iotio.__version__
+    assert iotio_client.__protocol_version__ == "1"
+    for name in iotio_client.__all__:
+        assert hasattr(iotio_client, name)
+
+
+def test_interface_of_0_4_12() -> None:
+    ctor = ["client_id", "client_type", "client_data", "logging_level", "encoder"]
+    assert parameters(IoTClient) == ctor
+    assert parameters(IoTClient.connect) == ["domain", "timeout", "sslopt", "use_tls"]
+    assert parameters(IoTClient.run) == [
+        "domain",
+        "timeout",
+        "sslopt",
+        "use_tls",
+        "reconnect=True",
+        "reconnect_delay",
+    ]
+    assert parameters(IoTClient.send) == ["event", "message"]
+    assert parameters(IoTClient.on) == ["event", "endpoint_info"]
+    assert parameters(EndpointInfo) == ["name", "data_type", "special_id", "constraints"]
+    assert parameters(EndpointConstraint) == [
+        "min_v",
+        "max_v",
+        "increment",
+        "length",
+        "allow_list",
+        "deny_list",
+        "values",
+    ]
+    client = IoTClient("d", "t")
+    assert not client.connected
+    for name in ("ensure_open", "handle", "stop", "on_connect", "on_disconnect", "on_error", "logger"):
+        assert hasattr(client, name)
+
+
+def test_interface_of_0_1_0() -> None:
+    assert parameters(AsyncIoTClient) == parameters(IoTClient)
+    assert parameters(AsyncIoTClient.begin)[:2] == ["domain", "ssl_context"]
+    assert parameters(AsyncIoTClient.run)[:2] == ["domain", "ssl_context"]
+    for name in ("begin", "handle", "send", "wait_until_ready"):
+        assert inspect.iscoroutinefunction(getattr(AsyncIoTClient, name))
+    client = AsyncIoTClient("d", "t", {})
+    assert client.socket is None
+    assert client.handshake_sent is False
+    client.loop.close()
+
+
+def test_unknown_arguments_raise() -> None:
+    with pytest.raises(TypeError):
+        IoTClient("d", "t", colour="red")  # type: ignore[call-arg]
+
+
+RUN = "import sys, {module}; bad = [m for m in {bad!r} if m in sys.modules]; sys.exit(str(bad) if bad else 0)"
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["iotio_client", "iotio_client.Endpoint"])
+def test_import_brings_nothing_of_the_server(module: str) -> None:
+    run(RUN.format(module=module, bad=["flask", "iotio.core", "iotio.app", "iotio.hosts", "iotio.http", "gevent"]))
+
+
+def test_module_names_of_0_4_12() -> None:
+    run(
+        "import iotio_client\n"
+        "from iotio_client.Endpoint import EndpointInfo, EndpointType, EndpointConstraint\n"
+        "from iotio_client.Client import IoTClient\n"
+        "from iotio_client.Errors import Errors\n"
+        "from iotio_client.PacketEncoder import AbstractPacketEncoder, DefaultPacketEncoder, PacketDataType\n"
+        "from iotio_client.types import sendable, event_pair\n"
+        "assert EndpointInfo is iotio_client.EndpointInfo and IoTClient is iotio_client.IoTClient\n"
+        "assert Errors.CLIENT_NO_ID.value == 'client_no_id' and PacketDataType.JSON == 4\n"
+        "assert DefaultPacketEncoder.decode(DefaultPacketEncoder.encode('e', 5)) == ('e', 5)\n"
+    )
+
+
+def test_no_two_files_differ_by_case_only() -> None:
+    from pathlib import Path
+
+    for folder in (Path(str(iotio_client.__file__)).parent, Path(str(iotio_client.__file__)).parent / "compat"):
+        names = [path.name.lower() for path in folder.iterdir()]
+        assert len(names) == len(set(names))

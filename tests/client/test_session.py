@@ -1,0 +1,229 @@
+"""The session without I/O: exact packets, decisions, states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iotio.protocol import v1
+from iotio.protocol.errors import EncodeError, ErrorCode
+from iotio.protocol.options import Options
+from iotio_client.backoff import Backoff
+from iotio_client.errors import ClientError, DeviceRejected
+from iotio_client.identity import Identity
+from iotio_client.session import Dispatch, Ignored, ServerError, Session, State
+
+CLIENT_NO_ID = bytes.fromhex(
+    "0400056572726f72000000277b226572726f72223a2022636c69656e745f6e6f5f6964222c2022696e666f223a206e756c6c7d"
+)
+
+
+def session(version: int = 1, **more: Any) -> Session:
+    return Session(Identity("d1", "t", {}), protocol_version=version, **more)
+
+
+def test_packets_both_ways() -> None:
+    one = session()
+    assert one.encode("hello", "x") == b"\x03\x00\x05hello\x00\x00\x00\x01x"
+    assert one.receive(b"\x03\x00\x05hello\x00\x00\x00\x01x") == Dispatch("hello", "x")
+    zero = session(0)
+    assert zero.encode("hello", "x") == '[/"hello"/][/"x"/]'
+    assert zero.receive('[/"hello"/][/"7"/]') == Dispatch("hello", 7)
+    assert zero.receive(b'[/"hello"/][/"7"/]') == Dispatch("hello", 7)
+
+
+@pytest.mark.parametrize("value", [1.5, None, (1, 2), object(), {1}])
+def test_encode_refuses_what_v1_does_not_send(value: object) -> None:
+    with pytest.raises(EncodeError, match="A non-sendable value was passed to a client's send method"):
+        session().encode("e", value)
+
+
+@pytest.mark.parametrize("value", [b"x", [1], None])
+def test_encode_refuses_what_v0_does_not_send(value: object) -> None:
+    with pytest.raises(ValueError, match="non-sendable"):
+        session(0).encode("e", value)
+
+
+@pytest.mark.parametrize(
+    ("result", "packet"),
+    [
+        (None, None),
+        ("a", v1.encode("e", "a")),
+        (0, v1.encode("e", 0)),
+        (False, v1.encode("e", False)),
+        ("", v1.encode("e", "")),
+        ([], v1.encode("e", [])),
+        (("other", 5), v1.encode("other", 5)),
+        (("other", None), None),
+    ],
+)
+def test_reply(result: object, packet: bytes | None) -> None:
+    assert session().reply("e", result) == packet
+
+
+@pytest.mark.parametrize("result", [("only",), (5, "b"), ("a", 1, 2), (), 1.5])
+def test_reply_that_is_none(result: object) -> None:
+    with pytest.raises(EncodeError):
+        session().reply("e", result)
+
+
+@pytest.mark.parametrize("event", ["connect", "disconnect"])
+def test_reserved_events_are_not_dispatched(event: str) -> None:
+    assert isinstance(session().receive(v1.encode(event, "")), Ignored)
+    assert isinstance(session(0).receive(f'[/"{event}"/][/""/]'), Ignored)
+
+
+def test_text_is_ignored_and_an_invalid_packet_is_counted() -> None:
+    one = session()
+    assert one.receive("words") == Ignored("a text message, which protocol v1 does not use", invalid=False)
+    assert one.invalid_packets == 0
+    received = one.receive(b"")
+    assert isinstance(received, Ignored)
+    assert received.invalid
+    assert one.invalid_packets == 1
+
+
+def test_error_packet_of_the_original() -> None:
+    received = session().receive(CLIENT_NO_ID)
+    assert isinstance(received, ServerError)
+    assert (received.error, received.info) == ("client_no_id", None)
+    assert isinstance(received.rejection, DeviceRejected)
+    assert "client_id" in str(received.rejection)
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_error_codes(code: ErrorCode, as_dict: bool) -> None:
+    value = {"error": code.value, "info": {"a": 1}} if as_dict else code.value
+    received = session().receive(v1.encode("error", value))
+    assert isinstance(received, ServerError)
+    assert received.error == code.value
+    assert (received.rejection is None) == (code is ErrorCode.CLIENT_INVALID_PACKET)
+    assert received.info == ({"a": 1} if as_dict else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("teapot", "teapot"), ({"error": "x"}, "x"), (5, "5"), ([1], "[1]"), ({}, "{}"), ({"error": [1]}, "[1]")],
+)
+def test_errors_that_nobody_knows_are_not_fatal(value: Any, text: str) -> None:
+    assert session().receive(v1.encode("error", value)) == ServerError(text, None, None)
+
+
+@given(st.binary(max_size=300))
+def test_receive_never_raises_v1(data: bytes) -> None:
+    assert isinstance(session().receive(data), (Dispatch, ServerError, Ignored))
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300))
+def test_receive_never_raises_v0(data: bytes | str) -> None:
+    assert isinstance(session(0).receive(data), (Dispatch, ServerError, Ignored))
+
+
+def test_limits() -> None:
+    one = session(options=Options(max_payload=3, max_event=3))
+    assert isinstance(one.receive(v1.encode("abc", "xyz")), Dispatch)
+    assert isinstance(one.receive(v1.encode("abcd", "xyz")), Ignored)
+    assert isinstance(one.receive(v1.encode("abc", "wxyz")), Ignored)
+
+
+class Upper:
+    """An encoder of the user's own."""
+
+    @staticmethod
+    def encode(event: str, message: Any) -> bytearray:
+        return bytearray(f"{event}:{message}".encode())
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[str, Any]:
+        event, _, value = data.decode().partition(":")
+        return event, int(value)
+
+
+def test_own_encoder() -> None:
+    one = session(encoder=Upper)
+    assert one.encode("e", 5) == b"e:5"
+    assert one.receive(b"e:5") == Dispatch("e", 5)
+    received = one.receive(b"e:x")
+    assert isinstance(received, Ignored)
+    assert received.invalid
+
+
+# States.
+
+
+def test_life() -> None:
+    one = session(backoff=Backoff(base=1, cap=60, stable=10, random=lambda: 1.0))
+    one.ended()  # nothing has begun
+    states = [one.state]
+    waits = []
+    for _ in range(8):
+        one.connecting()
+        waits.append(one.wait(0.0))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    one.connecting()
+    one.opened(100.0)
+    assert one.wait(109.9) == 60  # the connection did not last
+    one.connecting()
+    one.opened(200.0)
+    assert one.wait(210.0) == 1  # this one did
+    one.ended()
+    states.append(one.state)
+    assert states == [State.IDLE, State.ENDED]
+    one.connecting()
+    assert one.wait(0.0) == 1
+
+
+def test_connecting_twice_is_an_error() -> None:
+    one = session()
+    one.connecting()
+    with pytest.raises(ClientError, match="already"):
+        one.connecting()
+    one.opened(0.0)
+    with pytest.raises(ClientError, match="already"):
+        one.connecting()
+
+
+def test_moves_outside_the_table_are_bugs() -> None:
+    with pytest.raises(RuntimeError):
+        session().opened(0.0)
+    with pytest.raises(RuntimeError):
+        session().wait(0.0)
+
+
+def test_greeting() -> None:
+    assert session().greeting() is None
+    assert session(0).greeting() == '[/"d1"/][/"t"/][/"{}"/]'
+    assert session(0).connecting() == []
+
+
+def test_protocol_version() -> None:
+    with pytest.raises(ValueError, match="protocol_version"):
+        session(2)
+
+
+# Waits.
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True), st.floats(0.001, 1e5), st.floats(0.001, 1e5))
+def test_jitter_is_within_its_ceiling(failures: int, drawn: float, base: float, cap: float) -> None:
+    backoff = Backoff(base=base, cap=cap, random=lambda: drawn)
+    assert 0 <= backoff.delay(failures) <= backoff.ceiling(failures) <= cap
+    assert backoff.ceiling(failures) <= backoff.ceiling(failures + 1)
+
+
+def test_default_waits_are_full_jitter_from_1_s_to_60_s() -> None:
+    backoff = Backoff()
+    assert [backoff.ceiling(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    drawn = [backoff.delay(7) for _ in range(2000)]
+    assert min(drawn) < 6
+    assert max(drawn) > 54
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
+def test_backoff_checks(wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"Backoff\.cap"):
+        Backoff(cap=wrong)
