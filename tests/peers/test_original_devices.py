@@ -1,0 +1,101 @@
+"""Device programs of the original against our server: the README's quickstart under gevent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers.conftest import Start
+from tests.peers.environments import Peer
+from tests.support.processes import JsonProgram
+from tests.support.quickstart import QuickstartServer
+
+HELD_BACK_SECONDS = 20.0
+"""A refused device waits for its CLOSE: a few seconds, so that a 0.4.1 device does not come back at once."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[QuickstartServer]:
+    with QuickstartServer(tmp_path) as running:
+        yield running
+
+
+def exchange(server: QuickstartServer, device: JsonProgram, device_id: str, text: str) -> None:
+    """The device says something and gets it back."""
+    device.do("send", name="message", data=text)
+    server.wait_line(f"Message from Client with ID '{device_id}': {text}")
+    device.expect("message", name="message", data=text)
+
+
+def test_0_4_12_talks(start: Start, gen1: Peer, server: QuickstartServer) -> None:
+    device = start(gen1, "device_0412.py", server.domain, "d1", "echo", "--on", "message", "--endpoints")
+    device.expect("connected")
+    server.wait_line("New Ping Client Connected! ID: d1")
+    exchange(server, device, "d1", "hello")
+    exchange(server, device, "d1", 'grüße [/"x"/] ' + "long " * 20000)
+
+
+def test_0_4_12_stays_when_a_handler_of_the_server_fails(start: Start, gen1: Peer, server: QuickstartServer) -> None:
+    device = start(gen1, "device_0412.py", server.domain, "d1", "echo", "--on", "message")
+    device.expect("connected")
+    device.do("send", name="message", data=5)
+    server.wait_line("TypeError")
+    device.do("send", name="no_such_event", data={"hex": "00ff"})
+    exchange(server, device, "d1", "still here")
+    assert not device.seen("disconnected")
+
+
+def test_0_4_12_outlives_a_restart_of_the_server(
+    start: Start, gen1: Peer, server: QuickstartServer, tmp_path: Path
+) -> None:
+    device = start(gen1, "device_0412.py", server.domain, "d1", "echo", "--on", "message")
+    device.expect("connected")
+    exchange(server, device, "d1", "before")
+    server.terminate()
+    device.expect("disconnected")
+    device.wait_line("Waiting 1 seconds before attempting to re-connect.")
+    assert device.alive
+    with QuickstartServer(tmp_path, server.port) as again:
+        device.expect("connected")
+        exchange(again, device, "d1", "after")
+    assert not device.seen("ended")
+
+
+def test_0_4_12_outlives_the_refusal_of_its_type(start: Start, gen1: Peer, server: QuickstartServer) -> None:
+    device = start(gen1, "device_0412.py", server.domain, "d1", "no_such_type")
+    device.expect("connected")
+    device.expect("disconnected", timeout=HELD_BACK_SECONDS)
+    device.expect("connected", timeout=HELD_BACK_SECONDS)
+    assert device.alive
+    assert "New Ping Client" not in server.output
+
+
+def test_0_1_0_talks(start: Start, gen0: Peer, server: QuickstartServer) -> None:
+    device = start(gen0, "device_010.py", server.domain, "d1", "echo", "--on", "message", "--data", '{"a": 1}')
+    assert device.expect("connected")["extensions"] == []
+    server.wait_line("New Ping Client Connected! ID: d1")
+    exchange(server, device, "d1", "hello")
+    exchange(server, device, "d1", "grüße " + "long " * 20000)
+
+
+def test_0_1_0_gets_its_pongs(start: Start, gen0: Peer, server: QuickstartServer) -> None:
+    """Its library ends the connection where a pong is missing."""
+    device = start(gen0, "device_010.py", server.domain, "d1", "echo", "--on", "message")
+    device.expect("connected")
+    server.wait_line("New Ping Client Connected! ID: d1")
+    device.do("ping")
+    device.expect("pong")
+    exchange(server, device, "d1", "hello")
+
+
+def test_both_generations_at_once(start: Start, gen0: Peer, gen1: Peer, server: QuickstartServer) -> None:
+    old = start(gen0, "device_010.py", server.domain, "old", "echo", "--on", "message")
+    new = start(gen1, "device_0412.py", server.domain, "new", "echo", "--on", "message")
+    old.expect("connected")
+    new.expect("connected")
+    server.wait_line("New Ping Client Connected! ID: old")
+    for text in ("one", "two", "three"):
+        exchange(server, old, "old", text)
+        exchange(server, new, "new", text)
