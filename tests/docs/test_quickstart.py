@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,26 @@ def test_stopping_says_1001(server: QuickstartServer) -> None:
         server.wait_line("New Ping Client Connected! ID: x")
         server.terminate()
         assert peer.expect_frame().close_code == 1001
+
+
+SIGNAL_ELSEWHERE = """
+import signal, sys, threading
+def deliver():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=deliver, daemon=True).start()
+"""
+
+
+def test_a_signal_that_does_not_interrupt_the_hub_is_noticed(tmp_path: Path) -> None:
+    """As one that comes in the moment before an idle hub begins to wait."""
+    with QuickstartServer(tmp_path, prelude=SIGNAL_ELSEWHERE) as server, RawPeer("127.0.0.1", server.port) as peer:
+        assert peer.upgrade(headers=v1_headers("x", "echo")).status == 101
+        server.wait_line("New Ping Client Connected! ID: x")
+        server.send_line("now")
+        assert peer.expect_frame(3).close_code == 1001
+        peer.send_close(1001)
+        assert server.wait() == -signal.SIGTERM
 
 
 def test_our_sync_client(server: QuickstartServer) -> None:

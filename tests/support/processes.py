@@ -26,6 +26,10 @@ STOP_SECONDS = 10.0
 """Until a program that was told to end has ended."""
 
 
+_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONFAULTHANDLER": "1"}
+"""For a Python program: what it says comes at once, and SIGABRT makes it say where each of its threads is."""
+
+
 class ProgramError(AssertionError):
     """A program did not do what the test waits for; the text holds what it said."""
 
@@ -60,7 +64,7 @@ class Program:
             errors="replace",
             bufsize=1,
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **(environment or {})},
+            env={**os.environ, **_PYTHON, **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, name=f"reader of {self.command[-1]}", daemon=True)
         self._reader.start()
@@ -138,11 +142,13 @@ class Program:
         """Wait for its end; the exit status, negative for a signal.
 
         Raises:
-            ProgramError: it still runs after `timeout` seconds.
+            ProgramError: it still runs after `timeout` seconds; the text tells where its threads are.
         """
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)
+            self._reader.join(STOP_SECONDS)
             raise ProgramError(self._story(f"did not end within {timeout} s")) from None
         self._reader.join(STOP_SECONDS)
         return status

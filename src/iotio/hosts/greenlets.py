@@ -7,6 +7,7 @@ broken CLOSE frames, so the stream behind it is taken over.
 from __future__ import annotations
 
 import socket
+import weakref
 from typing import Any
 
 try:
@@ -23,6 +24,24 @@ __all__ = ["GreenletWaits", "serves_here", "take_over", "wait_in_greenlet"]
 
 
 _hub_threads: set[int] = set()  # threads whose hub serves devices
+
+_SIGNAL_CHECK = 0.25  # seconds; how late a signal may be noticed
+_checks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # hub -> its timer
+
+
+def _notice_signals(hub: Any) -> None:
+    """Wake a hub now and then.
+
+    Python handles a signal when the main thread runs again. One that comes just before the loop begins to wait does
+    not interrupt the wait: an idle server would be deaf to SIGTERM until the next byte from a device.
+    """
+    if hub not in _checks:
+        _checks[hub] = timer = hub.loop.timer(_SIGNAL_CHECK, _SIGNAL_CHECK, ref=False)
+        timer.start(_nothing)
+
+
+def _nothing() -> None:
+    """Running any Python code is what counts."""
 
 
 def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
@@ -64,6 +83,7 @@ class GreenletWaits:
         self._thread = get_ident()
         _hub_threads.add(self._thread)
         self._hub = gevent.get_hub()
+        _notice_signals(self._hub)
         self._watcher = self._hub.loop.io(sock.fileno(), 1)
 
     def readable(self, timeout: float | None = None) -> bool:
