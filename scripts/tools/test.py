@@ -1,7 +1,8 @@
 """Install all that the tests need and run them.
 
-With no arguments: the original programs get their environments, every test runs under the main Python, then
-the tests that are quick and need no such programs run under every other CPython from 3.11 up on this machine.
+With no arguments: the original programs get their environments, and every test runs under the main Python. Beside
+that, the tests that are quick and need no such programs run under every other CPython from 3.11 up on this machine;
+what these say is printed behind the rest.
 With arguments: pytest runs under the main Python with these arguments.
 
 The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/to/python names another.
@@ -9,11 +10,16 @@ The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/t
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from scripts.tools import autobahn
 from scripts.tools.environments import (
@@ -54,12 +60,15 @@ def prepare() -> None:
         say(f"will be skipped: {reason}")
 
 
-def pytest(python: Path, name: str, arguments: Sequence[str]) -> int:
-    """Run pytest; its exit status, 1 where it had to be killed."""
+def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] | None = None) -> int:
+    """Run pytest, its output into a file if there is one; its exit status, 1 where it had to be killed."""
     say(f"pytest on Python {name}")
+    command = [str(python), "-m", "pytest", *arguments]
     start = time.monotonic()
     try:
-        status = subprocess.run([str(python), "-m", "pytest", *arguments], cwd=ROOT, timeout=RUN_SECONDS).returncode
+        status = subprocess.run(
+            command, cwd=ROOT, timeout=RUN_SECONDS, stdout=output, stderr=subprocess.STDOUT if output else None
+        ).returncode
     except subprocess.TimeoutExpired:
         say(f"pytest hung and was killed after {RUN_SECONDS:.0f} s")
         status = 1
@@ -72,9 +81,18 @@ def run_everything() -> int:
     environments = [(found.name, project_environment("test", found)) for found in others()]
     main = project_environment("dev")
     prepare()
-    statuses = [pytest(main, main_interpreter().name, [])]
-    for name, python in environments:
-        statuses.append(pytest(python, name, ["-m", QUICK, "-p", "no:cacheprovider"]))
+    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile()) for _ in environments]
+        running = [
+            beside.submit(pytest, python, name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
+            for (name, python), file in zip(environments, files, strict=True)
+        ]
+        statuses = [pytest(main, main_interpreter().name, [])]
+        for future, file in zip(running, files, strict=True):
+            statuses.append(future.result())
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.flush()
     return next((status for status in statuses if status), 0)
 
 
