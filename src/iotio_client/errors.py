@@ -47,6 +47,8 @@ _REJECTIONS = {
     "and check that no proxy drops the header IoT-IO-ProtocolVersion",
     ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION: "it speaks another version of the protocol: "
     "update iotio on the device or on the server",
+    ErrorCode.ORIGIN_NOT_ALLOWED: "it takes this program for a web page of another host: send no Origin header, "
+    "or add the origin to Options(allowed_origins=...) on the server",
 }
 
 

@@ -23,6 +23,9 @@ __all__ = ["RESERVED", "Dispatch", "Ignored", "Received", "ServerError", "Sessio
 RESERVED = frozenset({"connect", "disconnect", "error"})
 """Events that stand for the connection itself: never dispatched to `on_<event>`, whoever sends them."""
 
+_PASSING = frozenset({ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.SERVER_BUSY})
+"""Errors that say nothing against the device: it lives on, or comes again later."""
+
 _SENDABLE = {0: (bool, int, float, str, dict), 1: (bytes, bytearray, bool, int, str, list, dict)}
 _NOT_SENDABLE = "A non-sendable value was passed to a client's send method."
 
@@ -247,6 +250,6 @@ class Session:
             code = ErrorCode(text)
         except ValueError:
             return ServerError(text, info, None)
-        if code is ErrorCode.CLIENT_INVALID_PACKET:
+        if code in _PASSING:
             return ServerError(code.value, info, None)
         return ServerError(code.value, info, DeviceRejected(code, info, self.identity.type))

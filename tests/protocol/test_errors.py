@@ -12,10 +12,13 @@ from iotio.protocol.errors import (
 )
 from tests.protocol.vectors import load
 
+OURS = {ErrorCode.SERVER_BUSY, ErrorCode.ORIGIN_NOT_ALLOWED}
+"""Codes that iot.io 0.4 does not have: no device of old meets them unless the program sets a limit."""
+
 
 def test_codes_are_those_of_the_wire() -> None:
     codes = [words.split()[0] for words in load("v1_errors.json")["meta"]["codes"]]
-    assert sorted(code.value for code in ErrorCode) == sorted(codes)
+    assert sorted(code.value for code in set(ErrorCode) - OURS) == sorted(codes)
 
 
 def test_a_name_is_its_value_in_capitals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from iotio.endpoints import (
@@ -105,6 +106,25 @@ class IoTClient:
     def connected(self) -> bool:
         """Whether an emit could reach it now."""
         return self.socket.is_open
+
+    @property
+    def connected_since(self) -> datetime:
+        """When it was let in; in UTC. At the handshake: now."""
+        return self._date(self.socket.since or self.manager.clock())
+
+    @property
+    def last_seen(self) -> datetime:
+        """When anything came from it last, pongs included; in UTC."""
+        return self._date(self.socket.last_received)
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds that the answer to the last ping took; None before the first."""
+        return self.socket.rtt
+
+    def _date(self, when: float) -> datetime:
+        """A time on the manager's clock as a date."""
+        return datetime.now(UTC) - timedelta(seconds=self.manager.clock() - when)
 
     def emit(self, event: str, data: Any, trigger_update: bool = True) -> EmitResult:
         """Send an event to this device.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from iotio.endpoints import EndpointParseResponse
 from iotio.protocol.errors import ErrorCode, HandshakeError
-from iotio.protocol.handshake import Hello, device_headers, parse_headers
+from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
 from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Ended, Event, Greeting, Invalid, Packet, State
 from iotio.protocol.values import Value
@@ -23,6 +23,7 @@ from iotio.protocol.values import Value
 from .client import IoTClient
 from .context import current_client
 from .device_type import Handlers, reply_of
+from .limits import Meter, metered
 from .native import Signal, allocate_lock
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Connection:
         scope: see `Scope`.
     """
 
+    admitted = False  # the manager's limits have counted it
+    held_back = False  # refused, and waiting for its CLOSE frame
+    since = 0.0  # when the device was let in, on the manager's clock
+
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
     """What a handler may raise that is not about the handler. All else ends here, gevent's Timeout included."""
 
@@ -67,7 +72,11 @@ class Connection:
         self.client: IoTClient | None = None
         self.farewell_done = Signal()  # on_disconnect has run, or never will
         self.counters = {"received": 0, "sent": 0, "invalid": 0, "unhandled": 0, "dropped": 0}
+        headers = list(headers)
         self._headers = device_headers(headers)
+        # A browser cannot send the headers of a v1 device: only without them can a web page be behind it.
+        self._origin = None if self._headers else foreign_origin(headers, manager.options.allowed_origins)
+        self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
         self._session = manager.session_factory(
             1 if self._headers else 0, manager.options, manager.clock(), manager.codec
         )
@@ -189,6 +198,17 @@ class Connection:
         most = self.manager.options.max_outbox
         logger.warning("device %r reads too slowly: %d bytes wait, %d may; it is let go", self.name, waiting, most)
 
+    def _log_too_much(self) -> None:
+        options = self.manager.options
+        self.manager.log_some(
+            "rate",
+            "device %r sends more than %g messages or %g bytes a second (max_messages_per_second,"
+            " max_bytes_per_second); it is let go",
+            self.name,
+            options.max_messages_per_second or float("inf"),
+            options.max_bytes_per_second or float("inf"),
+        )
+
     def _log_impatience(self) -> None:
         logger.warning(
             "device %r connected again while a handler of its old connection has been running for more than"
@@ -218,6 +238,11 @@ class Connection:
                 self.hang_up()
 
     @property
+    def address(self) -> str:
+        """The other end's address without its port."""
+        return self.peer.rpartition(":")[0]
+
+    @property
     def name(self) -> str:
         """The device id, or the address while there is none."""
         return self.client.id if self.client is not None else self.peer
@@ -240,8 +265,14 @@ class Connection:
             too_slow = waiting > self.manager.options.max_outbox and self.is_open
             if too_slow:  # pongs and error packets that it never reads
                 self._close(DisconnectReason.BACKPRESSURE)
+            too_much = self._meter is not None and not self._meter.accepts(len(events), len(data), now)
+            if too_much:
+                too_much = self.is_open
+                self._close(DisconnectReason.RATE_LIMIT)
         if too_slow:
             self._log_too_slow(waiting)
+        if too_much:
+            self._log_too_much()
         return events
 
     def _note(self, events: list[Event]) -> None:
@@ -256,12 +287,18 @@ class Connection:
         """Answer the handshake of a v1 device; a v0 device sends its own later. Runs user code."""
         if self.manager.closing:
             self.close(DisconnectReason.SERVER_SHUTDOWN)
-        elif self._session.version == 1:
-            try:
-                hello = parse_headers(self._headers)
-            except HandshakeError as error:
-                self._refuse(error)
-            else:
+            return
+        try:
+            if self._origin is not None:
+                raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": self._origin[:80]})
+            hello = parse_headers(self._headers) if self._session.version == 1 else None
+            returns = hello is not None and self.manager.registry.get(hello.id) is not None
+            self.manager.admission.enter(self.address, returns=returns)
+            self.admitted = True
+        except HandshakeError as error:
+            self._refuse(error)
+        else:
+            if hello is not None:
                 self._admit(hello)
 
     def handle(self, event: Event) -> None:
@@ -296,6 +333,7 @@ class Connection:
             raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
         self.client = client
         self._handlers = entry
+        self._session.options = entry.options
         return client
 
     def _enter(self, client: IoTClient) -> bool:
@@ -308,6 +346,7 @@ class Connection:
             if not self._counts():
                 return False
             self._connected = True
+            self.since = self.manager.clock()
         logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self._session.version)
         self._context.run(current_client.set, client)
         self._enter_scope(client)
@@ -355,10 +394,11 @@ class Connection:
         return None
 
     def _refuse(self, error: HandshakeError) -> None:
-        logger.warning("device at %s refused: %s", self.peer or "?", error)
+        self.held_back = self.manager.refuses(error.code)
+        self.manager.log_some(error.code.value, "device at %s refused: %s%s", self.peer or "?", error, _advice(error))
         with self._lock:
             self._let_go(DisconnectReason.REFUSED)
-            self._session.refuse(error, self.manager.clock())
+            self._session.refuse(error, self.manager.clock(), hold=self.held_back)
             self._flush()
 
     def _reply(self, event: str, result: Any) -> None:
@@ -432,6 +472,13 @@ class Connection:
                 self._context.run(scope.__exit__, None, None, None)
             except Exception:
                 logger.exception("the context of device %r could not be left", self.name)
+
+
+def _advice(error: HandshakeError) -> str:
+    """What to change, where it is the server that must."""
+    if error.code is not ErrorCode.ORIGIN_NOT_ALLOWED or error.info is None:
+        return ""
+    return f". To let pages from there connect: Options(allowed_origins=[{error.info['origin']!r}])"
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

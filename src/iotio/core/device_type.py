@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from iotio.protocol.errors import EncodeError
+from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.values import Value
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ class Handlers:
     """The handlers of a device type, found and checked when it is added; a device can reach no other attribute.
 
     Attributes:
+        options: limits and timings of devices of the type.
         events: event name to bound `on_<event>(message, client)`.
         fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
         on_connect: called with the client.
         on_disconnect: called with the client and the reason.
     """
 
+    options: Options
     events: dict[str, Callable[..., Any]]
     fallback: Callable[..., Any] | None
     on_connect: Callable[..., Any]
@@ -45,11 +48,18 @@ class DeviceType:
 
     Args:
         type_name: what devices of this kind call themselves at the handshake.
+        ping_interval: seconds of silence after which the server sends a ping; 0 for never; None as in the
+            manager's `Options`.
+        ping_timeout: seconds that the device then has; None as in the manager's `Options`.
     """
 
-    def __init__(self, type_name: str) -> None:
+    def __init__(
+        self, type_name: str, *, ping_interval: float | None = None, ping_timeout: float | None = None
+    ) -> None:
         self._type = type_name
         self._context: Manager | None = None
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
 
     @property
     def type(self) -> str:
@@ -75,6 +85,14 @@ class DeviceType:
         def on_disconnect(self, client: IoTClient) -> Any:
             """A device of this type is gone. Write `(self, client, reason)` to be told why (DisconnectReason)."""
 
+    def options(self, general: Options) -> Options:
+        """The limits and timings of this type, given those of the manager. Raises ValueError for a wrong one."""
+        if self._ping_interval is not None:
+            general = replace(general, ping_interval=self._ping_interval)
+        if self._ping_timeout is not None:
+            general = replace(general, ping_timeout=self._ping_timeout)
+        return general
+
     def call_event_handler(self, event: str, message: Value, client: IoTClient) -> tuple[str | None, Value]:
         """Call the handler of an event by hand, as iot.io 0.4 offers it; `def` handlers only.
 
@@ -87,10 +105,15 @@ class DeviceType:
         return reply_of(event, handler(message, client)) or (None, None)
 
 
-def find_handlers(device: DeviceType) -> Handlers:
+def find_handlers(device: DeviceType, options: Options = DEFAULT_OPTIONS) -> Handlers:
     """All handlers of a type.
 
+    Args:
+        device: the type.
+        options: those of the manager.
+
     Raises:
+        ValueError: a timing of the type is wrong.
         TypeError: a method named `on_...` cannot be called the way handlers are.
     """
     events: dict[str, Callable[..., Any]] = {}
@@ -108,7 +131,7 @@ def find_handlers(device: DeviceType) -> Handlers:
         else:
             wanted = "(self, event, data, client)" if name == "on_event" else "(self, message, client)"
             raise TypeError(f"{type(device).__name__}.{name} must take {wanted}")
-    return Handlers(events, fallback, _connect_handler(device), _disconnect_handler(device))
+    return Handlers(device.options(options), events, fallback, _connect_handler(device), _disconnect_handler(device))
 
 
 def _connect_handler(device: DeviceType) -> Callable[..., Any]:

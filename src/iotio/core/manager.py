@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from iotio.endpoints import Endpoint, ValidationResponse
 from iotio.protocol import v1
 from iotio.protocol.encoder import DefaultPacketEncoder
-from iotio.protocol.errors import EncodeError, InvalidPacket
+from iotio.protocol.errors import EncodeError, ErrorCode, InvalidPacket
 from iotio.protocol.handshake import Hello
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.reasons import DisconnectReason
@@ -24,12 +24,16 @@ from .client import IoTClient
 from .connection import Connection
 from .context import current_client
 from .device_type import DeviceType, Handlers, find_handlers, with_reason
+from .limits import Admission, Throttle
 from .native import Signal, allocate_lock, wait
 from .registry import Registry, chooser
 from .results import EmitResult
 
 __all__ = ["Manager"]
 
+connection_logger = logging.getLogger("iotio.connection")
+
+_MAX_HELD_BACK = 1000  # refused devices at a time; each holds a socket, on some hosts a thread
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
 _EVENTS = ("on_connect", "on_disconnect", "on_update", "on_get_offline_validator")
 
@@ -64,12 +68,16 @@ class Manager:
         self.clock = clock
         self.codec: Codec = v1 if encoder is DefaultPacketEncoder else _EncoderCodec(encoder)
         self.registry = Registry()
+        self.admission = Admission(options, clock)
         self.epochs = itertools.count()
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
         self._totals: Counter[str] = Counter()  # of connections that have ended
         self.closing = False
         self._types: dict[str, Handlers] = {}
         self._connections: set[Connection] = set()
+        self._refusals: Counter[str] = Counter()  # by error code
+        self._held_back = 0  # refused connections that wait for their CLOSE frame
+        self._throttle = Throttle(clock)
         self._connections_lock = allocate_lock()
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
@@ -81,20 +89,25 @@ class Manager:
         """Add a device type; one of the same name is replaced.
 
         Raises:
-            ValueError: not a DeviceType, or its type name is not a str.
+            ValueError: not a DeviceType, its type name is not a str, or one of its timings is wrong.
             TypeError: one of its handlers cannot be called the way handlers are.
         """
         if not isinstance(device, DeviceType):
             raise ValueError("device is not of type DeviceType")
         if not isinstance(device.type, str):
             raise ValueError("device.type is not of type str")
-        handlers = find_handlers(device)
+        handlers = find_handlers(device, self.options)
         device.set_context(self)
         self._types[device.type] = handlers
 
     def device_type(self, type_name: str) -> Handlers | None:
         """The handlers of a type, or None if it was never added."""
         return self._types.get(type_name)
+
+    @property
+    def all_options(self) -> list[Options]:
+        """The manager's options, and those of every device type that has been added."""
+        return [self.options, *(handlers.options for handlers in self._types.values())]
 
     # -- sending ---------------------------------------------------------------------------------------
 
@@ -260,6 +273,12 @@ class Manager:
                 totals.update(connection.counters)
         return dict(totals)
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many devices were refused since the start, by error code; a copy."""
+        with self._connections_lock:
+            return dict(self._refusals)
+
     def add(self, client: IoTClient) -> None:
         """Enter a client by hand, in the place of one of the same id; connections do this themselves.
 
@@ -383,11 +402,30 @@ class Manager:
             if connection in self._connections:
                 self._connections.remove(connection)
                 self._totals.update(connection.counters)
+                self._held_back -= connection.held_back
+                if connection.admitted:
+                    self.admission.leave(connection.address)
 
     def connections(self) -> list[Connection]:
         """All sockets that hosts serve, whatever their state; a copy."""
         with self._connections_lock:
             return list(self._connections)
+
+    def refuses(self, code: ErrorCode) -> bool:
+        """Count a refusal. Returns whether the device may be held back before its CLOSE frame."""
+        with self._connections_lock:
+            self._refusals[code.value] += 1
+            hold = self._held_back < _MAX_HELD_BACK
+            self._held_back += hold
+        return hold
+
+    def log_some(self, kind: str, text: str, *args: object) -> None:
+        """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them."""
+        kept = self._throttle.ask(kind)
+        level = logging.DEBUG if kept is None else logging.WARNING
+        if kept:
+            text, args = "%s (and %d more like this)", (text % args, kept)
+        connection_logger.log(level, text, *args)
 
     def sweep(self, now: float) -> None:
         """Let every connection do what is due; a host calls this about twice a second."""

@@ -36,6 +36,8 @@ class ErrorCode(StrEnum):
     CLIENT_NO_PROTOCOL_VERSION = "client_no_protocol_version"
     CLIENT_INCOMPATIBLE_PROTOCOL_VERSION = "client_incompatible_protocol_version"
     CLIENT_INVALID_PACKET = "client_invalid_packet"
+    SERVER_BUSY = "server_busy"  # ours: a limit is reached, try again later
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"  # ours: a web page of another host
 
 
 class IoTError(Exception):

@@ -6,13 +6,13 @@ handshake as the first text frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from . import strict_json as json
 from .errors import ErrorCode, HandshakeError
 
-__all__ = ["Hello", "device_headers", "parse_headers"]
+__all__ = ["Hello", "device_headers", "foreign_origin", "parse_headers"]
 
 _PREFIX = "iot-io-"
 
@@ -52,6 +52,26 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         if lower.startswith(_PREFIX):
             found[lower[len(_PREFIX) :]] = _text(value).strip()
     return found
+
+
+def foreign_origin(headers: Iterable[tuple[str, str]], allowed: Collection[str]) -> str | None:
+    """The origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
+
+    Args:
+        headers: names in any case.
+        allowed: origins that may connect all the same; "*" for all.
+
+    Returns:
+        The origin, or None: the request may pass. Programs send no origin, or that of the server itself.
+    """
+    found = {name.lower(): value.strip() for name, value in headers if name.lower() in ("origin", "host")}
+    origin = found.get("origin")
+    if not origin or "*" in allowed or origin in allowed:
+        return None
+    scheme, _, host = origin.lower().partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    own = found.get("host", "").lower()
+    return None if own and own.removesuffix(default) == host.removesuffix(default) else origin
 
 
 def parse_headers(headers: dict[str, str]) -> Hello:

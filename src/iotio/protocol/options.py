@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 __all__ = ["DEFAULT_OPTIONS", "Options"]
+
+_NOT_NEGATIVE = (
+    "refusal_delay",
+    "ping_interval",
+    "takeover_timeout",
+    "max_connections",
+    "max_connections_per_address",
+    "max_handshakes_per_second",
+    "max_messages_per_second",
+    "max_bytes_per_second",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,13 @@ class Options:
         ping_timeout: how long after a ping anything at all must have come from the device.
         close_timeout: how long the peer gets to answer a CLOSE frame.
         max_outbox: bytes that may wait for a device which reads too slowly, before it is closed.
+        max_connections: devices at a time; 0 for as many as the system can hold.
+        max_connections_per_address: the same for one IP address; mind that a proxy is one.
+        max_handshakes_per_second: new devices, over all addresses; 0 for no limit.
+        max_messages_per_second: what one device may send, averaged over ten seconds; 0 for no limit.
+        max_bytes_per_second: the same in bytes on the wire.
+        allowed_origins: web pages of other hosts that may connect from a browser, such as "https://example.org";
+            "*" for all. Pages of the server's own host may always.
         takeover_timeout: how long a new connection waits for a handler of the old one to end.
     """
 
@@ -35,6 +54,12 @@ class Options:
     close_timeout: float = 3.0
     max_outbox: int = 8 * 1024 * 1024
     takeover_timeout: float = 10.0
+    max_connections: int = 0
+    max_connections_per_address: int = 0
+    max_handshakes_per_second: float = 0.0
+    max_messages_per_second: float = 0.0
+    max_bytes_per_second: float = 0.0
+    allowed_origins: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name in ("max_payload", "max_event", "max_outbox"):
@@ -43,9 +68,11 @@ class Options:
         for name in ("handshake_timeout", "ping_timeout", "close_timeout"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Options.{name} must be more than 0 seconds")
-        for name in ("refusal_delay", "ping_interval", "takeover_timeout"):
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ValueError(f"Options.{name} must not be negative")
+        if isinstance(self.allowed_origins, str):  # its letters would be taken for origins
+            raise ValueError("Options.allowed_origins must be a list of origins")
 
     @property
     def max_message(self) -> int:

@@ -16,6 +16,7 @@ class DisconnectReason(StrEnum):
     PROTOCOL_ERROR = "protocol_error"  # the device broke a WebSocket rule
     TAKEOVER = "takeover"  # a new connection of the same id took its place
     BACKPRESSURE = "backpressure"  # the device read too slowly
+    RATE_LIMIT = "rate_limit"  # the device sent more than it may
     REMOVED = "removed"  # `client.close()` or `manager.remove(client)`
     SERVER_SHUTDOWN = "server_shutdown"  # the server is going down
     REFUSED = "refused"  # the handshake failed; no handler ever saw the device

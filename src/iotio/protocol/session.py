@@ -217,12 +217,19 @@ class Session:
         if self.state is State.GREETING:
             self.state = State.OPEN
 
-    def refuse(self, error: HandshakeError, now: float) -> None:
-        """Turn the device away: v1 gets the error packet now and the CLOSE frame later, v0 the CLOSE frame."""
+    def refuse(self, error: HandshakeError, now: float, *, hold: bool = True) -> None:
+        """Turn the device away: v1 gets the error packet now and the CLOSE frame later, v0 the CLOSE frame.
+
+        Args:
+            error: why.
+            now: the time.
+            hold: False sends a v1 device the CLOSE frame at once, too.
+        """
         if self.state not in (State.GREETING, State.OPEN):
             return
         if self.version == 1:
             self._tell(error.code, error.info)
+        if self.version == 1 and hold:
             self._enter(State.REFUSED, now)
         else:
             self.close(DisconnectReason.REFUSED, now, str(error))

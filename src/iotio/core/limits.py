@@ -1,0 +1,147 @@
+"""How many devices may come, and how much each may send."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from iotio.protocol.errors import ErrorCode, HandshakeError
+from iotio.protocol.options import Options
+
+from .native import allocate_lock
+
+__all__ = ["Admission", "Meter", "Throttle", "metered"]
+
+logger = logging.getLogger("iotio.connection")
+
+_BURST = 10.0  # seconds: a device that was away sends what it has kept
+_LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
+_QUIET = 10.0  # seconds
+
+
+class Bucket:
+    """Tokens that come back with time.
+
+    Args:
+        rate: tokens a second; 0 for no limit.
+        burst: seconds of tokens that can be saved up.
+        now: monotonic seconds.
+    """
+
+    __slots__ = ("_rate", "_room", "_tokens", "_when")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._room = self._tokens = max(1.0, rate * burst)
+        self._when = now
+
+    def take(self, count: int, now: float) -> bool:
+        """Take tokens; False if there are not enough, and then none is taken."""
+        if not self._rate:
+            return True
+        self._tokens = min(self._room, self._tokens + (now - self._when) * self._rate)
+        self._when = now
+        if self._tokens < count:
+            return False
+        self._tokens -= count
+        return True
+
+
+class Meter:
+    """What one device sends, against `max_messages_per_second` and `max_bytes_per_second`."""
+
+    __slots__ = ("_bytes", "_messages")
+
+    def __init__(self, options: Options, now: float) -> None:
+        self._messages = Bucket(options.max_messages_per_second, _BURST, now)
+        self._bytes = Bucket(options.max_bytes_per_second, _BURST, now)
+
+    def accepts(self, messages: int, size: int, now: float) -> bool:
+        """Whether so many more messages and bytes are within the limits."""
+        return self._messages.take(messages, now) and self._bytes.take(size, now)
+
+
+def metered(options: Options) -> bool:
+    """Whether a device's sending is limited at all."""
+    return bool(options.max_messages_per_second or options.max_bytes_per_second)
+
+
+class Throttle:
+    """Lets the first log lines of a kind pass, then one now and then: an attack must not fill the disk."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = allocate_lock()
+        self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
+
+    def ask(self, kind: str) -> int | None:
+        """Ask for one more line; the program has few kinds.
+
+        Returns:
+            None to keep it back, or how many have been kept back since the last one.
+        """
+        now = self._clock()
+        with self._lock:
+            lines, kept, last = self._kinds.get(kind, (0, 0, now))
+            if now - last > _QUIET:
+                self._kinds[kind] = (1, 0, now)
+                return kept
+            if lines >= _LINES:
+                self._kinds[kind] = (lines, kept + 1, last)
+                return None
+            self._kinds[kind] = (lines + 1, 0, now)
+            return kept
+
+
+class Admission:
+    """Counts connections, in all and per address, and handshakes per second.
+
+    Args:
+        options: the limits.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, options: Options, clock: Callable[[], float]) -> None:
+        self._options = options
+        self._clock = clock
+        self._lock = allocate_lock()
+        self._total = 0
+        self._addresses: Counter[str] = Counter()
+        self._handshakes = Bucket(options.max_handshakes_per_second, 1.0, clock())
+
+    def enter(self, address: str, *, returns: bool) -> None:
+        """Let one more connection in. Call `leave` at its end.
+
+        Args:
+            address: the other end's.
+            returns: whether it takes the place of another, which may be dead: there is no more room needed.
+
+        Raises:
+            HandshakeError: `server_busy`; its info names the limit and how many that is.
+        """
+        options = self._options
+        with self._lock:
+            if not self._handshakes.take(1, self._clock()):
+                raise _busy("max_handshakes_per_second", options.max_handshakes_per_second)
+            if options.max_connections and not returns and self._total >= options.max_connections:
+                raise _busy("max_connections", options.max_connections)
+            most = options.max_connections_per_address
+            if most and not returns and self._addresses[address] >= most:
+                raise _busy("max_connections_per_address", most)
+            self._total += 1
+            if most:
+                self._addresses[address] += 1
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in has ended."""
+        with self._lock:
+            self._total -= 1
+            if address in self._addresses:
+                self._addresses[address] -= 1
+                if not self._addresses[address]:
+                    del self._addresses[address]
+
+
+def _busy(limit: str, most: float) -> HandshakeError:
+    return HandshakeError(ErrorCode.SERVER_BUSY, {"limit": limit, "most": most})
