@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -98,6 +99,17 @@ def test_what_is_no_http_is_refused(native: LocalHost) -> None:
     with native.peer() as peer:
         peer.send_bytes(b"\x00\x01hello\r\n\r\n")
         assert peer.recv_response().status == 400
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_half_a_request_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    monkeypatch.setattr("iotio.hosts.server.HEAD_TIMEOUT", 0.1)
+    with serve_local("native") as host, host.peer() as slow, host.peer() as device:
+        assert device.upgrade(headers=v1_headers("d", "echo")).status == 101
+        slow.send_bytes(head)
+        with contextlib.suppress(ConnectionResetError):
+            assert slow.recv_all_until_eof(3) == b""
+        assert echoes(device, "x")  # a device has its own time-outs
 
 
 # start() and stop().

@@ -22,6 +22,7 @@ from iotio.core.manager import Manager
 from iotio.core.native import Signal, start_thread
 from iotio.protocol.reasons import DisconnectReason
 
+from .keepalive import limit_silence
 from .loop_thread import LoopThread
 
 __all__ = ["SocketConnection", "Waits", "read_buffered"]
@@ -107,6 +108,8 @@ class SocketConnection(InlineConnection):
         """
         self.manager.attach(self)
         try:
+            with suppress(OSError, ValueError), self._raw() as raw:
+                limit_silence(raw, *self.manager.all_options)
             self._loops.loop  # noqa: B018  # starts the sweep
             if response:
                 with self._lock:

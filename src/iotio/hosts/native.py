@@ -408,7 +408,8 @@ class NativeConnection(Connection):
             self._transport.resume_reading()
 
     def _label(self, step: Step) -> str:
-        return f"handler on_{step.event} of device {self.name!r}"
+        kind = self.client.type if self.client is not None else "?"
+        return f"handler on_{step.event} of type {kind!r} for device {self.name!r}"
 
 
 def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:

@@ -5,6 +5,7 @@ Frames never pass through ASGI. uvicorn's own WebSocket protocol serves all othe
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import contextlib
 import logging
@@ -23,6 +24,7 @@ from websockets.server import ServerProtocol
 from ..core.connection import Scope
 from ..core.manager import Manager
 from ..protocol.reasons import DisconnectReason
+from .keepalive import limit_silence
 from .native import NativeConnection
 from .native_host import NativeHost
 
@@ -32,6 +34,7 @@ logger = logging.getLogger("iotio.server")
 
 PATHS = ("/iot.io", "/iot.io/")
 _GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
+HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
@@ -39,12 +42,35 @@ class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two c
     """uvicorn's HTTP protocol, less one loss: it drops what came in one read with the upgrade request."""
 
     _tail = b""
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(HEAD_TIMEOUT, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """A peer that never finishes a request's head must not hold a connection for ever."""
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._calm_down()
+        super().connection_lost(error)
+
+    def _calm_down(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def data_received(self, data: bytes) -> None:
         tail = self._tail
         self._tail = (tail + data)[-3:]
         super().data_received(data)
+        if self.cycle is not None:
+            self._calm_down()
         successor = self.transport.get_protocol()
+        if successor is not self:
+            self._calm_down()
         if isinstance(successor, _Upgrade):
             rest = (tail + data).partition(b"\r\n\r\n")[2]
             if rest:
@@ -216,6 +242,10 @@ class NativeServer(uvicorn.Server):
         """Listen; then whoever waits for `ready` may connect."""
         self._native = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
         await super().startup(sockets)
+        for listening in self.servers:
+            for sock in listening.sockets:
+                with _plain(sock) as plain:
+                    limit_silence(plain, *self.manager.all_options)
         self.ready.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -265,6 +295,16 @@ def _parse(data: bytes) -> Request:
     request = Request(path, headers)
     request.method = method
     return request
+
+
+@contextlib.contextmanager
+def _plain(sock: Any) -> Iterator[_socket.socket]:
+    """The descriptor of a loop's own socket object, which lacks `setsockopt`."""
+    handle = _socket.socket(fileno=sock.fileno())
+    try:
+        yield handle
+    finally:
+        handle.detach()
 
 
 def _peer(transport: asyncio.Transport) -> str:

@@ -1,0 +1,31 @@
+"""What the kernel is told about devices that have gone without a word."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from contextlib import suppress
+
+from iotio.protocol.options import Options
+
+__all__ = ["limit_silence"]
+
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+
+
+def limit_silence(sock: _socket.socket, *options: Options) -> None:
+    """Let the kernel give up a connection whose peer acknowledges nothing for as long as a ping may take (RFC 5482).
+
+    Without this a device that is sent much is found out by its ping in time, but its socket goes on retransmitting for
+    a quarter of an hour. A listening socket hands the setting on to the connections that it accepts.
+
+    Args:
+        sock: the socket; one that is no TCP socket is left alone.
+        options: of all device types; the longest ping interval and time-out of them count. Where one has no pings,
+            nothing is set.
+    """
+    if _USER_TIMEOUT is None or not all(one.ping_interval for one in options):
+        return
+    longest = max((one.ping_interval + one.ping_timeout for one in options), default=0.0)
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(longest * 1000))
