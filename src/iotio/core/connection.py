@@ -25,6 +25,7 @@ from .context import current_client
 from .device_type import Handlers, reply_of
 from .limits import Meter, metered
 from .native import Signal, allocate_lock
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .manager import Manager
@@ -97,6 +98,11 @@ class Connection:
 
     def pending(self) -> int:
         """Bytes that are kept."""
+        raise NotImplementedError
+
+    @property
+    def outbox(self) -> Outbox:
+        """Of these, what can still be taken back."""
         raise NotImplementedError
 
     def hang_up(self) -> None:
@@ -184,19 +190,46 @@ class Connection:
             if not self.is_open:
                 return "offline"
             waiting = self.pending()
-            if waiting and waiting + len(frame) > self.manager.options.max_outbox:
-                self.counters["dropped"] += 1
-                self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
-            else:
+            if not waiting or self._has_room(waiting, frame):
                 self.counters["sent"] += 1
                 self.write(frame)
                 return ""
-        self._log_too_slow(waiting)
-        return "backpressure"
+            first = not self.counters["dropped"]
+            taken = self._make_room(waiting, frame)
+        if first:
+            self._log_too_slow(waiting)
+        return "" if taken else "backpressure"
+
+    def _has_room(self, waiting: int, frame: bytes) -> bool:
+        options = self.manager.options
+        return waiting + len(frame) <= options.max_outbox and len(self.outbox) < options.max_outbox_messages
+
+    def _make_room(self, waiting: int, frame: bytes) -> bool:
+        """Do what the program wants done about a slow reader. Returns whether the frame was taken."""
+        options = self.manager.options
+        if options.slow_reader == "drop_oldest":
+            excess = waiting + len(frame) - options.max_outbox
+            self.counters["dropped"] += self.outbox.drop_oldest(
+                excess, len(self.outbox) + 1 - options.max_outbox_messages
+            )
+            if self._has_room(self.pending(), frame):
+                self.counters["sent"] += 1
+                self.write(frame)
+                return True
+        self.counters["dropped"] += 1
+        if options.slow_reader == "disconnect":
+            self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
+        return False
 
     def _log_too_slow(self, waiting: int) -> None:
-        most = self.manager.options.max_outbox
-        logger.warning("device %r reads too slowly: %d bytes wait, %d may; it is let go", self.name, waiting, most)
+        logger.warning(
+            "device %r reads too slowly: %d bytes wait, %d bytes or %d messages may; %s",
+            self.name,
+            waiting,
+            self.manager.options.max_outbox,
+            self.manager.options.max_outbox_messages,
+            "some are dropped" if self.is_open else "it is let go",
+        )
 
     def _log_too_much(self) -> None:
         options = self.manager.options

@@ -20,6 +20,7 @@ from iotio.core.connection import Scope
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.native import Signal, start_thread
+from iotio.core.outbox import Outbox
 from iotio.protocol.reasons import DisconnectReason
 
 from .keepalive import limit_silence
@@ -30,6 +31,7 @@ __all__ = ["SocketConnection", "Waits", "read_buffered"]
 logger = logging.getLogger("iotio.hosts")
 
 _READ_SIZE = 64 * 1024
+_WRITE_SIZE = 256 * 1024
 _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -93,7 +95,7 @@ class SocketConnection(InlineConnection):
         self._loops = loops
         # TLS reads and writes share one state and must not overlap; plain sockets need no lock to read.
         self._tls = getattr(sock, "_sslobj", None) is not None
-        self._outbox = bytearray()
+        self._outbox = Outbox()
         self._drained = Signal()
         self._watched: int | None = None  # a descriptor of our own while the loop thread drains the outbox
         self._broken = False
@@ -155,7 +157,8 @@ class SocketConnection(InlineConnection):
             return
         taken = 0 if self._outbox else self._send(data)
         if taken < len(data) and not self._broken:
-            self._outbox += memoryview(data)[taken:]
+            self._outbox.push(data)
+            self._outbox.sent(taken)
             if self._watched is None:
                 self._watch_soon()
 
@@ -174,7 +177,7 @@ class SocketConnection(InlineConnection):
         self._break()
         self.hang_up()
 
-    def _send(self, data: bytes | bytearray) -> int:
+    def _send(self, data: bytes) -> int:
         try:
             return self._sock.send(data)
         except _WOULD_BLOCK:
@@ -189,7 +192,11 @@ class SocketConnection(InlineConnection):
         self._drained.set()
 
     def pending(self) -> int:
-        return len(self._outbox)
+        return self._outbox.size
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._outbox
 
     def hang_up(self) -> None:
         if not self._released:  # afterwards the descriptor may be somebody else's
@@ -257,7 +264,7 @@ class SocketConnection(InlineConnection):
     def _drain(self, descriptor: int) -> None:
         with self._lock:
             if self._outbox:
-                del self._outbox[: self._send(self._outbox)]
+                self._outbox.sent(self._send(self._outbox.peek(_WRITE_SIZE)))
             if self._outbox:
                 return
             self._watched = None

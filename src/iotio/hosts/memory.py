@@ -11,6 +11,7 @@ from iotio.core.connection import Scope
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.native import Signal
+from iotio.core.outbox import Outbox
 
 __all__ = ["MemoryConnection", "connect"]
 
@@ -28,7 +29,7 @@ class MemoryConnection(InlineConnection):
         room: int | None = None,
     ) -> None:
         super().__init__(manager, headers, peer=peer, scope=scope)
-        self._output = bytearray()
+        self._output = Outbox()
         self._room = room  # bytes that the "network" takes before the device reads; None: all
         self.ended = False
 
@@ -43,9 +44,7 @@ class MemoryConnection(InlineConnection):
 
     def read(self) -> bytes:
         """The device reads all that the server has written since the last time."""
-        data = bytes(self._output)
-        self._output.clear()
-        return data
+        return self._output.take_all() if self._output else b""
 
     def advance(self) -> None:
         """Let the server do what is due on its clock."""
@@ -60,10 +59,14 @@ class MemoryConnection(InlineConnection):
         self.manager.detach(self)
 
     def write(self, data: bytes) -> None:
-        self._output += data
+        self._output.push(data)
 
     def pending(self) -> int:
-        return 0 if self._room is None else max(0, len(self._output) - self._room)
+        return 0 if self._room is None else max(0, self._output.size - self._room)
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._output
 
     def hang_up(self) -> None:
         pass

@@ -19,6 +19,7 @@ from typing import Any
 from ..core.client import IoTClient
 from ..core.connection import Connection, Scope
 from ..core.native import wait
+from ..core.outbox import Outbox
 from ..protocol.reasons import DisconnectReason
 from ..protocol.session import Event, Packet
 from . import eager
@@ -61,8 +62,7 @@ class NativeConnection(Connection):
         super().__init__(host.manager, headers, peer=peer, scope=scope)
         self._host = host
         self._transport = transport
-        self._out: list[bytes] = []
-        self._out_size = 0
+        self._out = Outbox()
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
         self._lane: deque[Step] = deque()
@@ -127,18 +127,22 @@ class NativeConnection(Connection):
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
         self._writing_paused = False
+        self.flush()
 
     # -- transport for the core ------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_size += len(data)
+        self._out.push(data)
         if not self._dirty:
             self._dirty = True
             self._host.flush_later(self)
 
     def pending(self) -> int:
-        return self._out_size + self._unsent() if self._writing_paused else self._out_size
+        return self._out.size + self._unsent() if self._writing_paused else self._out.size
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._out
 
     def _unsent(self) -> int:
         while True:
@@ -151,7 +155,7 @@ class NativeConnection(Connection):
         self._host.call_later(self._hang_up)
 
     def _hang_up(self) -> None:
-        self.flush()  # the CLOSE frame
+        self.flush(whole=True)  # the CLOSE frame
         self._ending = True
         if self._writing_paused:
             self._transport.abort()
@@ -159,16 +163,17 @@ class NativeConnection(Connection):
             self._transport.close()
             self._abort_later()
 
-    def flush(self) -> None:
-        """Give the transport what has been collected."""
+    def flush(self, *, whole: bool = False) -> None:
+        """Give the transport what has been collected, unless its buffer is full.
+
+        Args:
+            whole: give it all the same: it is the last.
+        """
         with self._lock:
             self._dirty = False
-            out = self._out
-            if not out:
+            if not self._out or (self._writing_paused and not whole):
                 return
-            data = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            self._out_size = 0
+            data = self._out.take_all()
         if not self._ending and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -189,7 +194,7 @@ class NativeConnection(Connection):
 
     def _finish(self) -> None:
         """The session is over: send our end, give the peer a moment for its own."""
-        self.flush()
+        self.flush(whole=True)
         self._ending = True
         if self._peer_ended or not self._transport.can_write_eof():
             self._transport.close()

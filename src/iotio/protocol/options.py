@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 __all__ = ["DEFAULT_OPTIONS", "Options"]
+
+SlowReader = Literal["disconnect", "drop_oldest", "drop_newest"]
 
 _NOT_NEGATIVE = (
     "refusal_delay",
@@ -34,7 +37,10 @@ class Options:
         ping_interval: silence after which the server sends a ping; 0 turns pings off.
         ping_timeout: how long after a ping anything at all must have come from the device.
         close_timeout: how long the peer gets to answer a CLOSE frame.
-        max_outbox: bytes that may wait for a device which reads too slowly, before it is closed.
+        max_outbox: bytes that may wait for a device which reads too slowly.
+        max_outbox_messages: the same in messages.
+        slow_reader: what happens to a device when more would wait: "disconnect" closes its connection,
+            "drop_oldest" drops what has waited longest, "drop_newest" what is to be sent now.
         max_connections: devices at a time; 0 for as many as the system can hold.
         max_connections_per_address: the same for one IP address; mind that a proxy is one.
         max_handshakes_per_second: new devices, over all addresses; 0 for no limit.
@@ -53,6 +59,8 @@ class Options:
     ping_timeout: float = 10.0
     close_timeout: float = 3.0
     max_outbox: int = 8 * 1024 * 1024
+    max_outbox_messages: int = 100_000
+    slow_reader: SlowReader = "disconnect"
     takeover_timeout: float = 10.0
     max_connections: int = 0
     max_connections_per_address: int = 0
@@ -62,7 +70,7 @@ class Options:
     allowed_origins: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_payload", "max_event", "max_outbox"):
+        for name in ("max_payload", "max_event", "max_outbox", "max_outbox_messages"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Options.{name} must be at least 1")
         for name in ("handshake_timeout", "ping_timeout", "close_timeout"):
@@ -71,6 +79,8 @@ class Options:
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ValueError(f"Options.{name} must not be negative")
+        if self.slow_reader not in get_args(SlowReader):
+            raise ValueError(f"Options.slow_reader must be one of {', '.join(get_args(SlowReader))}")
         if isinstance(self.allowed_origins, str):  # its letters would be taken for origins
             raise ValueError("Options.allowed_origins must be a list of origins")
 
