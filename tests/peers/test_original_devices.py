@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from iotio import Options
 from tests.peers.conftest import Start
-from tests.peers.environments import Peer
+from tests.peers.environments import GEN1, Peer
+from tests.support.hosts import eventually, serve_local
 from tests.support.processes import JsonProgram
 from tests.support.quickstart import QuickstartServer
 
@@ -88,6 +90,21 @@ def test_0_1_0_gets_its_pongs(start: Start, gen0: Peer, server: QuickstartServer
     device.do("ping")
     device.expect("pong")
     exchange(server, device, "d1", "hello")
+
+
+@pytest.mark.parametrize("generation", ["0.4.12", "0.1.0"])
+def test_their_libraries_answer_our_pings(start: Start, gen0: Peer, generation: str) -> None:
+    """The native server finds out by them which device is gone."""
+    peer, program = {"0.4.12": (GEN1, "device_0412.py"), "0.1.0": (gen0, "device_010.py")}[generation]
+    with serve_local("native", Options(ping_interval=0.2, ping_timeout=5)) as host:
+        device = start(peer, program, f"127.0.0.1:{host.port}", "d1", "echo", "--on", "same")
+        host.log.wait("d1", "on_connect")
+        client = host.manager.client("d1")
+        assert client is not None
+        eventually(lambda: client.rtt is not None)
+        device.do("send", name="same", data="still here")
+        device.expect("message", name="same", data="still here")
+        assert host.manager.client("d1") is client
 
 
 def test_both_generations_at_once(start: Start, gen0: Peer, gen1: Peer, server: QuickstartServer) -> None:
