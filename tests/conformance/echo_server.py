@@ -15,7 +15,7 @@ import flask
 
 from iotio import IoTManager, Options
 from iotio.protocol import v1
-from iotio.protocol.frames import BINARY, TEXT, encode_frame
+from iotio.protocol.frames import BINARY, TEXT, Item, encode_frame
 from iotio.protocol.options import Options as SessionOptions
 from iotio.protocol.session import Codec, Event, Session
 
@@ -27,9 +27,9 @@ class EchoSession(Session):
         super().__init__(version, options, now, codec)
         self.open()
 
-    def receive(self, data: bytes, now: float) -> list[Event]:
+    def digest(self, items: list[Item], now: float) -> list[Event]:
         events: list[Event] = []
-        for item in self._decoder.feed(data):
+        for item in items:
             if isinstance(item, bytes):
                 self._out.append(encode_frame(BINARY, item))
             elif isinstance(item, str):

@@ -15,7 +15,20 @@ word: ContextVar[str] = ContextVar("word", default="nothing")
 
 
 def start(work: Coroutine[Any, Any, Any], context: Context | None = None) -> asyncio.Future[Any]:
-    return eager.start(work, context or copy_context(), asyncio.get_running_loop())
+    """What `run` does, as a future."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+    try:
+        result = eager.run(work, context or copy_context(), loop)
+    except asyncio.CancelledError:
+        outcome.cancel()
+    except Exception as error:
+        outcome.set_exception(error)
+    else:
+        if isinstance(result, eager.Waiting):
+            return result.task
+        outcome.set_result(result)
+    return outcome
 
 
 async def test_a_coroutine_that_never_waits_is_done_at_once() -> None:

@@ -493,6 +493,6 @@ def test_steps_do_not_keep_their_connection() -> None:
 
     owner = Owner()
     seen = weakref.ref(owner)
-    assert not Step(Kind.EVENT, "x", owner.handle, ()).is_async
+    assert not Step.of(Kind.EVENT, "x", owner.handle).is_async
     del owner
     assert seen() is None

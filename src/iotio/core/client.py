@@ -100,7 +100,7 @@ class IoTClient:
     @property
     def counters(self) -> dict[str, int]:
         """Events received and sent, invalid packets, events without a handler, drops, on this connection; a copy."""
-        return dict(self.socket.counters)
+        return self.socket.counters
 
     @property
     def connected(self) -> bool:

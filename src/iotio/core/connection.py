@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from iotio.endpoints import EndpointParseResponse
 from iotio.protocol.errors import ErrorCode, HandshakeError
+from iotio.protocol.frames import Item
 from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
 from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Ended, Event, Greeting, Invalid, Packet, State
@@ -72,7 +73,7 @@ class Connection:
         self.peer = peer
         self.client: IoTClient | None = None
         self.farewell_done = Signal()  # on_disconnect has run, or never will
-        self.counters = {"received": 0, "sent": 0, "invalid": 0, "unhandled": 0, "dropped": 0}
+        self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
         headers = list(headers)
         self._headers = device_headers(headers)
         # A browser cannot send the headers of a v1 device: only without them can a web page be behind it.
@@ -152,6 +153,17 @@ class Connection:
     # -- from any thread -------------------------------------------------------------------------------
 
     @property
+    def counters(self) -> dict[str, int]:
+        """Events received and sent, invalid packets, events without a handler, drops."""
+        return {
+            "received": self.n_received,
+            "sent": self.n_sent,
+            "invalid": self.n_invalid,
+            "unhandled": self.n_unhandled,
+            "dropped": self.n_dropped,
+        }
+
+    @property
     def is_open(self) -> bool:
         """Whether an emit could reach the device now."""
         return self._gone is None and self._session.state is State.OPEN
@@ -191,10 +203,10 @@ class Connection:
                 return "offline"
             waiting = self.pending()
             if not waiting or self._has_room(waiting, frame):
-                self.counters["sent"] += 1
+                self.n_sent += 1
                 self.write(frame)
                 return ""
-            first = not self.counters["dropped"]
+            first = not self.n_dropped
             taken = self._make_room(waiting, frame)
         if first:
             self._log_too_slow(waiting)
@@ -209,14 +221,12 @@ class Connection:
         options = self.manager.options
         if options.slow_reader == "drop_oldest":
             excess = waiting + len(frame) - options.max_outbox
-            self.counters["dropped"] += self.outbox.drop_oldest(
-                excess, len(self.outbox) + 1 - options.max_outbox_messages
-            )
+            self.n_dropped += self.outbox.drop_oldest(excess, len(self.outbox) + 1 - options.max_outbox_messages)
             if self._has_room(self.pending(), frame):
-                self.counters["sent"] += 1
+                self.n_sent += 1
                 self.write(frame)
                 return True
-        self.counters["dropped"] += 1
+        self.n_dropped += 1
         if options.slow_reader == "disconnect":
             self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
         return False
@@ -288,9 +298,18 @@ class Connection:
         Returns:
             The events to `handle`, in order.
         """
+        return self.take(self._session.read(data) if data else None, len(data))
+
+    def take(self, items: list[Item] | None, size: int = 0) -> list[Event]:
+        """The same for what has been read already: `Session.read` is for the reading side alone and needs no lock.
+
+        Args:
+            items: messages and control frames, or None for the end of the stream.
+            size: how many bytes they came in.
+        """
         with self._lock:
             now = self.manager.clock()
-            events = self._session.receive(data, now) if data else self._session.receive_eof(now)
+            events = self._session.receive_eof(now) if items is None else self._session.digest(items, now)
             self._absorb(events)
             self._note(events)
             self._flush()
@@ -298,7 +317,7 @@ class Connection:
             too_slow = waiting > self.manager.options.max_outbox and self.is_open
             if too_slow:  # pongs and error packets that it never reads
                 self._close(DisconnectReason.BACKPRESSURE)
-            too_much = self._meter is not None and not self._meter.accepts(len(events), len(data), now)
+            too_much = self._meter is not None and not self._meter.accepts(len(events), size, now)
             if too_much:
                 too_much = self.is_open
                 self._close(DisconnectReason.RATE_LIMIT)
@@ -416,13 +435,13 @@ class Connection:
         client, handlers = self.client, self._handlers
         assert client is not None
         assert handlers is not None
-        self.counters["received"] += 1
+        self.n_received += 1
         handler = handlers.events.get(packet.event)
         if handler is not None:
             return handler, (packet.value, client)
         if handlers.fallback is not None:
             return handlers.fallback, (packet.event, packet.value, client)
-        self.counters["unhandled"] += 1
+        self.n_unhandled += 1
         logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
         return None
 
@@ -469,8 +488,8 @@ class Connection:
         logger.error("handler on_%s of type %r failed for device %r", event, kind, self.name, exc_info=error)
 
     def _count_invalid(self, problem: str) -> None:
-        self.counters["invalid"] += 1
-        level = logging.WARNING if self.counters["invalid"] == 1 else logging.DEBUG  # one line, not a flood
+        self.n_invalid += 1
+        level = logging.WARNING if self.n_invalid == 1 else logging.DEBUG  # one line, not a flood
         logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
 
     def _let_go(self, reason: DisconnectReason) -> None:

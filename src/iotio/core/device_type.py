@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from iotio.protocol import v1
 from iotio.protocol.errors import EncodeError
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.values import Value
@@ -15,10 +16,40 @@ if TYPE_CHECKING:
     from .client import IoTClient
     from .manager import Manager
 
-__all__ = ["DeviceType", "Handlers", "find_handlers", "reply_of"]
+__all__ = ["DeviceType", "Handlers", "Route", "find_handlers", "reply_of"]
 
 _PREFIX = "on_"
 _LIFE_CYCLE = ("on_connect", "on_disconnect")
+
+
+class Route:
+    """A handler with all that is known of its packets beforehand.
+
+    Attributes:
+        event: the event's name.
+        function: its handler.
+        is_async: whether that is an `async def`.
+        kind: the type byte of the value.
+        reply_head: what the packet of an answer begins with that is a str.
+    """
+
+    __slots__ = ("event", "function", "is_async", "kind", "reply_head")
+
+    def __init__(self, event: str, function: Callable[..., Any], kind: int) -> None:
+        self.event = event
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.kind = kind
+        self.reply_head = v1.encode_head(v1.DataType.STRING, event)
+
+
+def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[bytes, Route]:
+    return {
+        v1.encode_head(kind, event): Route(event, function, kind)
+        for event, function in events.items()
+        if len(event.encode()) <= options.max_event
+        for kind in v1.DataType
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +57,7 @@ class Handlers:
     """The handlers of a device type, found and checked when it is added; a device can reach no other attribute.
 
     Attributes:
+        routes: the same handlers by the bytes that a v1 packet for them begins with.
         options: limits and timings of devices of the type.
         events: event name to bound `on_<event>(message, client)`.
         fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
@@ -33,6 +65,7 @@ class Handlers:
         on_disconnect: called with the client and the reason.
     """
 
+    routes: dict[bytes, Route]
     options: Options
     events: dict[str, Callable[..., Any]]
     fallback: Callable[..., Any] | None
@@ -131,7 +164,10 @@ def find_handlers(device: DeviceType, options: Options = DEFAULT_OPTIONS) -> Han
         else:
             wanted = "(self, event, data, client)" if name == "on_event" else "(self, message, client)"
             raise TypeError(f"{type(device).__name__}.{name} must take {wanted}")
-    return Handlers(device.options(options), events, fallback, _connect_handler(device), _disconnect_handler(device))
+    options = device.options(options)
+    return Handlers(
+        _routes(events, options), options, events, fallback, _connect_handler(device), _disconnect_handler(device)
+    )
 
 
 def _connect_handler(device: DeviceType) -> Callable[..., Any]:

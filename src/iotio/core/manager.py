@@ -189,10 +189,15 @@ class Manager:
             raise failed[0]
         if not frames:
             _check_encodable(self.codec, event, data)
-        if trigger_update:
+        if trigger_update and self.tells_updates:
             for client in sent:
                 self.log_update(client.id, event, data)
         return EmitResult(len(sent), tuple(offline), dropped)
+
+    @property
+    def tells_updates(self) -> bool:
+        """Whether the program has an `on_update` of its own."""
+        return "on_update" in self.__dict__ or type(self).on_update is not Manager.on_update
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""

@@ -14,50 +14,75 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["start"]
+__all__ = ["Waiting", "run"]
+
+
+class Waiting:
+    """What `run` returns for a coroutine that waits: the rest of it is a task."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
 
 
 if sys.version_info >= (3, 12):
 
-    def start(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> Any:
         """Run a coroutine up to its first wait, on the loop's thread.
 
         Returns:
-            Its task, which is done if it did not wait.
+            Its result if it never waited, else a `Waiting`.
+
+        Raises:
+            BaseException: what it raised; CancelledError if it was cancelled.
         """
-        return asyncio.Task(work, loop=loop, context=context, eager_start=True)
+        task = asyncio.Task(work, loop=loop, context=context, eager_start=True)
+        return task.result() if task.done() else Waiting(task)
 
 else:
+    _enter_task, _leave_task = asyncio.tasks._enter_task, asyncio.tasks._leave_task
+    _spare: list[_Me] = []  # stand-ins that nobody has seen: most coroutines do not look
 
-    class _Done(asyncio.Future[Any]):
-        """A task's look for a coroutine that never waited."""
-
-    def start(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-        """Run a coroutine up to its first wait, on the loop's thread.
+    def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> Any:
+        """Run a coroutine up to its first wait, on the loop's thread. This is a hot path.
 
         Returns:
-            Its task, or a future that is done if it did not wait.
+            Its result if it never waited, else a `Waiting`.
+
+        Raises:
+            BaseException: what it raised; CancelledError if it was cancelled.
         """
-        me = _Me(work)
+        try:
+            me = _spare.pop()
+        except IndexError:
+            me = _Me()
+        me.work = work
         previous = asyncio.current_task(loop)
         if previous is not None:
-            asyncio.tasks._leave_task(loop, previous)
-        asyncio.tasks._enter_task(loop, me)  # type: ignore[arg-type]  # the loop only hands it out again
+            _leave_task(loop, previous)
+        _enter_task(loop, me)  # type: ignore[arg-type]  # the loop only hands it out again
+        waits = False
+        value: Any = None
         try:
-            first = context.run(work.send, None)
+            value = context.run(work.send, None)
+            waits = True
         except StopIteration as end:
-            return me.end(_Done(loop=loop), end.value)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            return me.end(_Done(loop=loop), None, error)
+            value = end.value
         finally:
-            asyncio.tasks._leave_task(loop, me)  # type: ignore[arg-type]  # as above
+            _leave_task(loop, me)  # type: ignore[arg-type]  # as above
             if previous is not None:
-                asyncio.tasks._enter_task(loop, previous)
-        task = loop.create_task(_Rest(work, first, me, loop), context=context)
-        me.become(task)
-        return task
+                _enter_task(loop, previous)
+        if waits:
+            task = loop.create_task(_Rest(work, value, me, loop), context=context)
+            me.become(task)
+            return Waiting(task)
+        if me.cancels:
+            raise asyncio.CancelledError
+        if sys.getrefcount(me) == 2:  # ours and the call's: nobody has kept it
+            me.work = None
+            _spare.append(me)
+        return value
 
     class _Me:
         """What the coroutine sees as its task, from its first step to its last: some libraries compare.
@@ -65,49 +90,39 @@ else:
         What it is asked after the first step goes to the real task.
         """
 
-        def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        __slots__ = ("cancels", "task", "work")
+
+        def __init__(self) -> None:
             self.task: asyncio.Task[Any] | None = None
-            self._work = work
-            self._cancels: list[Any] = []  # requests of the first step
+            self.work: Coroutine[Any, Any, Any] | None = None
+            self.cancels: list[Any] = []  # requests of the first step
 
         def become(self, task: asyncio.Task[Any]) -> None:
             self.task = task
-            for message in self._cancels:
+            for message in self.cancels:
                 task.cancel(message)
-
-        def end(
-            self, future: asyncio.Future[Any], value: Any, error: BaseException | None = None
-        ) -> asyncio.Future[Any]:
-            """Settle what stands for a task that never waited, as a task would be."""
-            if isinstance(error, asyncio.CancelledError) or (error is None and self._cancels):
-                future.cancel()
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-            return future
 
         def cancel(self, msg: Any = None) -> bool:
             if self.task is not None:
                 return self.task.cancel(msg)
-            self._cancels.append(msg)
+            self.cancels.append(msg)
             return True
 
         def cancelling(self) -> int:
-            return self.task.cancelling() if self.task is not None else len(self._cancels)
+            return self.task.cancelling() if self.task is not None else len(self.cancels)
 
         def uncancel(self) -> int:
             if self.task is not None:
                 return self.task.uncancel()
-            if self._cancels:
-                self._cancels.pop()
-            return len(self._cancels)
+            if self.cancels:
+                self.cancels.pop()
+            return len(self.cancels)
 
         def done(self) -> bool:
             return self.task is not None and self.task.done()
 
-        def get_coro(self) -> Coroutine[Any, Any, Any]:
-            return self._work
+        def get_coro(self) -> Coroutine[Any, Any, Any] | None:
+            return self.work
 
         def get_name(self) -> str:
             return self.task.get_name() if self.task is not None else f"Step-{id(self):x}"

@@ -14,22 +14,30 @@ import concurrent.futures
 from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
+from functools import partial
+from struct import Struct
 from typing import Any
 
 from ..core.client import IoTClient
 from ..core.connection import Connection, Scope
+from ..core.device_type import Route
 from ..core.native import wait
 from ..core.outbox import Outbox
+from ..protocol.errors import InvalidPacket
+from ..protocol.frames import Item
 from ..protocol.reasons import DisconnectReason
-from ..protocol.session import Event, Packet
-from . import eager
+from ..protocol.session import Event, Packet, string_frame
+from ..protocol.v1 import decode_value
+from .eager import Waiting, run
 from .native_host import NativeHost
-from .steps import Kind, Step, does_nothing
+from .steps import Call, Kind, Step, does_nothing
 from .workers import Job
 
 __all__ = ["NativeConnection"]
 
-_LANE_FULL = 256  # steps that wait; then the device is not read any more
+_FIXED = 7  # bytes of a v1 packet at least
+_unpack_u32 = Struct(">I").unpack_from
+_LANE_FULL = 256  # events that wait; then the device is not read any more
 _LANE_LOW = 64
 _FAREWELL = 2.0  # seconds that another thread waits for a farewell, which must run on the loop
 _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
@@ -66,11 +74,14 @@ class NativeConnection(Connection):
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
         self._lane: deque[Step] = deque()
+        self._waiting = 0  # events in it
+        self._began = ("", 0.0)  # the event whose handler runs on a worker, and since when
+        self._routes: dict[bytes, Route] | None = None  # once the device is in, if packets can take the short way
         self._lane_number = 0  # counts the times that a stuck step was given up
-        self._stuck = 0  # steps that were given up and have not ended
+        self._stuck = 0  # calls that were given up and have not ended
         self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
-        self._running = 0  # steps that have begun and not ended
-        self._on_worker = 0  # of these, steps on a worker: `def` steps may queue up there
+        self._running = 0  # calls that have begun and not ended
+        self._on_worker = 0  # of these, calls on a worker: `def` handlers may queue up there
         self._held = False
         self._patience: asyncio.TimerHandle | None = None
         self._reading_paused = False
@@ -86,14 +97,102 @@ class NativeConnection(Connection):
         """The transport read bytes. Replies to all frames in them leave in one write."""
         if self._ending:
             return
+        items = self._session.read(data)
         flush = not self._dirty
         self._dirty = True
-        for event in self.feed(data):
-            self.handle(event)
+        if self._routes is None or self._writing_paused:
+            for event in self.take(items, len(data)):
+                self.handle(event)
+        else:
+            self._turn(items)
         if flush:
             self.flush()
         if self.over:
             self._finish()
+
+    def _turn(self, items: list[Item]) -> None:
+        """Handle what one read brought from a v1 device. This is the hottest path; all that is rare leaves it."""
+        assert self._routes is not None
+        self._session.last_received = self._host.clock()
+        routes, client, most = self._routes, self.client, self._session.options.max_payload
+        calls: list[Call] = []  # for a worker
+        for item in items:
+            if type(item) is not bytes or len(item) < _FIXED or self._gone is not None:
+                calls = self._take_rare(item, calls)
+                continue
+            end = 3 + (item[1] << 8 | item[2])
+            route = routes.get(item[:end])
+            body = item[end + 4 :]
+            size = len(body)
+            if route is None or size != len(item) - end - 4 or size != _unpack_u32(item, end)[0] or size > most:
+                calls = self._take_rare(item, calls)
+                continue
+            try:
+                value = body.decode() if route.kind == 3 else decode_value(route.kind, body)
+            except (UnicodeDecodeError, InvalidPacket):
+                calls = self._take_rare(item, calls)
+                continue
+            self.n_received += 1
+            if not route.is_async:
+                calls.append((route.event, route.function, (value, client)))
+                continue
+            if calls:
+                calls = self._hand_over(calls)
+            if self._running or self._lane or self._held:
+                self._do(Step(Kind.EVENT, [(route.event, route.function, (value, client))], is_async=True))
+                continue
+            try:
+                result = run(route.function(value, client), self._context, self._host.loop)
+            except asyncio.CancelledError:
+                continue
+            except BaseException as error:
+                self._log_failure(route.event, error)
+                continue
+            if result is None:
+                continue
+            if type(result) is str:
+                try:
+                    frame = string_frame(route.reply_head, result)
+                except UnicodeEncodeError:
+                    self._reply(route.event, result)
+                    continue
+                if not self.send(frame) and self.manager.tells_updates:
+                    assert client is not None
+                    self.manager.log_update(client.id, route.event, result)
+            elif type(result) is Waiting:
+                self._wait_for(route.event, Kind.EVENT, result.task)
+            else:
+                self._reply(route.event, result)
+        if calls:
+            self._hand_over(calls)
+
+    def _take_rare(self, item: Item, calls: list[Call]) -> list[Call]:
+        """Anything but a packet for a handler of the type; what stands before it is handed over first."""
+        if calls:
+            self._hand_over(calls)
+        for event in self.take([item]):
+            self.handle(event)
+        return []
+
+    def _hand_over(self, calls: list[Call]) -> list[Call]:
+        """Have a worker run `def` handlers in a row, when it is their turn. Returns the list for the next ones."""
+        self._do(Step(Kind.EVENT, calls, is_async=False))
+        return []
+
+    def send(self, frame: bytes) -> str:
+        """See `Connection.send`: the same for the usual case, a device that reads."""
+        if self._writing_paused or self._out.size + len(frame) > self._host.max_outbox:
+            return super().send(frame)
+        with self._lock:
+            if self._gone is not None:
+                return "offline"
+            self.n_sent += 1
+            self._out.push(frame)
+            if self._dirty:
+                return ""
+            self._dirty = True
+        self._host.flush_later(self)
+        return ""
 
     def stream_ended(self) -> None:
         """The peer sends no more; what it has sent is still handled, and answered."""
@@ -101,7 +200,7 @@ class NativeConnection(Connection):
         if self._ending:
             self._transport.close()
             return
-        self._lane.append(Step(Kind.END, "", self._take_end, ()))
+        self._lane.append(Step.of(Kind.END, "", self._take_end))
         self._pump()
 
     def _take_end(self) -> None:
@@ -244,8 +343,10 @@ class NativeConnection(Connection):
         if not self._enter(client):
             return
         assert self._handlers is not None
+        if self._session.is_plain_v1 and self._meter is None:
+            self._routes = self._handlers.routes
         steps = [
-            Step(Kind.CONNECT, "connect", function, (client,))
+            Step.of(Kind.CONNECT, "connect", function, client)
             for function in (self._handlers.on_connect, self.manager.on_connect)
             if not does_nothing(function)
         ]
@@ -286,7 +387,7 @@ class NativeConnection(Connection):
                 wait(self.farewell_done, _FAREWELL)
             return
         if self._held:  # the connection before this one comes first
-            self._lane.append(Step(Kind.END, "", self.farewell, ()))
+            self._lane.append(Step.of(Kind.END, "", self.farewell))
             return
         owed = self._leave()
         if owed is None:
@@ -295,9 +396,10 @@ class NativeConnection(Connection):
             kept = [step for step in self._lane if step.kind is not Kind.EVENT]
             self._lane.clear()
             self._lane.extend(kept)
+            self._waiting = 0
         for function in owed:
-            self._lane.append(Step(Kind.DISCONNECT, "disconnect", function, (self.client, self._gone)))
-        self._lane.append(Step(Kind.END, "", self._forget, ()))
+            self._lane.append(Step.of(Kind.DISCONNECT, "disconnect", function, self.client, self._gone))
+        self._lane.append(Step.of(Kind.END, "", self._forget))
         self._pump()
 
     def _forget(self) -> None:
@@ -312,9 +414,9 @@ class NativeConnection(Connection):
             self._context = self._stuck_context
         super()._exit_scope()
 
-    def _given_up_ended(self) -> None:
-        """A step that nobody waits for any longer has ended."""
-        self._stuck -= 1
+    def _given_up_ended(self, count: int) -> None:
+        """So many calls that nobody waits for any longer have ended."""
+        self._stuck -= count
         if not self._stuck and self.farewell_done.is_set:
             self._exit_scope()
 
@@ -329,14 +431,16 @@ class NativeConnection(Connection):
             return
         call = self._route(packet)
         if call is not None:
-            self._do(Step(Kind.EVENT, packet.event, *call))
+            function, arguments = call
+            self._do(Step.of(Kind.EVENT, packet.event, function, *arguments))
 
     def _do(self, step: Step) -> None:
         if self._lane or self._held or not self._may_begin(step):
             self._lane.append(step)
+            self._waiting += len(step.calls)
         else:
             self._begin(step)
-        if not self._reading_paused and len(self._lane) + self._running >= _LANE_FULL:
+        if not self._reading_paused and self._waiting + self._running >= _LANE_FULL:
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -350,71 +454,87 @@ class NativeConnection(Connection):
         if step.is_async:
             self._begin_async(step)
         elif step.kind is Kind.END:
-            step.function()
+            step.calls[0][1]()
         else:
-            self._running += 1
-            self._on_worker += 1
-            number = self._lane_number
-            self._host.workers.submit(Job(self, lambda: self._work(step, number), lambda: self._label(step)))
+            count = len(step.calls)
+            self._running += count
+            self._on_worker += count
+            work = partial(self._work, step, self._lane_number)
+            self._host.workers.submit(Job(self, work, self._label, self._began_at))
 
     def _work(self, step: Step, number: int) -> None:
         """On a worker."""
         is_event = step.kind is Kind.EVENT
-        if number == self._lane_number and (not is_event or self._counts()):
-            result = self.call(step.event, step.function, *step.arguments)
+        for event, function, arguments in step.calls:
+            if number != self._lane_number or (is_event and not self._counts()):
+                break
+            self._began = (event, self._host.clock())
+            result = self.call(event, function, *arguments)
             if result is not None and is_event:
-                self._reply(step.event, result)
-        self._host.call_later(lambda: self._worked(number))
+                self._reply(event, result)
+        self._host.call_later(partial(self._worked, number, len(step.calls)))
 
-    def _worked(self, number: int) -> None:
+    def _worked(self, number: int, count: int) -> None:
         if number != self._lane_number:
-            self._given_up_ended()
+            self._given_up_ended(count)
             return
-        self._running -= 1
-        self._on_worker -= 1
+        self._running -= count
+        self._on_worker -= count
         self._host.workers.done(self)
         self._pump()
 
     def _begin_async(self, step: Step) -> None:
-        coroutine = step.function(*step.arguments)
-        task = eager.start(coroutine, self._context, self._host.loop)
-        if task.done():
-            self._take_result(step, task)
-        else:
-            self._running += 1
-            number = self._lane_number
-            task.add_done_callback(lambda task: self._waited(step, number, task))
+        event, function, arguments = step.calls[0]
+        try:
+            result = run(function(*arguments), self._context, self._host.loop)
+        except asyncio.CancelledError:
+            return
+        except BaseException as error:
+            self._log_failure(event, error)
+            return
+        if type(result) is Waiting:
+            self._wait_for(event, step.kind, result.task)
+        elif result is not None and step.kind is Kind.EVENT:
+            self._reply(event, result)
 
-    def _waited(self, step: Step, number: int, task: asyncio.Future[Any]) -> None:
-        self._take_result(step, task)
+    def _wait_for(self, event: str, kind: Kind, task: asyncio.Task[Any]) -> None:
+        """An `async def` handler waits; what follows it waits too."""
+        self._running += 1
+        task.add_done_callback(partial(self._waited, event, kind, self._lane_number))
+
+    def _waited(self, event: str, kind: Kind, number: int, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log_failure(event, error)
+        elif not task.cancelled() and kind is Kind.EVENT:
+            result = task.result()
+            if result is not None:
+                self._reply(event, result)
         if number != self._lane_number:
-            self._given_up_ended()
+            self._given_up_ended(1)
             return
         self._running -= 1
         self._pump()
-
-    def _take_result(self, step: Step, task: asyncio.Future[Any]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._log_failure(step.event, error)
-        elif not task.cancelled() and step.kind is Kind.EVENT:
-            result = task.result()
-            if result is not None:
-                self._reply(step.event, result)
 
     def _pump(self) -> None:
         lane = self._lane
         while lane and not self._held and self._may_begin(lane[0]):
             step = lane.popleft()
-            if step.kind is not Kind.EVENT or self._counts():
-                self._begin(step)
-        if self._reading_paused and len(lane) + self._running < _LANE_LOW:
+            if step.kind is Kind.EVENT:
+                self._waiting -= len(step.calls)
+                if not self._counts():
+                    continue
+            self._begin(step)
+        if self._reading_paused and self._waiting + self._running < _LANE_LOW:
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _label(self, step: Step) -> str:
+    def _label(self) -> str:
         kind = self.client.type if self.client is not None else "?"
-        return f"handler on_{step.event} of type {kind!r} for device {self.name!r}"
+        return f"handler on_{self._began[0]} of type {kind!r} for device {self.name!r}"
+
+    def _began_at(self) -> float:
+        return self._began[1]
 
 
 def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:

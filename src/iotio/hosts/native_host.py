@@ -37,6 +37,8 @@ class NativeHost:
     def __init__(self, manager: Manager, *, workers: int = 32, slow_handler: float = 1.0) -> None:
         self.manager = manager
         self.loop = asyncio.get_running_loop()
+        self.clock = manager.clock
+        self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
         self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
         self._dirty: deque[NativeConnection] = deque()

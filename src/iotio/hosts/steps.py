@@ -6,12 +6,15 @@ import inspect
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..core.device_type import DeviceType
 from ..core.manager import Manager
 
-__all__ = ["Kind", "Step", "does_nothing"]
+__all__ = ["Call", "Kind", "Step", "does_nothing"]
+
+Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...]]
+"""The event, or what is called for the log; the function; its arguments."""
 
 
 class Kind(Enum):
@@ -24,17 +27,27 @@ class Kind(Enum):
 
 
 class Step:
-    """One call of user code in a device's lane."""
+    """What runs in one piece in a device's lane: one `async def`, or `def`s that a worker runs in a row.
 
-    __slots__ = ("arguments", "event", "function", "is_async", "kind")
+    Attributes:
+        kind: of all its calls.
+        calls: in order.
+        is_async: whether it is the one call of an `async def`.
+    """
 
-    def __init__(self, kind: Kind, event: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    __slots__ = ("calls", "is_async", "kind")
+
+    def __init__(self, kind: Kind, calls: list[Call], *, is_async: bool) -> None:
         self.kind = kind
-        self.event = event
-        self.function = function
-        self.arguments = arguments
+        self.calls = calls
+        self.is_async = is_async
+
+    @classmethod
+    def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:
+        """A step of one call."""
         # The plain function: a bound one in the cache would keep its connection alive.
-        self.is_async = kind is not Kind.END and _is_async(getattr(function, "__func__", function))
+        is_async = kind is not Kind.END and _is_async(getattr(function, "__func__", function))
+        return cls(kind, [(event, function, arguments)], is_async=is_async)
 
 
 def does_nothing(function: Callable[..., Any]) -> bool:

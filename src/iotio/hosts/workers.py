@@ -28,12 +28,14 @@ class Job(NamedTuple):
     Attributes:
         owner: jobs of one owner run in order, one at a time.
         run: the work; must not raise.
-        label: what it is, for the log.
+        label: what it is doing, for the log.
+        began: since when, if that can be later than its own beginning.
     """
 
     owner: Hashable
     run: Callable[[], None]
     label: Callable[[], str]
+    began: Callable[[], float] | None = None
 
 
 class _Worker:
@@ -45,7 +47,7 @@ class _Worker:
         self.queue: deque[Job] = deque()
         self.current: Job | None = None
         self.since = 0.0
-        self.warned = False
+        self.warned = 0.0  # when that began which the log has named
         self.idle = True
         self.closing = False
         self._clock = clock
@@ -65,7 +67,6 @@ class _Worker:
                 if self.queue:
                     job = self.current = self.queue.popleft()
                     self.since = self._clock()
-                    self.warned = False
                 else:
                     self.current = None
                     self.idle = True
@@ -168,9 +169,10 @@ class Workers:
             held = now - worker.since
             if held > _PATIENCE and worker.queue:
                 self._move_on(worker)
-            if self._slow and held > self._slow and not worker.warned:
-                worker.warned = True
-                logger.warning("%s has been running for %.1f s", job.label(), held)
+            began = max(worker.since, job.began()) if job.began is not None else worker.since
+            if self._slow and now - began > self._slow and worker.warned != began:
+                worker.warned = began
+                logger.warning("%s has been running for %.1f s", job.label(), now - began)
 
     def _move_on(self, worker: _Worker) -> None:
         """Give the jobs of other owners behind a slow one to at most two other workers, so that it spreads quickly."""

@@ -128,22 +128,27 @@ class FrameDecoder:
         items: list[Item] = []
         if self._done:
             return items
-        if self._long is not None:
+        if self._long is None and not self._buffer:
+            pass
+        elif self._long is not None:
             self._long += data
             if len(self._long) < self._need:
                 return items
             data = bytes(self._long)
             self._long = None
-        elif self._buffer:
+        else:
             data = self._buffer + data
+            self._buffer = b""
         size = len(data)
-        limit = self._max
+        limit = self._max - len(self._parts)
+        plain = not self._opcode  # no fragmented message is open
         position = 0
         need = 2
         while size - position >= 2:
             first = data[position]
             length = data[position + 1]
-            if first != _WHOLE_BINARY or self._opcode:
+            whole = plain and first == _WHOLE_BINARY
+            if not whole:
                 problem = self._head_problem(first, length & 0x7F)
                 if problem:
                     return self._fail(items, PROTOCOL_ERROR, problem)
@@ -159,19 +164,23 @@ class FrameDecoder:
                 unpack = _U16 if length == 126 else _U64
                 length = unpack.unpack_from(data, start)[0]
                 start += width
-            if length > limit - len(self._parts) and not first & 0x08:
-                return self._fail(items, TOO_BIG, f"a message may have {limit} bytes")
+            if length > limit and not first & 0x08:
+                return self._fail(items, TOO_BIG, f"a message may have {self._max} bytes")
             end = start + 4 + length
             if end > size:
                 need = end - position
                 break
             payload = apply_mask(data[start + 4 : end], data[start : start + 4])
             position = end
-            if first == _WHOLE_BINARY and not self._opcode:
+            if whole:
                 items.append(payload)
-            elif not self._take(first, payload, items):
+                continue
+            if not self._take(first, payload, items):
                 return items
-        self._hold(data, position, need)
+            limit = self._max - len(self._parts)
+            plain = not self._opcode
+        if position != size:
+            self._hold(data, position, need)
         return items
 
     def _hold(self, data: bytes, position: int, need: int) -> None:
@@ -180,7 +189,6 @@ class FrameDecoder:
         rest = data[position:] if position else data
         if need > 4096:
             self._long = bytearray(rest)
-            self._buffer = b""
         else:
             self._buffer = rest
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from struct import Struct
 from typing import Protocol, TypeAlias
 
 from . import v0, v1
@@ -30,6 +31,7 @@ from .frames import (
     TEXT,
     Close,
     FrameDecoder,
+    Item,
     Ping,
     Pong,
     Violation,
@@ -41,10 +43,15 @@ from .options import Options
 from .reasons import DisconnectReason
 from .values import Value
 
-__all__ = ["Codec", "Ended", "Event", "Greeting", "Invalid", "Packet", "Session", "State"]
+__all__ = ["Codec", "Ended", "Event", "Greeting", "Invalid", "Packet", "Session", "State", "string_frame"]
 
 GOING_AWAY = 1001  # RFC 6455, 7.4.1: the server goes down
 POLICY = 1008  # RFC 6455, 7.4.1: refused; what iot.io devices take as "try again later" (not 1012 and above)
+
+_WHOLE_BINARY = 0x80 | BINARY
+_SHORT = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
+_pack_u32 = Struct(">I").pack
+_pack_head_16 = Struct(">BBH").pack
 
 _CLOSE_CODES = {
     DisconnectReason.SERVER_SHUTDOWN: GOING_AWAY,
@@ -119,7 +126,6 @@ class Session:
     __slots__ = (
         "_binary_v0",
         "_codec",
-        "_decoder",
         "_ended",
         "_out",
         "_ping_sent",
@@ -128,6 +134,7 @@ class Session:
         "_since",
         "last_received",
         "options",
+        "read",
         "rtt",
         "state",
         "version",
@@ -140,7 +147,7 @@ class Session:
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
-        self._decoder = FrameDecoder(options.max_message)
+        self.read = FrameDecoder(options.max_message).feed  # bytes to messages and control frames
         self._out: list[bytes] = []
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
@@ -153,10 +160,19 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take what a read brought. Then write `take_output()`."""
+        return self.digest(self.read(data), now)
+
+    def digest(self, items: list[Item], now: float) -> list[Event]:
+        """The second half of `receive`.
+
+        Args:
+            items: from `read`, in order.
+            now: the time.
+        """
         self.last_received = now
         events: list[Event] = []
         decode, options = self._codec.decode, self.options
-        for item in self._decoder.feed(data):
+        for item in items:
             if type(item) is bytes or type(item) is str:
                 if self.state is State.OPEN:
                     if self.version == 1 and type(item) is bytes:  # the hot path
@@ -266,6 +282,11 @@ class Session:
         return encode_frame(BINARY if self._binary_v0 else TEXT, v0.encode(event, value).encode())
 
     @property
+    def is_plain_v1(self) -> bool:
+        """Whether messages may be read and answered as `v1` has it, past `digest`, while this is OPEN."""
+        return self.version == 1 and self._codec is v1 and type(self).digest is Session.digest
+
+    @property
     def wire(self) -> str:
         """Which bytes this device reads: "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes."""
         return "v1" if self.version == 1 else "v0b" if self._binary_v0 else "v0"
@@ -365,3 +386,23 @@ class Session:
 
 def _ping_payload(number: int) -> bytes:
     return number.to_bytes(4, "big")
+
+
+def string_frame(head: bytes, text: str) -> bytes:
+    """The frame of a v1 packet whose value is a str: what most handlers answer with. This is a hot path.
+
+    Args:
+        head: `v1.encode_head` of type 3 and the event.
+        text: the value.
+
+    Raises:
+        UnicodeEncodeError: it holds half a surrogate pair.
+    """
+    body = text.encode()
+    size = len(body)
+    whole = len(head) + 4 + size
+    if whole < 126:
+        return _SHORT[whole] + head + _pack_u32(size) + body
+    if whole < 65536:
+        return _pack_head_16(_WHOLE_BINARY, 126, whole) + head + _pack_u32(size) + body
+    return encode_frame(BINARY, head + _pack_u32(size) + body)
