@@ -11,61 +11,63 @@ class Outbox:
     """Frames in order. Not thread-safe; the connection's lock guards it.
 
     Attributes:
+        frames: what is in it; the hot path of the native host pushes and takes by itself.
+        begun: whether a part of the first frame has been sent, so that the rest must follow.
         size: bytes in it.
     """
 
-    __slots__ = ("_begun", "_frames", "size")
+    __slots__ = ("begun", "frames", "size")
 
     def __init__(self) -> None:
-        self._frames: list[bytes] = []
-        self._begun = False  # a part of the first frame has been sent, so the rest must follow
+        self.frames: list[bytes] = []
+        self.begun = False
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self.frames)
 
     def push(self, frame: bytes) -> None:
         """Add a frame, or several that belong together."""
-        self._frames.append(frame)
+        self.frames.append(frame)
         self.size += len(frame)
 
     def take_all(self) -> bytes:
         """Everything, joined; it is empty then."""
-        frames = self._frames
+        frames = self.frames
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.clear()
         return data
 
     def clear(self) -> None:
         """Forget everything."""
-        self._frames.clear()
-        self._begun = False
+        self.frames.clear()
+        self.begun = False
         self.size = 0
 
     def peek(self, most: int) -> bytes:
         """What to write next: about `most` bytes, at least one frame. Report with `sent` what went out."""
         count = size = 0
-        for frame in self._frames:
+        for frame in self.frames:
             if size >= most:
                 break
             count += 1
             size += len(frame)
-        return b"".join(self._frames[:count])
+        return b"".join(self.frames[:count])
 
     def sent(self, size: int) -> None:
         """So many bytes from the front went out."""
         self.size -= size
-        frames = self._frames
+        frames = self.frames
         count = 0
         while count < len(frames) and size >= len(frames[count]):
             size -= len(frames[count])
             count += 1
         if count:
             del frames[:count]
-            self._begun = False
+            self.begun = False
         if size:
             frames[0] = frames[0][size:]
-            self._begun = True
+            self.begun = True
 
     def drop_oldest(self, size: int, count: int) -> int:
         """Make room by dropping frames that carry events, the oldest first.
@@ -79,12 +81,12 @@ class Outbox:
         """
         kept: list[bytes] = []
         dropped = 0
-        rest = iter(self._frames)
+        rest = iter(self.frames)
         for number, frame in enumerate(rest):
             if size <= 0 and count <= 0:
                 kept.append(frame)
                 break
-            if (number == 0 and self._begun) or frame[0] & _CONTROL:
+            if (number == 0 and self.begun) or frame[0] & _CONTROL:
                 kept.append(frame)
                 continue
             dropped += 1
@@ -92,5 +94,5 @@ class Outbox:
             size -= len(frame)
             self.size -= len(frame)
         kept.extend(rest)
-        self._frames = kept
+        self.frames = kept
         return dropped

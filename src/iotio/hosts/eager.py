@@ -1,9 +1,8 @@
 """Run a coroutine's first step at once, and make it a task only if it really waits.
 
-Most `async def` handlers never wait; a task for each would cost them a pass through the loop.
-CPython 3.12 has eager tasks. For 3.11 the same is done here: the coroutine runs with a stand-in as the current task,
-so that `asyncio.timeout()`, task groups and cancellation work in its first step, and a task resumes it where it
-waited.
+Most `async def` handlers never wait; a task for each would cost them a pass through the loop. The coroutine runs with
+a stand-in as the current task, so that `asyncio.timeout()`, task groups and cancellation work in its first step, and a
+task resumes it where it waited. CPython's own eager tasks, from 3.12 on, make the task all the same.
 """
 
 from __future__ import annotations
@@ -14,7 +13,15 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["Waiting", "run"]
+__all__ = ["StandIn", "Waiting", "give_back", "run", "take"]
+
+_enter_task: Any = asyncio.tasks._enter_task
+_leave_task: Any = asyncio.tasks._leave_task
+
+if sys.version_info >= (3, 12):
+    _current_task: Any = asyncio.current_task
+else:  # it is slow there; the dictionary is what it looks into
+    _current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
 
 class Waiting:
@@ -26,154 +33,162 @@ class Waiting:
         self.task = task
 
 
-if sys.version_info >= (3, 12):
+def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> Any:
+    """Run a coroutine up to its first wait, on the loop's thread.
 
-    def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> Any:
-        """Run a coroutine up to its first wait, on the loop's thread.
+    Returns:
+        Its result if it never waited, else a `Waiting`.
 
-        Returns:
-            Its result if it never waited, else a `Waiting`.
-
-        Raises:
-            BaseException: what it raised; CancelledError if it was cancelled.
-        """
-        task = asyncio.Task(work, loop=loop, context=context, eager_start=True)
-        return task.result() if task.done() else Waiting(task)
-
-else:
-    _enter_task, _leave_task = asyncio.tasks._enter_task, asyncio.tasks._leave_task
-    _spare: list[_Me] = []  # stand-ins that nobody has seen: most coroutines do not look
-
-    def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.AbstractEventLoop) -> Any:
-        """Run a coroutine up to its first wait, on the loop's thread. This is a hot path.
-
-        Returns:
-            Its result if it never waited, else a `Waiting`.
-
-        Raises:
-            BaseException: what it raised; CancelledError if it was cancelled.
-        """
-        try:
-            me = _spare.pop()
-        except IndexError:
-            me = _Me()
-        me.work = work
-        previous = asyncio.current_task(loop)
-        if previous is not None:
-            _leave_task(loop, previous)
-        _enter_task(loop, me)  # type: ignore[arg-type]  # the loop only hands it out again
-        waits = False
-        value: Any = None
-        try:
-            value = context.run(work.send, None)
-            waits = True
-        except StopIteration as end:
-            value = end.value
-        finally:
-            _leave_task(loop, me)  # type: ignore[arg-type]  # as above
-            if previous is not None:
-                _enter_task(loop, previous)
-        if waits:
-            task = loop.create_task(_Rest(work, value, me, loop), context=context)
-            me.become(task)
-            return Waiting(task)
+    Raises:
+        BaseException: what it raised; CancelledError if it was cancelled.
+    """
+    me = take(loop)
+    me.work = work
+    try:
+        waited_for = context.run(work.send, None)
+    except StopIteration as end:
         if me.cancels:
-            raise asyncio.CancelledError
-        if sys.getrefcount(me) == 2:  # ours and the call's: nobody has kept it
-            me.work = None
-            _spare.append(me)
-        return value
+            raise asyncio.CancelledError from None
+        return end.value
+    else:
+        return Waiting(me.promote(work, waited_for, context, loop))
+    finally:
+        give_back(me, loop)
 
-    class _Me:
-        """What the coroutine sees as its task, from its first step to its last: some libraries compare.
 
-        What it is asked after the first step goes to the real task.
+_spare: list[StandIn] = []  # those that nobody has kept: most coroutines do not look
+
+
+def take(loop: asyncio.AbstractEventLoop) -> StandIn:
+    """A stand-in that is the current task from now on, until `give_back`."""
+    try:
+        me = _spare.pop()
+    except IndexError:
+        me = StandIn()
+    me.previous = previous = _current_task(loop)
+    if previous is not None:
+        _leave_task(loop, previous)
+    _enter_task(loop, me)
+    return me
+
+
+def give_back(me: StandIn, loop: asyncio.AbstractEventLoop) -> None:
+    """What was the current task before `take` is it again."""
+    _leave_task(loop, me)
+    if me.previous is not None:
+        _enter_task(loop, me.previous)
+        me.previous = None
+    if sys.getrefcount(me) == _OURS and not me.cancels and me.task is None:
+        me.work = None
+        _spare.append(me)
+
+
+_OURS = 3  # references to a stand-in in `give_back`: the caller's, the parameter, and that of the question itself
+
+
+class StandIn:
+    """What the coroutine sees as its task, from its first step to its last: some libraries compare.
+
+    What it is asked after the first step goes to the real task.
+    """
+
+    __slots__ = ("cancels", "previous", "task", "work")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+        self.work: Coroutine[Any, Any, Any] | None = None
+        self.cancels: list[Any] = []  # requests of the first step
+        self.previous: asyncio.Task[Any] | None = None  # the current task outside
+
+    def promote(
+        self, work: Coroutine[Any, Any, Any], waited_for: Any, context: Context, loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[Any]:
+        """The coroutine waits for something: a task takes over.
+
+        Args:
+            work: the coroutine.
+            waited_for: what its first step gave.
+            context: for the task.
+            loop: its loop.
         """
+        self.task = task = loop.create_task(_Rest(work, waited_for, self, loop), context=context)
+        for message in self.cancels:
+            task.cancel(message)
+        return task
 
-        __slots__ = ("cancels", "task", "work")
+    def cancel(self, msg: Any = None) -> bool:
+        if self.task is not None:
+            return self.task.cancel(msg)
+        self.cancels.append(msg)
+        return True
 
-        def __init__(self) -> None:
-            self.task: asyncio.Task[Any] | None = None
-            self.work: Coroutine[Any, Any, Any] | None = None
-            self.cancels: list[Any] = []  # requests of the first step
+    def cancelling(self) -> int:
+        return self.task.cancelling() if self.task is not None else len(self.cancels)
 
-        def become(self, task: asyncio.Task[Any]) -> None:
-            self.task = task
-            for message in self.cancels:
-                task.cancel(message)
+    def uncancel(self) -> int:
+        if self.task is not None:
+            return self.task.uncancel()
+        if self.cancels:
+            self.cancels.pop()
+        return len(self.cancels)
 
-        def cancel(self, msg: Any = None) -> bool:
-            if self.task is not None:
-                return self.task.cancel(msg)
-            self.cancels.append(msg)
-            return True
+    def done(self) -> bool:
+        return self.task is not None and self.task.done()
 
-        def cancelling(self) -> int:
-            return self.task.cancelling() if self.task is not None else len(self.cancels)
+    def get_coro(self) -> Coroutine[Any, Any, Any] | None:
+        return self.work
 
-        def uncancel(self) -> int:
-            if self.task is not None:
-                return self.task.uncancel()
-            if self.cancels:
-                self.cancels.pop()
-            return len(self.cancels)
+    def get_name(self) -> str:
+        return self.task.get_name() if self.task is not None else f"Step-{id(self):x}"
 
-        def done(self) -> bool:
-            return self.task is not None and self.task.done()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.task, name)
 
-        def get_coro(self) -> Coroutine[Any, Any, Any] | None:
-            return self.work
 
-        def get_name(self) -> str:
-            return self.task.get_name() if self.task is not None else f"Step-{id(self):x}"
+class _Rest(Coroutine[Any, Any, Any]):
+    """A coroutine from its first wait on, as the coroutine of a real task."""
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.task, name)
+    def __init__(
+        self, work: Coroutine[Any, Any, Any], waited_for: Any, me: StandIn, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._work = work
+        self._waited_for = waited_for  # what the first step waits for; the task must still be told
+        self._told = False
+        self._me: Any = me
+        self._loop = loop
 
-    class _Rest(Coroutine[Any, Any, Any]):
-        """A coroutine from its first wait on, as the coroutine of a real task."""
+    def __await__(self) -> Any:
+        raise TypeError("this is for a task to drive")
 
-        def __init__(
-            self, work: Coroutine[Any, Any, Any], waited_for: Any, me: _Me, loop: asyncio.AbstractEventLoop
-        ) -> None:
-            self._work = work
-            self._waited_for = waited_for  # what the first step waits for; the task must still be told
-            self._told = False
-            self._me: Any = me
-            self._loop = loop
+    def send(self, value: Any) -> Any:
+        if not self._told:
+            return self._tell()
+        return self._step(self._work.send, value)
 
-        def __await__(self) -> Any:
-            raise TypeError("this is for a task to drive")
+    def throw(self, error: Any, *rest: Any) -> Any:  # tasks pass the exception only
+        if not self._told:
+            waited_for = self._tell()
+            if waited_for is not None and isinstance(error, asyncio.CancelledError):
+                # A task that is cancelled cancels what it waits for, and that wakes it.
+                if waited_for.cancel(*error.args):
+                    return waited_for
+                waited_for._asyncio_future_blocking = False
+        return self._step(self._work.throw, error)
 
-        def send(self, value: Any) -> Any:
-            if not self._told:
-                return self._tell()
-            return self._step(self._work.send, value)
+    def close(self) -> None:
+        self._work.close()
 
-        def throw(self, error: Any, *rest: Any) -> Any:  # tasks pass the exception only
-            if not self._told:
-                waited_for = self._tell()
-                if waited_for is not None and isinstance(error, asyncio.CancelledError):
-                    # A task that is cancelled cancels what it waits for, and that wakes it.
-                    if waited_for.cancel(*error.args):
-                        return waited_for
-                    waited_for._asyncio_future_blocking = False
-            return self._step(self._work.throw, error)
+    def _tell(self) -> Any:
+        self._told = True
+        waited_for, self._waited_for = self._waited_for, None
+        return waited_for
 
-        def close(self) -> None:
-            self._work.close()
-
-        def _tell(self) -> Any:
-            self._told = True
-            waited_for, self._waited_for = self._waited_for, None
-            return waited_for
-
-        def _step(self, function: Any, argument: Any) -> Any:
-            loop, me = self._loop, self._me
-            asyncio.tasks._leave_task(loop, me.task)
-            asyncio.tasks._enter_task(loop, me)
-            try:
-                return function(argument)
-            finally:
-                asyncio.tasks._leave_task(loop, me)
-                asyncio.tasks._enter_task(loop, me.task)
+    def _step(self, function: Any, argument: Any) -> Any:
+        loop, me = self._loop, self._me
+        asyncio.tasks._leave_task(loop, me.task)
+        asyncio.tasks._enter_task(loop, me)
+        try:
+            return function(argument)
+        finally:
+            asyncio.tasks._leave_task(loop, me)
+            asyncio.tasks._enter_task(loop, me.task)

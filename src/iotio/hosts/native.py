@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from contextvars import Context
 from functools import partial
 from struct import Struct
+from sys import getrefcount
 from typing import Any
 
 from ..core.client import IoTClient
@@ -26,9 +27,9 @@ from ..core.outbox import Outbox
 from ..protocol.errors import InvalidPacket
 from ..protocol.frames import Item
 from ..protocol.reasons import DisconnectReason
-from ..protocol.session import Event, Packet, string_frame
+from ..protocol.session import Event, Packet, State, string_frame
 from ..protocol.v1 import decode_value
-from .eager import Waiting, run
+from .eager import Waiting, give_back, run, take
 from .native_host import NativeHost
 from .steps import Call, Kind, Step, does_nothing
 from .workers import Job
@@ -101,78 +102,122 @@ class NativeConnection(Connection):
         flush = not self._dirty
         self._dirty = True
         if self._routes is None or self._writing_paused:
-            for event in self.take(items, len(data)):
-                self.handle(event)
+            self._take_rare(items, len(data))
         else:
-            self._turn(items)
+            self._session.last_received = self._host.clock()
+            self._handle_all(items)
         if flush:
             self.flush()
-        if self.over:
+        if self._session.state is State.CLOSED:
             self._finish()
 
-    def _turn(self, items: list[Item]) -> None:
-        """Handle what one read brought from a v1 device. This is the hottest path; all that is rare leaves it."""
+    def _handle_all(self, items: list[Item]) -> None:
+        """Handle what one read brought from a v1 device, in order."""
+        count, index = len(items), 0
+        while True:
+            if self._running or self._lane or self._held:  # a worker may be in the context
+                index = self._turn(items, index, may_run=False)
+            else:
+                index = self._context.run(self._turn, items, index)
+            if index == count:
+                return
+            self._take_rare([items[index]])
+            index += 1
+            if index == count:
+                return
+
+    def _take_rare(self, items: list[Item], size: int = 0) -> None:
+        """The way that everything can take."""
+        for event in self.take(items, size):
+            self.handle(event)
+
+    def _turn(self, items: list[Item], index: int, may_run: bool = True) -> int:
+        """Handle packets for handlers of the type. This is the hottest path; all that is rare is left to others.
+
+        Args:
+            items: what one read brought.
+            index: of the first one to handle.
+            may_run: whether this is in the connection's context, and no other user code of the device in its turn.
+
+        Returns:
+            The index of the first item that is something else, or their number.
+        """
         assert self._routes is not None
-        self._session.last_received = self._host.clock()
         routes, client, most = self._routes, self.client, self._session.options.max_payload
+        loop, out, room, lock = self._host.loop, self._out, self._host.max_outbox, self._lock
+        tells_updates = self.manager.tells_updates
         calls: list[Call] = []  # for a worker
-        for item in items:
-            if type(item) is not bytes or len(item) < _FIXED or self._gone is not None:
-                calls = self._take_rare(item, calls)
-                continue
-            end = 3 + (item[1] << 8 | item[2])
-            route = routes.get(item[:end])
-            body = item[end + 4 :]
-            size = len(body)
-            if route is None or size != len(item) - end - 4 or size != _unpack_u32(item, end)[0] or size > most:
-                calls = self._take_rare(item, calls)
-                continue
-            try:
-                value = body.decode() if route.kind == 3 else decode_value(route.kind, body)
-            except (UnicodeDecodeError, InvalidPacket):
-                calls = self._take_rare(item, calls)
-                continue
-            self.n_received += 1
-            if not route.is_async:
-                calls.append((route.event, route.function, (value, client)))
-                continue
-            if calls:
-                calls = self._hand_over(calls)
-            if self._running or self._lane or self._held:
-                self._do(Step(Kind.EVENT, [(route.event, route.function, (value, client))], is_async=True))
-                continue
-            try:
-                result = run(route.function(value, client), self._context, self._host.loop)
-            except asyncio.CancelledError:
-                continue
-            except BaseException as error:
-                self._log_failure(route.event, error)
-                continue
-            if result is None:
-                continue
-            if type(result) is str:
+        me = take(loop)
+        seen_by = getrefcount(me)
+        try:
+            for index in range(index, len(items)):  # noqa: B020  # it goes on from there
+                item = items[index]
+                if type(item) is not bytes or len(item) < _FIXED or self._gone is not None:
+                    return index
+                end = 3 + (item[1] << 8 | item[2])
+                route = routes.get(item[:end])
+                body = item[end + 4 :]
+                size = len(body)
+                if route is None or size != len(item) - end - 4 or size != _unpack_u32(item, end)[0] or size > most:
+                    return index
+                try:
+                    value = body.decode() if route.kind == 3 else decode_value(route.kind, body)
+                except (UnicodeDecodeError, InvalidPacket):
+                    return index
+                self.n_received += 1
+                if not route.is_async:
+                    calls.append((route.event, route.function, (value, client)))
+                    continue
+                if calls:
+                    calls, may_run = self._hand_over(calls), False
+                if not may_run:
+                    self._do(Step(Kind.EVENT, [(route.event, route.function, (value, client))], is_async=True))
+                    continue
+                me.work = work = route.function(value, client)
+                try:
+                    waited_for = work.send(None)
+                except StopIteration as result_of:
+                    result = result_of.value
+                except asyncio.CancelledError:
+                    continue
+                except BaseException as error:
+                    self._log_failure(route.event, error)
+                    continue
+                else:
+                    self._wait_for(route.event, Kind.EVENT, me.promote(work, waited_for, self._context, loop))
+                    may_run = False
+                    continue
+                if me.cancels:
+                    result = None
+                if getrefcount(me) != seen_by or me.cancels:  # it was looked at: the next one gets its own
+                    give_back(me, loop)
+                    me = take(loop)
+                    seen_by = getrefcount(me)
+                if result is None:
+                    continue
+                if type(result) is not str:
+                    self._reply(route.event, result)
+                    continue
                 try:
                     frame = string_frame(route.reply_head, result)
                 except UnicodeEncodeError:
                     self._reply(route.event, result)
                     continue
-                if not self.send(frame) and self.manager.tells_updates:
-                    assert client is not None
-                    self.manager.log_update(client.id, route.event, result)
-            elif type(result) is Waiting:
-                self._wait_for(route.event, Kind.EVENT, result.task)
-            else:
-                self._reply(route.event, result)
-        if calls:
-            self._hand_over(calls)
-
-    def _take_rare(self, item: Item, calls: list[Call]) -> list[Call]:
-        """Anything but a packet for a handler of the type; what stands before it is handed over first."""
-        if calls:
-            self._hand_over(calls)
-        for event in self.take([item]):
-            self.handle(event)
-        return []
+                with lock:
+                    taken = self._gone is None and out.size < room  # type: ignore[redundant-expr]  # the handler may close
+                    if taken:
+                        out.frames.append(frame)
+                        out.size += len(frame)
+                        self.n_sent += 1
+                if not taken and self.send(frame):
+                    continue
+                if tells_updates:
+                    self.manager.log_update(self.name, route.event, result)
+            return len(items)
+        finally:
+            give_back(me, loop)
+            if calls:
+                self._hand_over(calls)
 
     def _hand_over(self, calls: list[Call]) -> list[Call]:
         """Have a worker run `def` handlers in a row, when it is their turn. Returns the list for the next ones."""
@@ -270,9 +315,13 @@ class NativeConnection(Connection):
         """
         with self._lock:
             self._dirty = False
-            if not self._out or (self._writing_paused and not whole):
+            out = self._out
+            frames = out.frames
+            if not frames or (self._writing_paused and not whole):
                 return
-            data = self._out.take_all()
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            frames.clear()
+            out.size = 0
         if not self._ending and not self._transport.is_closing():
             self._transport.write(data)
 

@@ -45,6 +45,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
 _MASKED = 0x80
 _WHOLE_BINARY = _FIN | BINARY
+_SHORT = 6 + 125  # bytes of the longest frame whose length is in its second byte
+_SHORT_HEAD = _MASKED - 6  # from the size of such a frame to its second byte
 _MAX_CONTROL = 125  # RFC 6455, 5.5
 
 NORMAL, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG = 1000, 1002, 1007, 1009  # RFC 6455, 7.4.1
@@ -129,7 +131,12 @@ class FrameDecoder:
         if self._done:
             return items
         if self._long is None and not self._buffer:
-            pass
+            size = len(data)
+            if 6 <= size <= _SHORT and data[0] == _WHOLE_BINARY and data[1] == size + _SHORT_HEAD and not self._opcode:
+                if size - 6 > self._max:
+                    return self._fail(items, TOO_BIG, f"a message may have {self._max} bytes")
+                items.append(apply_mask(data[6:], data[2:6]))  # one short frame and nothing else: the usual read
+                return items
         elif self._long is not None:
             self._long += data
             if len(self._long) < self._need:
