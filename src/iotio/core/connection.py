@@ -417,7 +417,8 @@ class Connection:
             self._let_go(DisconnectReason.TRANSPORT_CLOSED)
         if not self._connected or self._handlers is None:
             return []
-        return [self._handlers.on_disconnect, self.manager.disconnect_handler]
+        owed = (self._handlers.on_disconnect, self.manager.own_disconnect_handler)
+        return [function for function in owed if function is not None]
 
     def _forget(self) -> None:
         """The last step of a farewell."""

@@ -62,7 +62,7 @@ class Handlers:
         events: event name to bound `on_<event>(message, client)`.
         fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
         on_connect: called with the client.
-        on_disconnect: called with the client and the reason.
+        on_disconnect: called with the client and the reason; None if the type has none of its own.
     """
 
     routes: dict[bytes, Route]
@@ -70,7 +70,7 @@ class Handlers:
     events: dict[str, Callable[..., Any]]
     fallback: Callable[..., Any] | None
     on_connect: Callable[..., Any]
-    on_disconnect: Callable[..., Any]
+    on_disconnect: Callable[..., Any] | None
 
 
 class DeviceType:
@@ -176,7 +176,9 @@ def _connect_handler(device: DeviceType) -> Callable[..., Any]:
     return device.on_connect
 
 
-def _disconnect_handler(device: DeviceType) -> Callable[..., Any]:
+def _disconnect_handler(device: DeviceType) -> Callable[..., Any] | None:
+    if getattr(device.on_disconnect, "__func__", None) is DeviceType.on_disconnect:
+        return None
     function = with_reason(device.on_disconnect)
     if function is None:
         raise TypeError(f"{type(device).__name__}.on_disconnect must take (self, client) or (self, client, reason)")

@@ -380,6 +380,12 @@ class Manager:
         """The endpoint to check a value for a device that is away; by default there is none."""
         return ValidationResponse.CLIENT_NOT_CONNECTED
 
+    @property
+    def own_disconnect_handler(self) -> Callable[..., Any] | None:
+        """Calls `on_disconnect` with client and reason; None if the program has none of its own."""
+        default = getattr(self.on_disconnect, "__func__", None) is Manager.on_disconnect
+        return None if default else self.disconnect_handler
+
     def disconnect_handler(self, client: IoTClient, reason: DisconnectReason) -> Any:
         """Call `on_disconnect` with or without the reason, as it wants."""
         function = self.on_disconnect

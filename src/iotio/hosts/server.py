@@ -33,6 +33,7 @@ __all__ = ["NativeServer"]
 logger = logging.getLogger("iotio.server")
 
 PATHS = ("/iot.io", "/iot.io/")
+_checker = ServerProtocol()  # one for all: `accept` keeps nothing of a request but the last failure
 _GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
 HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
@@ -107,7 +108,7 @@ class _Upgrade(asyncio.Protocol):
         if request.path.partition("?")[0] not in PATHS:
             self._pass_on(data)
             return
-        response = ServerProtocol().accept(request)
+        response = _checker.accept(request)
         self._transport.write(response.serialize())
         if response.status_code != 101:
             self._transport.close()
