@@ -95,7 +95,7 @@ class Running:
         self._launch = launch
         self._cores = cores
         self.port = _free_port()
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -8,10 +8,20 @@ from statistics import median
 
 from bench.work import Metric
 
-__all__ = ["BARS", "Bar", "Results", "bars_table", "judge", "ratio", "table"]
+__all__ = ["BARS", "BUSY", "PER_CPU", "SHARE", "Bar", "Results", "bars_table", "judge", "ratio", "share", "table"]
 
 BASE = "iotio"
 """The row that the others are compared with."""
+
+PER_CPU = " per processor second"
+"""Behind the name of a metric: divided by the share of its core that the server got. On a busy machine the rates say
+how busy it was; these do not."""
+
+SHARE = " share of its core"
+"""Behind the name of a metric: how much of its core the server got."""
+
+BUSY = 0.85
+"""Servers that got less of their core, at the median, shared it with something else."""
 
 
 class Results:
@@ -22,7 +32,7 @@ class Results:
         self.problems: dict[tuple[str, str], str] = {}
 
     def add(self, server: str, metric: str, round_number: int, figure: float) -> None:
-        """Note a figure."""
+        """Note a figure. The name of one that is per second of processor time ends with PER_CPU."""
         self._figures.setdefault((server, metric), {})[round_number] = figure
 
     def rounds(self, server: str, metric: str) -> Mapping[int, float]:
@@ -96,11 +106,13 @@ class Verdict:
     Attributes:
         bar: the bar.
         measured: None where one of the two was not measured.
+        per_cpu: the same by the processor time that the servers used, None where there is no such figure.
         verdict: "ok", "MISSED" or "not measured".
     """
 
     bar: Bar
     measured: float | None
+    per_cpu: float | None
     verdict: str
 
 
@@ -114,7 +126,9 @@ def judge(results: Results, bars: Sequence[Bar] = BARS) -> list[Verdict]:
         else:
             measured = results.median(bar.server, bar.metric)
             reached = measured is not None and measured <= bar.bound
-        verdicts.append(Verdict(bar, measured, "not measured" if measured is None else "ok" if reached else "MISSED"))
+        verdict = "not measured" if measured is None else "ok" if reached else "MISSED"
+        per_cpu = ratio(results, bar.metric + PER_CPU, bar.server, bar.other)
+        verdicts.append(Verdict(bar, measured, per_cpu, verdict))
     return verdicts
 
 
@@ -145,7 +159,7 @@ def _cell(results: Results, server: str, metric: str, base: str) -> str:
 def bars_table(verdicts: Sequence[Verdict], titles: Mapping[str, str], columns: Sequence[Metric]) -> str:
     """The bars, in Markdown."""
     names = {metric.name: metric.title for metric in columns}
-    rows = [["figure", "of", "to", "bar", "measured", ""]]
+    rows = [["figure", "of", "to", "bar", "measured", "by processor time", ""]]
     for verdict in verdicts:
         bar = verdict.bar
         rows.append(
@@ -154,11 +168,23 @@ def bars_table(verdicts: Sequence[Verdict], titles: Mapping[str, str], columns: 
                 titles.get(bar.server, bar.server),
                 titles.get(bar.other, bar.other),
                 f"{'at least' if bar.other else 'at most'} {bar.bound:g}",
-                "-" if verdict.measured is None else f"{verdict.measured:.2f}",
+                _digits(verdict.measured),
+                _digits(verdict.per_cpu),
                 verdict.verdict,
             ]
         )
     return _markdown(rows)
+
+
+def _digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def share(results: Results, servers: Sequence[str], columns: Sequence[Metric]) -> float | None:
+    """How much of their core the servers got: the median over them and over the columns."""
+    shares = [results.median(server, metric.name + SHARE) for server in servers for metric in columns]
+    known = [figure for figure in shares if figure is not None]
+    return median(known) if known else None
 
 
 def number(figure: float) -> str:

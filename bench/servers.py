@@ -25,7 +25,7 @@ from tests.peers import environments as originals
 __all__ = ["MADE", "PROGRAMS", "SERVERS", "Launch", "Server", "Unavailable", "against", "compiled"]
 
 MADE = ROOT / ".bench"
-"""What this makes: programs, environments, worktrees. May be deleted at any time."""
+"""What this makes: programs, environments, sources of other commits. May be deleted at any time."""
 
 PROGRAMS = ROOT / "bench" / "programs"
 PINS = ROOT / "bench" / "pins"
@@ -252,16 +252,19 @@ SERVERS = (
 
 
 def against(revision: str) -> tuple[Server, ...]:
-    """The rows for another commit of this project; its sources go to a worktree under .bench/.
+    """The rows for another commit of this project; its sources go under .bench/, its packages are ours.
 
     Raises:
         SetupError: there is no such commit.
     """
     commit = _git("rev-parse", "--short=12", "--verify", f"{revision}^{{commit}}")
     folder = MADE / "against" / commit
-    if not folder.exists():
-        _git("worktree", "prune")
-        _git("worktree", "add", "--detach", str(folder), commit)
+    if not (folder / "src").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = folder / "src.tar"
+        _git("archive", "--output", str(archive), commit, "src")
+        subprocess.run(["tar", "-xf", archive.name], cwd=folder, check=True, timeout=60)
+        archive.unlink()
 
     def prepare() -> Launch:
         launch = _iotio()

@@ -32,11 +32,13 @@ class Metric:
         name: in the JSON file and in the bars.
         title: above the column.
         key: where the load generator reports it.
+        is_rate: so many a second, as far as the server's core went.
     """
 
     name: str
     title: str
     key: str
+    is_rate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ WORK = (
         "idle",
         "connect",
         5000,
-        (Metric("connects", "connects/s", "connects_s"), Metric("memory", "KiB/idle device", "kib_device")),
+        (
+            Metric("connects", "connects/s", "connects_s"),
+            Metric("memory", "KiB/idle device", "kib_device", is_rate=False),
+        ),
         fresh=True,
     ),
 )

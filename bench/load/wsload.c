@@ -819,14 +819,14 @@ static void pump_for(double seconds) {
         pump(10);
 }
 
-static int hold(double dial_s, long rss0) {
+static int hold(double dial_s, double server_cpu, long rss0) {
     uint64_t ready = n_ready;
     pump_for(hold_s);
     long rss1 = rss_sum("VmRSS:");
     printf("{\"connected\":%lu,\"connects_s\":%.0f,\"err_conn\":%lu,\"err_close\":%lu,\"err_proto\":%lu,"
-           "\"rss_before_kib\":%ld,\"rss_kib\":%ld,\"kib_device\":%.2f}\n",
+           "\"rss_before_kib\":%ld,\"rss_kib\":%ld,\"kib_device\":%.2f,\"server_cpu\":%.2f}\n",
            ready, ready / dial_s, n_err_conn, n_err_close, n_err_proto, rss0, rss1,
-           ready ? (double)(rss1 - rss0) / ready : 0);
+           ready ? (double)(rss1 - rss0) / ready : 0, server_cpu / dial_s);
     fflush(stdout);
     finish();
     return 0;
@@ -879,12 +879,13 @@ int main(int argc, char **argv) {
     options(argc, argv);
     prepare();
     long rss0 = rss_sum("VmRSS:");
+    double user, sys, cpu0 = cpu_sum(&user, &sys);
     uint64_t t0 = now();
     connect_all();
-    double dial_s = (now() - t0) / 1e9;
+    double dial_s = (now() - t0) / 1e9, cpu = cpu_sum(&user, &sys) - cpu0;
     if (n_ready < (uint64_t)total) {
         printf("{\"fail\":\"only %lu of %d connected in %.1f s\"}\n", n_ready, total, dial_s);
         return 3;
     }
-    return mode == CONNECT ? hold(dial_s, rss0) : load();
+    return mode == CONNECT ? hold(dial_s, cpu, rss0) : load();
 }

@@ -8,6 +8,7 @@ brackets, and the bars. Both, with every round, go to reports/bench.json and rep
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import NoReturn
 
 from bench.measure import Cores, Failed, Running, choose_cores, measure, raise_file_limit
-from bench.report import Results, bars_table, judge, table
+from bench.report import BUSY, PER_CPU, SHARE, Results, bars_table, judge, number, share, table
 from bench.servers import SERVERS, Launch, Server, Unavailable, against, compiled
 from bench.work import WORK, Work, metrics
 from scripts.tools.environments import ROOT, SetupError, say
@@ -37,7 +38,7 @@ FILES_OVER = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         return _bench(options)
     except SetupError as error:
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nscripts/bench: stopped, no server is left", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
@@ -57,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/bench",
         description=__doc__,
         epilog=f"work: {', '.join(work.name for work in WORK)}. servers: {', '.join(s.name for s in SERVERS)}. "
-        "For example, whether a change made echoes quicker: scripts/bench --servers iotio --only echo-64x1 --against HEAD~1",
+        "Did a change make echoes quicker? scripts/bench --servers iotio --only echo-64x1 --against HEAD~1",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=5, help="rounds; each measures everything once (%(default)s)"
@@ -149,29 +152,26 @@ def _rounds(
 ) -> Results:
     results = Results()
     servers = list(launches)
-    for number in range(options.rounds):
-        say(f"round {number + 1} of {options.rounds}")
+    for count in range(options.rounds):
+        say(f"round {count + 1} of {options.rounds}")
         servers = servers[1:] + servers[:1]  # nobody always comes behind the same other
         with ExitStack() as stack:
             shared: dict[Server, Running] = {}
-            for work in works:
-                for server in servers:
-                    if work.mode not in server.modes:
-                        continue
-                    try:
+            for work, server in itertools.product(works, servers):
+                if work.mode not in server.modes:
+                    continue
+                try:
+                    with ExitStack() as own:
+                        running = shared.get(server)
                         if work.fresh:
-                            with Running(launches[server], cores) as running:
-                                figures = _measure(options, load, running, server, work, cores)
-                        else:
-                            if server not in shared:
-                                shared[server] = stack.enter_context(Running(launches[server], cores))
-                            figures = _measure(options, load, shared[server], server, work, cores)
-                    except Failed as reason:
-                        _note_failure(results, server, work, str(reason))
-                        continue
-                    for metric in work.metrics:
-                        results.add(server.name, metric.name, number, figures[metric.name])
-                    say(f"  {work.name:<12} {server.title:<22} {_line(work, figures)}")
+                            running = own.enter_context(Running(launches[server], cores))
+                        elif running is None:
+                            running = shared[server] = stack.enter_context(Running(launches[server], cores))
+                        figures = _measure(options, load, running, server, work, cores)
+                except Failed as reason:
+                    _note_failure(results, server, work, str(reason))
+                else:
+                    _note(results, server, work, count, figures)
     return results
 
 
@@ -179,6 +179,15 @@ def _measure(
     options: argparse.Namespace, load: Path, running: Running, server: Server, work: Work, cores: Cores
 ) -> dict[str, float]:
     return measure(load, running, server, work, cores, seconds=options.seconds, warm=WARM_SECONDS)
+
+
+def _note(results: Results, server: Server, work: Work, count: int, figures: dict[str, float]) -> None:
+    for metric in work.metrics:
+        results.add(server.name, metric.name, count, figures[metric.name])
+        if metric.is_rate and figures["server_cpu"] > 0:
+            results.add(server.name, metric.name + PER_CPU, count, figures[metric.name] / figures["server_cpu"])
+            results.add(server.name, metric.name + SHARE, count, figures["server_cpu"])
+    say(f"  {work.name:<12} {server.title:<22} {_line(work, figures)}")
 
 
 def _note_failure(results: Results, server: Server, work: Work, reason: str) -> None:
@@ -189,9 +198,8 @@ def _note_failure(results: Results, server: Server, work: Work, reason: str) -> 
 
 def _line(work: Work, figures: dict[str, float]) -> str:
     text = "  ".join(f"{metric.name} {figures[metric.name]:.1f}" for metric in work.metrics)
-    if "server_cpu" in figures:
-        text += f"  (cores used: server {figures['server_cpu']:.2f}, load {figures['load_cpu']:.2f})"
-    return text
+    load = f", load {figures['load_cpu']:.2f}" if "load_cpu" in figures else ""
+    return f"{text}  (cores used: server {figures['server_cpu']:.2f}{load})"
 
 
 class _Report:
@@ -237,10 +245,16 @@ class _Report:
             "Messages a second (fan-out: deliveries a second), medians; in brackets the ratio to the first row.",
             table(self.results, self.titles, self.columns),
         ]
+        got = share(self.results, [server for server in self.titles if server != "c-echo"], self.columns)
+        if got is not None and got < BUSY:
+            parts.append(
+                f"The servers got {got:.2f} of their core at the median: something else ran on it, or they waited for"
+                " the load. Go by the ratios by processor time, or measure again when the machine is idle."
+            )
         ceiling = self.results.median("c-echo", "echo-64x1")
         if ceiling is not None:
             parts.append(
-                f"The load generator's own ceiling is the C row or above: {ceiling:,.0f} echoes 64 x 1 a second."
+                f"The load generator's own ceiling is the C row or above: {number(ceiling)} echoes 64 x 1 a second."
             )
         parts += ["Bars", bars_table(self.verdicts, {s.name: s.title for s in SERVERS}, metrics())]
         return "\n\n".join(parts)
@@ -265,6 +279,7 @@ class _Report:
                     "to": verdict.bar.other,
                     "bound": verdict.bar.bound,
                     "measured": verdict.measured,
+                    "by_processor_time": verdict.per_cpu,
                     "verdict": verdict.verdict,
                 }
                 for verdict in self.verdicts
