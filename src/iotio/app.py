@@ -1,4 +1,4 @@
-"""The public `IoTManager`: the manager joined to Flask, its WSGI hosts and the REST API."""
+"""The public `IoTManager`: the manager joined to an application, its hosts and the REST API."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .core.manager import Manager
 from .core.native import Signal
 from .core.results import EmitResult
 from .hosts import signals
+from .hosts.asgi_app import is_asgi, what_it_is
 from .hosts.loop_thread import LoopThread
 from .hosts.wsgi import IoTManagerMiddleware, waiting_here
 from .http import rest
@@ -29,6 +30,8 @@ from .protocol.options import DEFAULT_OPTIONS, Options
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
+    from .hosts.asgi import DeviceMount
+    from .hosts.asgi_app import ASGIApp
     from .hosts.server import NativeServer
 
 __all__ = ["IoTManager", "close_room", "emit", "join", "leave"]
@@ -38,7 +41,7 @@ _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(N
 
 
 class IoTManager(Manager):
-    """Connects devices to a Flask application.
+    """Connects devices to a Flask application, or to an ASGI application such as FastAPI's.
 
     Args:
         app: the application; leave it out and call `init_app` later, as with other Flask extensions.
@@ -46,17 +49,17 @@ class IoTManager(Manager):
             to your logging configuration.
         client_logging_level: the same for "iotio.client".
         encoder: a class with static methods `encode(event, value)` and `decode(packet)` that replaces the v1 codec.
-        endpoint_api: True serves `POST /api/iot.io`; a `flask_restful.Api` serves it under its own prefix.
+        endpoint_api: True serves `POST /api/iot.io`; a `flask_restful.Api` serves it under its own prefix. Flask only.
         endpoint_auth_decorator: wraps the REST view; what it returns is the response.
         options: limits and timings.
 
     Raises:
-        ValueError: app is not a Flask application.
+        ValueError: app is neither a Flask nor an ASGI application.
     """
 
     def __init__(
         self,
-        app: flask.Flask = _NO_APP,
+        app: flask.Flask | ASGIApp = _NO_APP,
         logging_level: int = logging.ERROR,
         client_logging_level: int = logging.ERROR,
         encoder: Any = DefaultPacketEncoder,
@@ -71,24 +74,36 @@ class IoTManager(Manager):
             encoder=encoder,
             options=options,
         )
-        self.app: flask.Flask | None = None
+        self.app: Any = None  # the Flask or the ASGI application
         self.api = endpoint_api
         self.auth_decorator = endpoint_auth_decorator
         self._loops = LoopThread(self)
         self._middleware: IoTManagerMiddleware | None = None
+        self._mount: DeviceMount | None = None
         self._running: tuple[NativeServer, threading.Thread] | None = None
         if app is not _NO_APP:
             self.init_app(app)
 
-    def init_app(self, app: flask.Flask) -> None:
-        """Serve devices of this application at `/iot.io`. May be called for several applications.
+    def init_app(self, app: flask.Flask | ASGIApp) -> None:
+        """Serve devices of this application at `/iot.io`. May be called for several Flask applications.
 
         Raises:
-            ValueError: app is not a Flask application.
+            ValueError: app is neither a Flask nor an ASGI application, or `endpoint_api` is given without Flask.
         """
-        if not isinstance(app, flask.Flask):
-            raise ValueError("app must be an instance of a flask application")
+        if isinstance(app, flask.Flask):
+            self._init_flask(app)
+        elif not is_asgi(app):
+            raise ValueError(
+                "app must be an instance of a flask application, or an ASGI application such as FastAPI() or an"
+                f" async def app(scope, receive, send); this is {what_it_is(app)}"
+            )
+        elif self.api:
+            raise ValueError("endpoint_api serves Flask applications; with an ASGI application leave it out")
         self.app = app
+        self._mount = None
+        signals.watch(self)
+
+    def _init_flask(self, app: flask.Flask) -> None:
         app.extensions[_EXTENSION] = self
         self._middleware = IoTManagerMiddleware(
             app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
@@ -96,7 +111,30 @@ class IoTManager(Manager):
         app.wsgi_app = self._middleware  # type: ignore[method-assign]  # what Flask documents for middleware
         if self.api:
             rest.register(app, self, auth_decorator=self.auth_decorator, api=self.api)
-        signals.watch(self)
+
+    @property
+    def asgi(self) -> DeviceMount:
+        """The whole as an ASGI application, for a foreign server: devices at `/iot.io`, all else to the application.
+
+        Raises:
+            RuntimeError: there is no application yet.
+        """
+        if self._mount is None:
+            self._mount = self.asgi_app()
+        return self._mount
+
+    def asgi_app(self, *, workers: int = 32, slow_handler: float = 1.0, request_context: bool = False) -> DeviceMount:
+        """The same as `asgi`, with arguments.
+
+        Args:
+            workers: threads for `def` handlers, at most.
+            slow_handler: seconds after which a handler that still runs is named in the log.
+            request_context: whether handlers get the request context of the device's upgrade request; Flask only.
+        """
+        from .hosts.asgi import DeviceMount
+
+        app, scope_of = self._served(request_context)
+        return DeviceMount(self, app, scope_of=scope_of, workers=workers, slow_handler=slow_handler)
 
     def run(self, host: str = "0.0.0.0", port: int = 5000, **options: Any) -> None:
         """Serve devices and the application on one port, until Ctrl-C or SIGTERM.
@@ -138,23 +176,37 @@ class IoTManager(Manager):
         thread.join(timeout)
 
     def _server(self, *, request_context: bool = False, **options: Any) -> NativeServer:
-        from a2wsgi import WSGIMiddleware
-
         from .hosts.server import NativeServer
 
-        if self.app is None:
-            raise RuntimeError("the manager has no application yet: call init_app(app) first")
+        app, scope_of = self._served(request_context)
+        if isinstance(self.app, flask.Flask):
+            return NativeServer(self, app, scope_of=scope_of, **options)
+        from .hosts.asgi import native_server
+
+        return native_server(self, app, scope_of=scope_of, **options)
+
+    def _served(self, request_context: bool) -> tuple[ASGIApp, Callable[..., Scope | None]]:
+        """The application as ASGI, and from an upgrade request to the scope of its device's handlers."""
         app = self.app
+        if app is None:
+            raise RuntimeError("the manager has no application yet: call init_app(app) first")
+        if not isinstance(app, flask.Flask):
+            if request_context:
+                raise ValueError("request_context is Flask's; with an ASGI application leave it out")
+            return app, lambda request, peer, root="": None
+        from a2wsgi import WSGIMiddleware
 
-        def scope_of(request: Request, peer: str) -> Scope:
-            return _scope(app, _environ(request, peer)) if request_context else _app_scope(app)
+        def scope_of(request: Request, peer: str, root: str = "") -> Scope:
+            if not request_context:
+                return _app_scope(app)
+            return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
 
-        return NativeServer(self, WSGIMiddleware(cast(Any, app)), scope_of=scope_of, **options)
+        return cast("ASGIApp", WSGIMiddleware(cast(Any, app))), scope_of
 
     def socket(self, ws: Any) -> None:
         """Serve a device on a gevent-websocket WebSocket until its end; the middleware does this by itself."""
         if self._middleware is None:
-            raise RuntimeError("the manager has no application yet: call init_app(app) first")
+            raise RuntimeError("the manager has no Flask application yet: call init_app(app) first")
         self._middleware.serve_websocket(ws, ws.environ)
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] | None = None) -> None:

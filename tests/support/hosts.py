@@ -30,6 +30,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from iotio import IoTManager, Options
 from tests.support.app import make_app
+from tests.support.asgi import UvicornThread
 from tests.support.processes import START_SECONDS, Program
 from tests.support.wire import RawPeer
 
@@ -47,8 +48,8 @@ __all__ = [
     "serve_local",
 ]
 
-IN_PROCESS = ("native", "gevent", "flask")
-KINDS = ("native", "gevent", "flask", "gevent-patched", "gunicorn")
+IN_PROCESS = ("native", "asgi", "gevent", "flask")
+KINDS = ("native", "asgi", "gevent", "flask", "gevent-patched", "gunicorn")
 FAST = Options(refusal_delay=0.05, close_timeout=0.5)
 """Refused devices are let go quickly; all else as it is in production."""
 
@@ -208,6 +209,27 @@ class NativeHost(LocalHost):
         self.manager.stop()
 
 
+class AsgiHost(LocalHost):
+    """uvicorn, as a foreign ASGI server with its own WebSockets."""
+
+    kind = "asgi"
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.app, self.manager = make_app(self.log.record, options=options)
+        mount = self.manager.asgi_app(request_context=True)
+        self._handler = logging.StreamHandler(self._errors)
+        self._handler.setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addHandler(self._handler)
+        self._server = UvicornThread(mount, ws="websockets-sansio", ws_per_message_deflate=False)
+        self.port = self._server.port
+
+    def stop(self) -> None:
+        self.manager.close(2.0)
+        self._server.stop()
+        logging.getLogger("uvicorn.error").removeHandler(self._handler)
+
+
 class QuietHandler(WSGIRequestHandler):
     """Werkzeug's, without its line a request."""
 
@@ -314,6 +336,7 @@ class GunicornHost(ProgramHost):
 
 _HOSTS: dict[str, Callable[[Options], Host]] = {
     "native": NativeHost,
+    "asgi": AsgiHost,
     "gevent": GeventHost,
     "flask": FlaskHost,
     "gevent-patched": PatchedGeventHost,

@@ -189,7 +189,7 @@ class NativeServer(uvicorn.Server):
         manager: Manager,
         app: Any,
         *,
-        scope_of: Callable[[Request, str], Scope],
+        scope_of: Callable[[Request, str], Scope | None],
         other_websockets: Callable[..., Any] | None = None,
         workers: int = 32,
         slow_handler: float = 1.0,
@@ -255,13 +255,14 @@ class NativeServer(uvicorn.Server):
         deadline = self.manager.clock() + _GRACE
         try:
             await super().shutdown(sockets)
-            await self._wait_for_farewells(deadline)
+            await self.wait_for_farewells(deadline)
         finally:
             self.native.close()
             self.manager.closing = False
             self.ready.clear()
 
-    async def _wait_for_farewells(self, deadline: float) -> None:
+    async def wait_for_farewells(self, deadline: float) -> None:
+        """Wait until the last device is gone, or the manager's clock says so."""
         while self.manager.connections() and not self.force_exit and self.manager.clock() < deadline:
             await asyncio.sleep(0.02)
 

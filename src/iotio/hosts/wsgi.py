@@ -27,9 +27,9 @@ __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
 logger = logging.getLogger("iotio.hosts")
 
 PATH = "/iot.io"
-_PATHS = (PATH, PATH + "/")
+PATHS = (PATH, PATH + "/")
 
-_NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
+NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
 _NO_SOCKET = (
     "This WSGI server does not hand its sockets to applications, so no device can connect. Use gevent's pywsgi"
     " with handler_class=WebSocketHandler, Flask's app.run(), or gunicorn with --worker-class gthread.\n"
@@ -73,7 +73,7 @@ class IoTManagerMiddleware:
         self._scope_of = scope_of
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") not in _PATHS:
+        if environ.get("PATH_INFO") not in PATHS:
             return self.wsgi_app(environ, start_response)
         return self.ws(environ, start_response)
 
@@ -84,7 +84,7 @@ class IoTManagerMiddleware:
             self.serve_websocket(websocket, environ)
             return []
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
-            return _answer(start_response, "426 Upgrade Required", _NO_UPGRADE, [("Upgrade", "websocket")])
+            return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
         headers = _headers(environ)
         response = _accept(environ, headers)
         if response.status_code != 101:
