@@ -134,7 +134,14 @@ class IoTManager(Manager):
         from .hosts.asgi import DeviceMount
 
         app, scope_of = self._served(request_context)
-        return DeviceMount(self, app, scope_of=scope_of, workers=workers, slow_handler=slow_handler)
+        return DeviceMount(
+            self,
+            app,
+            scope_of=scope_of,
+            workers=workers,
+            slow_handler=slow_handler,
+            on_first_device=lambda: signals.watch(self),  # the server has its own signal handlers by now: join them
+        )
 
     def run(self, host: str = "0.0.0.0", port: int = 5000, **options: Any) -> None:
         """Serve devices and the application on one port, until Ctrl-C or SIGTERM.

@@ -42,6 +42,7 @@ _GRACE = 5.0  # seconds that devices and handlers get at shutdown, as on the nat
 _HIGH = 64 * 1024  # bytes that wait for the server before its slowness counts, as in asyncio's transports
 _LOW = 16 * 1024
 _NO_STATUS, _ABNORMAL, _SERVICE_RESTART = 1005, 1006, 1012  # RFC 6455, 7.4.1, and IANA's registry
+_LAST_WORD = 1.0  # seconds for a CLOSE event in a task that was cancelled
 _SILENT = 2.0  # seconds in which a server that can no longer send has said so on the reading side too
 
 _REASONS = {
@@ -127,6 +128,7 @@ class Link(asyncio.Transport):
             await self._over.wait()
         except asyncio.CancelledError:
             self._code = _SERVICE_RESTART  # the server takes its task away: it goes down
+            await self._say_last(connection)
             raise
         finally:
             self._broken = True
@@ -137,6 +139,13 @@ class Link(asyncio.Transport):
             if self._silence is not None:
                 self._silence.cancel()
             connection.disconnected(self._code)
+
+    async def _say_last(self, connection: AsgiConnection) -> None:
+        """Tell the device before its task goes, if the server still lets us."""
+        connection.close(DisconnectReason.SERVER_SHUTDOWN)
+        connection.flush()
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=_LAST_WORD)
 
     async def _read(self, connection: AsgiConnection) -> None:
         try:
@@ -241,7 +250,7 @@ class DeviceMount:
         scope_of: see `ScopeOf`.
         workers: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log.
-        on_startup: called when the server says that it starts.
+        on_first_device: called on a loop's thread when the first device of that loop comes.
     """
 
     def __init__(
@@ -252,14 +261,15 @@ class DeviceMount:
         scope_of: ScopeOf,
         workers: int = 32,
         slow_handler: float = 1.0,
-        on_startup: Callable[[], None] | None = None,
+        on_first_device: Callable[[], None] = lambda: None,
     ) -> None:
         self.manager = manager
         self._scope_of = scope_of
         self._worker_limit = workers
         self._slow_handler = slow_handler
         self._hosts: dict[asyncio.AbstractEventLoop, NativeHost] = {}
-        self._rest = _tell_browsers(ends_before(app, self.shutdown, on_startup))
+        self._on_first_device = on_first_device
+        self._rest = _tell_browsers(ends_before(app, self.shutdown))
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and _path(scope) in PATHS:
@@ -287,6 +297,7 @@ class DeviceMount:
                 self._hosts.pop(other).workers.close()
             host = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
             self._hosts[loop] = host
+            self._on_first_device()
         return host
 
     async def shutdown(self) -> None:

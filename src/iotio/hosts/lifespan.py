@@ -12,20 +12,17 @@ __all__ = ["ends_before"]
 logger = logging.getLogger("iotio.hosts")
 
 
-def ends_before(
-    app: ASGIApp, shutdown: Callable[[], Awaitable[None]], on_startup: Callable[[], None] | None = None
-) -> ASGIApp:
-    """The application with something that starts before it and has ended before it is told to end.
+def ends_before(app: ASGIApp, shutdown: Callable[[], Awaitable[None]]) -> ASGIApp:
+    """The application with something that has ended before it is told to end.
 
     Args:
         app: an ASGI application; it need not know of lifespans.
         shutdown: awaited when the server goes down.
-        on_startup: called when the server starts.
     """
 
     async def whole(scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _Lifespan(receive, send, shutdown, on_startup).run(app, scope)
+            await _Lifespan(receive, send, shutdown).run(app, scope)
         else:
             await app(scope, receive, send)
 
@@ -35,17 +32,10 @@ def ends_before(
 class _Lifespan:
     """One conversation with the server about starting and ending, which the application may or may not join."""
 
-    def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        shutdown: Callable[[], Awaitable[None]],
-        on_startup: Callable[[], None] | None,
-    ) -> None:
+    def __init__(self, receive: Receive, send: Send, shutdown: Callable[[], Awaitable[None]]) -> None:
         self._receive = receive
         self._send = send
         self._shutdown = shutdown
-        self._on_startup = on_startup
         self._told = ""  # the last that the server said
         self._answered = ""  # the last that it was answered
 
@@ -61,9 +51,7 @@ class _Lifespan:
     async def _next(self) -> Event:
         event = await self._receive()
         self._told = event["type"]
-        if self._told == "lifespan.startup" and self._on_startup is not None:
-            self._on_startup()
-        elif self._told == "lifespan.shutdown":
+        if self._told == "lifespan.shutdown":
             await self._shutdown()
         return event
 
