@@ -18,7 +18,7 @@ from pathlib import Path
 from scripts.tools import autobahn
 from scripts.tools.environments import ROOT, SetupError, project_environment, say
 
-HOSTS = ("native", "gevent", "threaded")
+HOSTS = ("native", "asgi", "gevent", "threaded")
 ECHO_SERVER = ROOT / "tests" / "conformance" / "echo_server.py"
 """Called with HOST PORT it listens on 127.0.0.1 (0: a free port), prints "ready PORT" and serves."""
 

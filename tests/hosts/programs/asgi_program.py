@@ -6,6 +6,7 @@ What handlers see is printed, one line each.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,11 +22,16 @@ app = flask.Flask("asgi")
 manager = IoTManager(app, options=Options(refusal_delay=0.05, close_timeout=0.5))
 
 
+def say(line: str) -> None:
+    """Print it in one write."""
+    os.write(1, f"{line}\n".encode())
+
+
 class Echo(DeviceType):
     """Answers."""
 
     def on_connect(self, client: IoTClient) -> None:
-        print("connected", client.id, flush=True)
+        say(f"connected {client.id}")
 
     def on_same(self, message: Any, client: IoTClient) -> Any:
         return message
@@ -36,7 +42,7 @@ class Echo(DeviceType):
 
     async def on_disconnect(self, client: IoTClient, reason: DisconnectReason = DisconnectReason.REMOVED) -> None:
         await asyncio.sleep(0.05)
-        print("gone", client.id, reason, flush=True)
+        say(f"gone {client.id} {reason}")
 
 
 manager.add_type(Echo("echo"))
@@ -54,10 +60,10 @@ served = manager.asgi
 @asynccontextmanager
 async def lifespan(starlette: Starlette) -> AsyncIterator[None]:
     """Says when it begins and ends; a mounted application hears of neither."""
-    print("begun", flush=True)
+    say("begun")
     yield
     await served.shutdown()
-    print("ended", flush=True)
+    say("ended")
 
 
 async def page(request: Any) -> PlainTextResponse:
