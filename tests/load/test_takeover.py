@@ -162,6 +162,40 @@ def test_a_stuck_handler_of_the_old_connection_is_not_waited_for_for_ever(start_
 
 
 @pytest.mark.parametrize("host", HOSTS)
+def test_two_devices_of_one_id_are_damped(start_server: StartServer, host: str) -> None:
+    """Both come back at once after their CLOSE, as the 0.4.1 library does: hundreds a second without a brake."""
+    delay, seconds = 0.5, 4.0
+    server = start_server(host, close_timeout=0.3, refusal_delay=delay)
+    until = time.monotonic() + seconds
+    failures: list[BaseException] = []
+
+    def fight() -> None:
+        try:
+            while (left := until - time.monotonic()) > 0:
+                with Device(server.port, "one") as device:
+                    frame = device.recv_frame(left)
+                    assert frame is not None
+                    assert frame.close_code == 1008
+                    device.send_close(1008)
+        except TimeoutError:
+            pass
+        except BaseException as error:
+            failures.append(error)
+
+    rivals = [threading.Thread(target=fight) for _ in range(2)]
+    for rival in rivals:
+        rival.start()
+    for rival in rivals:
+        rival.join()
+    assert failures == []
+    server.settle(lambda stats: stats["sockets"] == 0)
+    connects = server.journal("one").count("connect")
+    report("takeover fight", host=host, connects=connects, seconds=seconds)
+    assert 8 <= connects <= 7 + seconds / delay + 1
+    server.assert_quiet()
+
+
+@pytest.mark.parametrize("host", HOSTS)
 def test_an_emit_by_id_always_reaches_one_of_the_two(start_server: StartServer, host: str) -> None:
     """While an id is taken over it is never away."""
     server = start_server(host, close_timeout=0.3)

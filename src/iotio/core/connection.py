@@ -54,7 +54,7 @@ class Connection:
     """
 
     admitted = False  # the manager's limits have counted it
-    held_back = False  # refused, and waiting for its CLOSE frame
+    held_back = False  # its CLOSE frame waits: it is refused, or its id is fought over
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -267,7 +267,8 @@ class Connection:
 
     def _close(self, reason: DisconnectReason) -> None:
         self._let_go(reason)
-        self._session.close(reason, self.manager.clock())
+        hold = self.held_back and reason is DisconnectReason.TAKEOVER
+        self._session.close(reason, self.manager.clock(), hold=hold)
         self._flush()
 
     def tick(self, now: float) -> None:
@@ -447,11 +448,12 @@ class Connection:
         return None
 
     def _refuse(self, error: HandshakeError) -> None:
-        self.held_back = self.manager.refuses(error.code)
+        self.manager.count_refusal(error.code)
+        hold = self.manager.hold_back(self)
         self.manager.log_some(error.code.value, "device at %s refused: %s%s", self.peer or "?", error, _advice(error))
         with self._lock:
             self._let_go(DisconnectReason.REFUSED)
-            self._session.refuse(error, self.manager.clock(), hold=self.held_back)
+            self._session.refuse(error, self.manager.clock(), hold=hold)
             self._flush()
 
     def _reply(self, event: str, result: Any) -> None:

@@ -98,15 +98,16 @@ class InlineConnection(Connection):
             if before is client:  # its own device has connected again since
                 self.dismiss(DisconnectReason.TAKEOVER)
             elif before is not None:
-                self._evict(before.socket)
+                self._evict(before)
             self._greet(client)
         finally:
             self._end_turn()
 
-    def _evict(self, before: Connection) -> None:
+    def _evict(self, client: IoTClient) -> None:
         """End the connection that has had this id; its `on_disconnect` runs before this returns."""
         patience = self.manager.options.takeover_timeout
-        busy = before.dismiss(DisconnectReason.TAKEOVER)
+        before = client.socket
+        busy = self.manager.evict(client)
         if busy and not self.wait_for(before.farewell_done, patience):
             self._log_impatience()
             before.abandon()

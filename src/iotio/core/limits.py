@@ -11,13 +11,16 @@ from iotio.protocol.options import Options
 
 from .native import allocate_lock
 
-__all__ = ["Admission", "Meter", "Throttle", "metered"]
+__all__ = ["Admission", "Meter", "Takeovers", "Throttle", "metered"]
 
 logger = logging.getLogger("iotio.connection")
 
 _BURST = 10.0  # seconds: a device that was away sends what it has kept
 _LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
 _QUIET = 10.0  # seconds
+_TAKEOVERS = 5  # of one id in `_FIGHT` seconds: a device that comes back now and then has fewer
+_FIGHT = 10.0  # seconds
+_MAX_IDS = 1000  # ids whose takeovers are remembered
 
 
 class Bucket:
@@ -92,6 +95,37 @@ class Throttle:
                 return None
             self._kinds[kind] = (lines + 1, 0, now)
             return kept
+
+
+class Takeovers:
+    """Notices an id that two devices fight over: each evicts the other, which comes back at once.
+
+    A fight begins with one takeover too many in ten seconds. It is over when there was none for that time, and for as
+    long as the evicted are held back.
+
+    Args:
+        clock: monotonic seconds.
+        hold: seconds that an evicted device is held back.
+    """
+
+    def __init__(self, clock: Callable[[], float], hold: float) -> None:
+        self._clock = clock
+        self._quiet = _FIGHT + hold
+        self._lock = allocate_lock()
+        self._recent: dict[str, tuple[tuple[float, ...], bool]] = {}  # when the last ones were, is it a fight; in order
+
+    def count(self, client_id: str) -> tuple[bool, bool]:
+        """Note a takeover. Returns whether it is part of a fight, and whether the fight begins with it."""
+        now = self._clock()
+        with self._lock:
+            times, fought = self._recent.pop(client_id, ((), False))
+            if times and now - times[-1] > self._quiet:
+                times, fought = (), False
+            begins = not fought and len(times) == _TAKEOVERS and now - times[0] <= _FIGHT
+            self._recent[client_id] = ((*times, now)[-_TAKEOVERS:], fought or begins)
+            if len(self._recent) > _MAX_IDS:
+                del self._recent[next(iter(self._recent))]
+        return fought or begins, begins
 
 
 class Admission:

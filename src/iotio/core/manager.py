@@ -24,7 +24,7 @@ from .client import IoTClient
 from .connection import Connection
 from .context import current_client
 from .device_type import DeviceType, Handlers, find_handlers, with_reason
-from .limits import Admission, Throttle
+from .limits import Admission, Takeovers, Throttle
 from .native import Signal, allocate_lock, wait
 from .registry import Registry, chooser
 from .results import EmitResult
@@ -33,7 +33,7 @@ __all__ = ["Manager"]
 
 connection_logger = logging.getLogger("iotio.connection")
 
-_MAX_HELD_BACK = 1000  # refused devices at a time; each holds a socket, on some hosts a thread
+_MAX_HELD_BACK = 1000  # refused or evicted devices at a time; each holds a socket, on some hosts a thread
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
 _EVENTS = ("on_connect", "on_disconnect", "on_update", "on_get_offline_validator")
 
@@ -76,7 +76,8 @@ class Manager:
         self._types: dict[str, Handlers] = {}
         self._connections: set[Connection] = set()
         self._refusals: Counter[str] = Counter()  # by error code
-        self._held_back = 0  # refused connections that wait for their CLOSE frame
+        self._held_back = 0  # refused and evicted connections that wait for their CLOSE frame
+        self._takeovers = Takeovers(clock, options.refusal_delay)
         self._throttle = Throttle(clock)
         self._connections_lock = allocate_lock()
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
@@ -295,7 +296,7 @@ class Manager:
         client.epoch = next(self.epochs)
         before = self.registry.swap(client)
         if before is not None and before is not client:
-            before.socket.dismiss(DisconnectReason.TAKEOVER)
+            self.evict(before)
 
     def remove(self, client: IoTClient | str | None) -> bool:
         """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
@@ -422,13 +423,38 @@ class Manager:
         with self._connections_lock:
             return list(self._connections)
 
-    def refuses(self, code: ErrorCode) -> bool:
-        """Count a refusal. Returns whether the device may be held back before its CLOSE frame."""
+    def count_refusal(self, code: ErrorCode) -> None:
+        """One more device is refused."""
         with self._connections_lock:
             self._refusals[code.value] += 1
-            hold = self._held_back < _MAX_HELD_BACK
-            self._held_back += hold
-        return hold
+
+    def hold_back(self, connection: Connection) -> bool:
+        """Have the CLOSE frame of a connection wait for `refusal_delay`, unless too many wait already."""
+        with self._connections_lock:
+            if not connection.held_back and self._held_back < _MAX_HELD_BACK and connection in self._connections:
+                connection.held_back = True
+                self._held_back += 1
+            return connection.held_back
+
+    def evict(self, client: IoTClient) -> bool:
+        """Dismiss a client whose id another connection has now; see `Connection.dismiss`.
+
+        Two devices of one id would evict each other for ever, as fast as they connect: the CLOSE frame of the one that
+        is evicted is then held back. It is out of reach at once, and `on_disconnect` does not wait.
+        """
+        fought, begins = self._takeovers.count(client.id)
+        if fought:
+            self.hold_back(client.socket)
+        if begins:
+            self.log_some(
+                "takeover",
+                "several devices of type %r have the id %r and throw each other out; each is held back for %g s now."
+                " Give every device an id of its own",
+                client.type,
+                client.id,
+                self.options.refusal_delay,
+            )
+        return client.socket.dismiss(DisconnectReason.TAKEOVER)
 
     def log_some(self, kind: str, text: str, *args: object) -> None:
         """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them."""

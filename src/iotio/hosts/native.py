@@ -371,7 +371,7 @@ class NativeConnection(Connection):
         self._patience = self._host.loop.call_later(
             self.manager.options.takeover_timeout, self._lose_patience, before.socket, client
         )
-        before.socket.dismiss(DisconnectReason.TAKEOVER)
+        self.manager.evict(before)
         before.socket.farewell_done.add_callback(lambda: self._host.call_later(lambda: self._release(client)))
 
     def _lose_patience(self, before: Connection, client: IoTClient) -> None:

@@ -34,6 +34,7 @@ class Options:
         handshake_timeout: what a v0 device gets for its first frame (iot.io 0.x: 30 s).
         refusal_delay: how long a refused device is held before the CLOSE frame. The 0.4.1 device
             library reconnects at once after a CLOSE; without the delay it would storm the server.
+            Devices that fight over one id are held as long.
         ping_interval: silence after which the server sends a ping; 0 turns pings off.
         ping_timeout: how long after a ping anything at all must have come from the device.
         close_timeout: how long the peer gets to answer a CLOSE frame.

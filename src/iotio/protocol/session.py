@@ -7,7 +7,7 @@ state      what it is                                     what ends it
 ========== ============================================== ================================================
 GREETING   v0: the handshake frame is awaited             the frame (`open`, `refuse`); time-out -> CLOSING
 OPEN       packets pass                                   CLOSE or TCP end of either side
-REFUSED    the error packet is out, CLOSE is held back    `Options.refusal_delay` -> CLOSING
+REFUSED    CLOSE is held back, the error packet is out    `Options.refusal_delay` -> CLOSING
 CLOSING    our CLOSE is out, the peer's is awaited        the peer's CLOSE, TCP end, `Options.close_timeout`
 CLOSED     over
 ========== ============================================== ================================================
@@ -202,7 +202,7 @@ class Session:
         if self.state is State.OPEN:
             self._keep_alive(events, now)
         elif self.state is State.REFUSED:
-            self.close(DisconnectReason.REFUSED, now)
+            self.close(self._reason or DisconnectReason.REFUSED, now)
         elif self.state is State.GREETING:
             self.close(DisconnectReason.HANDSHAKE_TIMEOUT, now)
         elif self.state is State.CLOSING:
@@ -250,17 +250,21 @@ class Session:
         else:
             self.close(DisconnectReason.REFUSED, now, str(error))
 
-    def close(self, reason: DisconnectReason, now: float, text: str = "") -> None:
+    def close(self, reason: DisconnectReason, now: float, text: str = "", *, hold: bool = False) -> None:
         """Send a CLOSE frame and wait for the peer's.
 
         Args:
             reason: becomes the reason of `Ended`; the close code follows from it.
             now: the time.
             text: words for the CLOSE frame; the reason's own if empty.
+            hold: send it after `Options.refusal_delay` only; until then nothing that comes is a packet.
         """
         if self.state in (State.CLOSING, State.CLOSED):
             return
         self._reason = reason
+        if hold:
+            self._enter(State.REFUSED, now)
+            return
         self._out.append(encode_close(_CLOSE_CODES.get(reason, POLICY), text or reason.value))
         self._enter(State.CLOSING, now)
 
