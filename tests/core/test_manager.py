@@ -13,6 +13,8 @@ from iotio import DeviceType, DisconnectReason, EncodeError, IoTClient, Options
 from iotio.core.manager import Manager
 from iotio.endpoints import ValidationResponse, parse_endpoint
 from iotio.hosts.memory import MemoryConnection
+from iotio.protocol import v1
+from iotio.protocol.encoder import DefaultPacketEncoder
 from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode
 
@@ -423,6 +425,71 @@ def test_an_encoder_of_the_users_own(caplog: pytest.LogCaptureFixture) -> None:
     assert device.frames() == [(Opcode.BINARY, b"x:11")], "it lives on"
     with pytest.raises(EncodeError, match="nothing"):
         manager.emit("x", None, "d1")
+
+
+class Writes(DefaultPacketEncoder):
+    """Writes in its own way, reads as usual."""
+
+    @staticmethod
+    def encode(event: str, message: Any) -> bytearray:
+        return bytearray(f"{event}:{message}".encode())
+
+
+class Reads(DefaultPacketEncoder):
+    """Reads in its own way: any bytes are an event or a value of that length."""
+
+    @staticmethod
+    def decode(data: bytes | bytearray) -> tuple[str, Any]:
+        event, _, value = bytes(data).decode().partition(":")
+        return event, value.encode() if value.startswith("b") else value
+
+
+class Echoes(DeviceType):
+    def on_x(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+
+SMALL = Options(max_event=8, max_payload=10)
+
+
+@pytest.mark.parametrize("encoder", [Writes, Writes()])
+def test_an_encoder_that_only_writes_reads_as_strictly_as_without_one(encoder: Any) -> None:
+    manager = Manager(encoder=encoder, options=SMALL)
+    manager.add_type(Echoes("echo"))
+    device = v1_device(manager)
+    wrong = [
+        v1.encode("x", "y")[:-1],  # a wrong length
+        v1.encode("x", "y")[:-1] + b"\xff",  # no UTF-8
+        b"\x09" + v1.encode("x", "y")[1:],  # no type
+        v1.encode("x", "y" * 11),
+        v1.encode("x" * 9, "y"),
+    ]
+    for packet in wrong:
+        device.frame(Opcode.BINARY, packet)
+    assert device.connection.counters["invalid"] == len(wrong)
+    assert [payload[:6] for _, payload in device.frames()] == [b"error:"] * len(wrong)
+    device.frame(Opcode.BINARY, v1.encode("x", "y" * 10))
+    assert device.frames() == [(Opcode.BINARY, b"x:yyyyyyyyyy")]
+
+
+def test_an_encoder_that_reads_keeps_the_limits() -> None:
+    manager = Manager(encoder=Reads, options=SMALL)
+    manager.add_type(Echoes("echo"))
+    device = v1_device(manager)
+    for packet in (b"xxxxxxxxx:y", b"x:" + b"y" * 11, b"x:" + b"b" * 11, "x:ääääää".encode()):
+        device.frame(Opcode.BINARY, packet)
+    assert device.connection.counters["invalid"] == 4
+    assert [event for event, _ in device.packets()] == ["error"] * 4
+    device.frame(Opcode.BINARY, b"x:yyyyyyyyyy")
+    assert device.packets() == [("x", "y" * 10)]
+
+
+def test_an_encoder_that_changes_nothing_is_none() -> None:
+    class Same(DefaultPacketEncoder):
+        pass
+
+    assert Manager(encoder=Same).codec is v1
+    assert Manager(encoder=Same()).codec is v1
 
 
 def test_errors_are_written_by_the_users_encoder_too() -> None:
