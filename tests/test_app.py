@@ -53,6 +53,20 @@ class Ctx(DeviceType):
         return flask.request.g["client"].id  # type: ignore[attr-defined]  # iot.io put it there
 
 
+class Where(DeviceType):
+    """Answers with the name of the application."""
+
+    def on_app(self, message: Any, client: IoTClient) -> Any:
+        return flask.current_app.name
+
+    async def on_app_later(self, message: Any, client: IoTClient) -> Any:
+        await asyncio.sleep(0)
+        return flask.current_app.name
+
+    def on_disconnect(self, client: IoTClient) -> None:
+        flask.current_app.config["LAST"] = client.id
+
+
 @pytest.fixture
 def app() -> flask.Flask:
     return flask.Flask("ctx app")
@@ -279,3 +293,17 @@ def test_remove_from_a_thread_with_an_async_on_disconnect(kind: str) -> None:
             assert late.done.is_set()
             assert peer.expect_frame().close_code == 1000
         eventually(lambda: host.manager.clients == [])
+
+
+def test_handlers_in_memory_have_the_application(app: flask.Flask) -> None:
+    """With nothing but `connect`: there is no request, but there is an application."""
+    manager = IoTManager()
+    manager.add_type(Where("where"))
+    manager.init_app(app)
+    one = v1_device(manager, "one", "where")
+    one.send("app")
+    one.send("app_later")
+    assert one.packets() == [("app", "ctx app"), ("app_later", "ctx app")]
+    one.drop()
+    assert app.config["LAST"] == "one"
+    assert not flask.has_app_context()

@@ -105,6 +105,7 @@ class IoTManager(Manager):
 
     def _init_flask(self, app: flask.Flask) -> None:
         app.extensions[_EXTENSION] = self
+        self.scope = _app_scope(app)
         self._middleware = IoTManagerMiddleware(
             app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
         )

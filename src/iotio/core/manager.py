@@ -21,7 +21,7 @@ from iotio.protocol.session import Codec, Session
 from iotio.protocol.values import Value
 
 from .client import IoTClient
-from .connection import Connection
+from .connection import Connection, Scope
 from .context import current_client
 from .device_type import DeviceType, Handlers, find_handlers, with_reason
 from .limits import Admission, Takeovers, Throttle
@@ -70,6 +70,7 @@ class Manager:
         self.registry = Registry()
         self.admission = Admission(options, clock)
         self.epochs = itertools.count()
+        self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
         self._totals: Counter[str] = Counter()  # of connections that have ended
         self.closing = False

@@ -93,10 +93,10 @@ def connect(
     Args:
         manager: the server.
         headers: of the upgrade request: none for a v0 device.
-        scope: see `iotio.core.connection.Scope`.
+        scope: see `iotio.core.connection.Scope`; None for the manager's own, the application's context under Flask.
         room: how many bytes may wait for the device to read before they count as pending; None for any number.
     """
-    connection = MemoryConnection(manager, headers, scope=scope, room=room)
+    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room)
     manager.attach(connection)
     connection.start()
     if connection.over:
