@@ -10,7 +10,7 @@ import pytest
 
 from tests.load.conftest import StartServer
 from tests.load.harness import Device, LoadServer, report
-from tests.support.wire import Opcode, RawPeer
+from tests.support.wire import Opcode, RawPeer, WireError
 
 pytestmark = pytest.mark.load
 
@@ -144,3 +144,28 @@ def test_a_device_that_comes_during_the_end_is_told_too(start_server: StartServe
         assert late.expect_frame().close_code == 1001
         late.close()
         server.wait(IN_TIME)
+
+
+@pytest.mark.parametrize("host", ["native", "gevent", "patched", "flask"])
+def test_a_device_that_comes_back_at_once_is_told_each_time(start_server: StartServer, host: str) -> None:
+    """As the 0.4.1 library does. It neither storms the server nor meets its end without a CLOSE frame."""
+    server = start_server(host, refusal_delay=10)
+    codes: list[int | None] = []
+    with Device(server.port, "silent") as silent:
+        silent.echo("ready")  # it does not answer the CLOSE frame: there is a moment of grace
+        while True:
+            try:
+                device = Device(server.port, "one")
+            except (OSError, WireError):
+                break
+            with device:
+                if not codes:
+                    device.echo("ready")
+                    server.signal(signal.SIGTERM)
+                codes.append(device.expect_frame().close_code)
+                with suppress(OSError):
+                    device.send_close(1001)
+        server.wait(IN_TIME)
+    assert set(codes) == {1001}
+    assert len(codes) <= 3
+    assert len(codes) > 1 or host == "native"  # which no longer listens by then

@@ -54,7 +54,7 @@ class Connection:
     """
 
     admitted = False  # the manager's limits have counted it
-    held_back = False  # its CLOSE frame waits: it is refused, or its id is fought over
+    held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -267,7 +267,7 @@ class Connection:
 
     def _close(self, reason: DisconnectReason) -> None:
         self._let_go(reason)
-        hold = self.held_back and reason is DisconnectReason.TAKEOVER
+        hold = self.held_back and self._session.state is not State.REFUSED  # what is held already ends now
         self._session.close(reason, self.manager.clock(), hold=hold)
         self._flush()
 
@@ -339,6 +339,8 @@ class Connection:
     def start(self) -> None:
         """Answer the handshake of a v1 device; a v0 device sends its own later. Runs user code."""
         if self.manager.closing:
+            if self.manager.holding:
+                self.manager.hold_back(self)
             self.close(DisconnectReason.SERVER_SHUTDOWN)
             return
         try:

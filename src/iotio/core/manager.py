@@ -74,6 +74,7 @@ class Manager:
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
         self._totals: Counter[str] = Counter()  # of connections that have ended
         self.closing = False
+        self.holding = False  # `close` is at work: who comes meanwhile is told at its end
         self._types: dict[str, Handlers] = {}
         self._connections: set[Connection] = set()
         self._refusals: Counter[str] = Counter()  # by error code
@@ -477,17 +478,28 @@ class Manager:
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] = wait) -> None:
         """Close every connection: devices get CLOSE 1001, `on_disconnect` the reason `server_shutdown`.
 
-        New devices are turned away in the same manner from now on.
+        New devices are turned away in the same manner from now on. Who comes meanwhile is held until the end: a 0.4.1
+        device comes back at once, and would be in the middle of a handshake when the program goes.
 
         Args:
             timeout: seconds to wait for devices to answer and for handlers to end.
             wait: how to wait in this thread.
         """
-        self.closing = True
-        deadline = time.monotonic() + timeout
+        self.closing = self.holding = True
+        try:
+            self._close_all(time.monotonic() + timeout, wait)
+        finally:
+            self.holding = False
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> list[Connection]:
         connections = self.connections()
         for connection in connections:
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
+        return connections
+
+    def _close_all(self, deadline: float, wait: Callable[[Signal, float], bool]) -> None:
+        connections = self._say_goodbye()
         caller = current_client.get(None)
         for connection in connections:
             if caller is not None and connection is caller.socket:
