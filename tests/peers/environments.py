@@ -78,6 +78,7 @@ class Peer:
 GEN0 = Peer("gen0", ((3, 7), (3, 8)))
 GEN0_CLIENT = Peer("gen0_client", ((3, 9),))
 GEN1 = Peer("gen1", ((3, 8),))
+GEN1_041 = Peer("gen1_041", ((3, 8),))
 GEN1_MODERN = Peer("gen1_modern", ((3, 12), (3, 11)), old=False)
 
 
@@ -92,7 +93,7 @@ def prepare_all(tell: Say = say) -> Iterator[str]:
     Raises:
         SetupError: one could not be installed.
     """
-    for peer in (gen0_device(), GEN1, GEN1_MODERN):
+    for peer in (gen0_device(), GEN1, GEN1_041, GEN1_MODERN):
         try:
             peer.python(tell)
         except PeerUnavailable as reason:

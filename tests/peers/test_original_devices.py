@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from iotio import Options
+from iotio import IoTManager, Options
 from tests.peers.conftest import Start
-from tests.peers.environments import GEN1, Peer
-from tests.support.hosts import eventually, serve_local
+from tests.peers.environments import GEN1, GEN1_041, Peer
+from tests.support.app import make_app
+from tests.support.hosts import FAST, EventLog, eventually, serve_local
 from tests.support.processes import JsonProgram
 from tests.support.quickstart import QuickstartServer
 
@@ -72,6 +76,51 @@ def test_0_4_12_outlives_the_refusal_of_its_type(start: Start, gen1: Peer, serve
     device.expect("connected", timeout=HELD_BACK_SECONDS)
     assert device.alive
     assert "New Ping Client" not in server.output
+
+
+def test_0_4_1_talks(start: Start, server: QuickstartServer) -> None:
+    device = start(GEN1_041, "device_0412.py", server.domain, "d1", "echo", "--on", "message")
+    device.expect("connected")
+    server.wait_line("New Ping Client Connected! ID: d1")
+    exchange(server, device, "d1", "hello")
+    exchange(server, device, "d1", 'grüße [/"x"/] ' + "long " * 20000)
+
+
+@contextmanager
+def serve_on(listening: socket.socket) -> Iterator[tuple[IoTManager, EventLog]]:
+    """The native server on a socket that stays open when it ends, as one from systemd does."""
+    log = EventLog()
+    app, manager = make_app(log.record, options=FAST)
+    assert app is manager.app
+    server = manager._server()
+    thread = threading.Thread(target=server.run, args=([listening.dup()],))
+    thread.start()
+    try:
+        yield manager, log
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_0_4_1_outlives_a_restart_of_a_server_whose_socket_stays(start: Start) -> None:
+    """It comes back at once, and only once: where its connection is refused it waits for ever without trying again.
+
+    So a restart is for it what the end is, unless the listening socket lives on and it has to wait to be accepted.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        domain = f"127.0.0.1:{listening.getsockname()[1]}"
+        with serve_on(listening) as (_, log):
+            device = start(GEN1_041, "device_0412.py", domain, "d1", "echo", "--on", "same")
+            device.expect("connected")
+            log.wait("d1", "mgr_on_connect")
+        device.expect("disconnected")
+        with serve_on(listening) as (_, log):
+            device.expect("connected")
+            log.wait("d1", "mgr_on_connect")
+            device.do("send", name="same", data="after")
+            device.expect("message", name="same", data="after")
+    assert not device.seen("ended")
 
 
 def test_0_1_0_talks(start: Start, gen0: Peer, server: QuickstartServer) -> None:

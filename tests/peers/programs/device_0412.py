@@ -1,4 +1,4 @@
-"""A device with iot.io-client 0.4.12, driven by JSON lines; runs under the Python of its environment.
+"""A device with iot.io-client 0.4.12 (or 0.4.1), driven by JSON lines; runs under the Python of its environment.
 
 device_0412.py DOMAIN ID TYPE [--on NAME]... [--endpoints] [--once]
 
@@ -9,6 +9,7 @@ Takes {"do": "send", "name": ..., "data": ...}; bytes travel as {"hex": ...} in 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import logging
 import sys
@@ -93,7 +94,8 @@ def main():
         add_endpoints(device)
     threading.Thread(target=read_commands, args=(device,), daemon=True).start()
     try:
-        device.run(options.domain, use_tls=False, reconnect=not options.once, reconnect_delay=1)
+        delay = {"reconnect_delay": 1} if "reconnect_delay" in inspect.signature(device.run).parameters else {}
+        device.run(options.domain, use_tls=False, reconnect=not options.once, **delay)
     except BaseException as error:
         say("ended", reason=repr(error))
         raise
