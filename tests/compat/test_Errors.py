@@ -13,7 +13,8 @@ else:
 
 
 def test_names_and_values_of_the_original() -> None:
-    assert {member.name: member.value for member in Errors} == {
+    ours = {"SERVER_BUSY", "ORIGIN_NOT_ALLOWED"}  # added since
+    assert {member.name: member.value for member in Errors if member.name not in ours} == {
         "CLIENT_NO_ID": "client_no_id",
         "CLIENT_NO_TYPE": "client_no_type",
         "CLIENT_INVALID_TYPE": "client_invalid_type",
