@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 from wsgiref.types import WSGIEnvironment
 
@@ -226,16 +225,27 @@ class IoTManager(Manager):
         self._loops.stop()
 
 
+# No generators here: one that is collected with its connection would run its end in a foreign context.
+
+
+class _RequestScope:
+    """The context of a device's upgrade request, for all its handlers."""
+
+    def __init__(self, app: flask.Flask, environ: WSGIEnvironment, client: IoTClient) -> None:
+        self._context = app.request_context(environ)
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._context.__enter__()
+        flask.request.g = {"client": self._client}  # type: ignore[attr-defined]  # iot.io 0.4.3 put it there
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+
+
 def _scope(app: flask.Flask, environ: WSGIEnvironment) -> Scope:
     """Handlers of a device see the context of its upgrade request, entered once for the whole connection."""
-
-    @contextmanager
-    def scope(client: IoTClient) -> Iterator[None]:
-        with app.request_context(environ):
-            flask.request.g = {"client": client}  # type: ignore[attr-defined]  # iot.io 0.4.3 put it there
-            yield
-
-    return scope
+    return lambda client: _RequestScope(app, environ, client)
 
 
 def _environ(request: Request, peer: str) -> WSGIEnvironment:
@@ -248,13 +258,7 @@ def _environ(request: Request, peer: str) -> WSGIEnvironment:
 
 def _app_scope(app: flask.Flask) -> Scope:
     """Handlers see the application's context; there is no request."""
-
-    @contextmanager
-    def scope(client: IoTClient) -> Iterator[None]:
-        with app.app_context():
-            yield
-
-    return scope
+    return lambda client: app.app_context()
 
 
 def emit(
