@@ -62,6 +62,18 @@ def test_interface_of_0_4_12() -> None:
         assert hasattr(client, name)
 
 
+def test_defaults_that_differ_from_0_4_12() -> None:
+    """Each is in CHANGELOG.md."""
+    changed: dict[tuple[Any, str], object] = {
+        (IoTClient, "logging_level"): None,  # 30 (WARNING): set the level whatever the program configures
+        (IoTClient.connect, "use_tls"): None,  # True: opened wss, then plain ws, and used that; now see Target
+        (IoTClient.run, "use_tls"): None,
+        (IoTClient.run, "reconnect_delay"): None,  # 15: now 1 s, doubled up to 60 s, at random
+    }
+    for (function, name), default in changed.items():
+        assert inspect.signature(function).parameters[name].default == default
+
+
 def test_interface_of_0_1_0() -> None:
     assert parameters(AsyncIoTClient) == parameters(IoTClient)
     assert parameters(AsyncIoTClient.begin)[:2] == ["domain", "ssl_context"]

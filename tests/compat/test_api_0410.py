@@ -116,8 +116,6 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
 # Parameter: (its name or default here, why).
 DIFFERENT: dict[tuple[str, str], tuple[tuple[str, Any], str]] = {
     ("iotio.IoTManager", "app"): (("app", "any"), "optional, for init_app; None is refused as it was"),
-    ("iotio.IoTManager.event", "coroutine"): (("fn", REQUIRED), "positional in every known use"),
-    ("iotio.IoTClient.parse_endpoints", "endpoints"): (("declarations", REQUIRED), "called by the server only"),
 }
 
 # Attributes and properties of instances.

@@ -25,54 +25,58 @@ __all__ = [
 class ConnectionFailed(IoTError):
     """A device was refused when it connected."""
 
-    def __init__(self, message: str = "The device was refused.") -> None:
+    def __init__(self, message: str = "Client failed to connect to the server.") -> None:
         super().__init__(message)
 
 
 class ClientNoId(ConnectionFailed):
     """No IoT-IO-Id header."""
 
-    def __init__(self, message: str = "The device sent no IoT-IO-Id header.") -> None:
+    def __init__(self, message: str = "Client failed to provide the IoT-IO-Id header field.") -> None:
         super().__init__(message)
 
 
 class ClientNoType(ConnectionFailed):
     """No IoT-IO-Type header."""
 
-    def __init__(self, message: str = "The device sent no IoT-IO-Type header.") -> None:
+    def __init__(self, message: str = "Client failed to provide the IoT-IO-Type header field.") -> None:
         super().__init__(message)
 
 
 class ClientInvalidType(ConnectionFailed):
     """A type in IoT-IO-Type that no DeviceType has."""
 
-    def __init__(self, message: str = "The server knows no device type of this name.") -> None:
+    def __init__(self, message: str = "Client provided an invalid value for the IoT-IO-Type header field.") -> None:
         super().__init__(message)
 
 
 class ClientInvalidData(ConnectionFailed):
     """IoT-IO-Data is not JSON."""
 
-    def __init__(self, message: str = "The IoT-IO-Data header is not JSON.") -> None:
+    def __init__(self, message: str = "Client provided an invalid json data for the IoT-IO-Data header field.") -> None:
         super().__init__(message)
 
 
 class ClientInvalidEndpoints(ConnectionFailed):
     """IoT-IO-Endpoints does not declare endpoints."""
 
-    def __init__(self, message: str = "The IoT-IO-Endpoints header does not declare endpoints.") -> None:
+    def __init__(
+        self, message: str = "Client provided an invalid value for the IoT-IO-Endpoints header field."
+    ) -> None:
         super().__init__(message)
 
 
 class ClientNoProtocolVersion(ConnectionFailed):
     """No IoT-IO-ProtocolVersion header."""
 
-    def __init__(self, message: str = "The device sent no IoT-IO-ProtocolVersion header.") -> None:
+    def __init__(self, message: str = "Client did not provide the IoT-IO-ProtocolVersion header field.") -> None:
         super().__init__(message)
 
 
 class ClientIncompatibleProtocolVersion(ConnectionFailed):
     """A version in IoT-IO-ProtocolVersion that the server does not speak."""
 
-    def __init__(self, message: str = "The server does not speak this protocol version.") -> None:
+    def __init__(
+        self, message: str = "The version of the client's protocol is incompatible with that of the server's."
+    ) -> None:
         super().__init__(message)

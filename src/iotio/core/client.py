@@ -176,14 +176,14 @@ class IoTClient:
             return ValidationResponse.CLIENT_ENDPOINTS_NOT_INITIALIZED
         return self._endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
 
-    def parse_endpoints(self, declarations: object) -> tuple[Any, EndpointParseResponse]:
+    def parse_endpoints(self, endpoints: object) -> tuple[Any, EndpointParseResponse]:
         """Take the device's endpoint declarations; where one is wrong, take none.
 
         Returns:
             ("", VALID), or the id in the wrong declaration and what is wrong with it.
         """
         try:
-            self._endpoints = parse_endpoints(declarations)
+            self._endpoints = parse_endpoints(endpoints)
         except DeclarationError as error:
             return error.endpoint_id, error.problem
         return "", EndpointParseResponse.VALID

@@ -343,11 +343,11 @@ class Manager:
 
     # -- what a program may override or set with `event` -----------------------------------------------
 
-    def event(self, fn: Callable[..., Any]) -> Any:
+    def event(self, coroutine: Callable[..., Any]) -> Any:
         """Set a callback of the manager by its function's name; works as a decorator.
 
         Args:
-            fn: named on_connect, on_disconnect, on_update or on_get_offline_validator.
+            coroutine: a function of any kind, named on_connect, on_disconnect, on_update or on_get_offline_validator.
 
         Returns:
             The function itself; False for another name, which is logged too (iot.io 0.4 returned a bool).
@@ -355,15 +355,15 @@ class Manager:
         Raises:
             TypeError: an `async def` where only a `def` can run, or an `on_disconnect` that cannot be called.
         """
-        if fn.__name__ not in _EVENTS:
-            self.logger.warning("%r is no event of the manager; there are: %s", fn.__name__, ", ".join(_EVENTS))
+        if coroutine.__name__ not in _EVENTS:
+            self.logger.warning("%r is no event of the manager; there are: %s", coroutine.__name__, ", ".join(_EVENTS))
             return False
-        if fn.__name__ == "on_disconnect":
-            self._checked(fn)
-        if fn.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(fn):
-            raise TypeError(f"{fn.__name__} must be a def: it runs in the thread that sends")
-        setattr(self, fn.__name__, fn)
-        return fn
+        if coroutine.__name__ == "on_disconnect":
+            self._checked(coroutine)
+        if coroutine.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(coroutine):
+            raise TypeError(f"{coroutine.__name__} must be a def: it runs in the thread that sends")
+        setattr(self, coroutine.__name__, coroutine)
+        return coroutine
 
     def on_connect(self, client: IoTClient) -> Any:
         """Any device connected; runs after its type's `on_connect`."""

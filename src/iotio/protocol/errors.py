@@ -41,7 +41,14 @@ class ErrorCode(StrEnum):
 
 
 class IoTError(Exception):
-    """Root of all errors that iotio raises on purpose."""
+    """Root of all errors that iotio raises on purpose.
+
+    Args:
+        message: what is wrong; a subclass may take more than that.
+    """
+
+    def __init__(self, message: object = "Base exception class for the iot.io library.", *more: object) -> None:
+        super().__init__(message, *more)
 
 
 class ProtocolError(IoTError):
@@ -84,5 +91,5 @@ class EncodeError(IoTError, ValueError):
 class ConnectionEnded(IoTError):
     """Something was to be sent over a connection that has ended."""
 
-    def __init__(self, message: str = "The connection to the device has ended.") -> None:
+    def __init__(self, message: str = "Client socket no longer alive.") -> None:
         super().__init__(message)
