@@ -148,7 +148,10 @@ def test_a_device_that_comes_during_the_end_is_told_too(start_server: StartServe
 
 @pytest.mark.parametrize("host", ["native", "gevent", "patched", "flask"])
 def test_a_device_that_comes_back_at_once_is_told_each_time(start_server: StartServer, host: str) -> None:
-    """As the 0.4.1 library does. It neither storms the server nor meets its end without a CLOSE frame."""
+    """As the 0.4.1 library does. While the server waits for another device, this one neither storms it nor is cut off.
+
+    Right after its last CLOSE frame it may meet the end of the process: who accepts a connection is not ours to say.
+    """
     server = start_server(host, refusal_delay=10)
     codes: list[int | None] = []
     with Device(server.port, "silent") as silent:
@@ -162,7 +165,11 @@ def test_a_device_that_comes_back_at_once_is_told_each_time(start_server: StartS
                 if not codes:
                     device.echo("ready")
                     server.signal(signal.SIGTERM)
-                codes.append(device.expect_frame().close_code)
+                try:
+                    codes.append(device.expect_frame().close_code)
+                except (OSError, WireError):
+                    assert len(codes) > 1
+                    break
                 with suppress(OSError):
                     device.send_close(1001)
         server.wait(IN_TIME)

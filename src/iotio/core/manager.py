@@ -485,26 +485,32 @@ class Manager:
             timeout: seconds to wait for devices to answer and for handlers to end.
             wait: how to wait in this thread.
         """
-        self.closing = self.holding = True
         try:
-            self._close_all(time.monotonic() + timeout, wait)
+            self.begin_close(timeout, wait)
         finally:
-            self.holding = False
-            self._say_goodbye()
+            self.finish_close()
 
-    def _say_goodbye(self) -> list[Connection]:
-        connections = self.connections()
-        for connection in connections:
-            connection.close(DisconnectReason.SERVER_SHUTDOWN)
-        return connections
-
-    def _close_all(self, deadline: float, wait: Callable[[Signal, float], bool]) -> None:
+    def begin_close(self, timeout: float, wait: Callable[[Signal, float], bool] = wait) -> None:
+        """The first part of `close`: close what is there, and hold who comes."""
+        self.closing = self.holding = True
+        deadline = time.monotonic() + timeout
         connections = self._say_goodbye()
         caller = current_client.get(None)
         for connection in connections:
             if caller is not None and connection is caller.socket:
                 continue  # this is its handler: it cannot end before we return
             wait(connection.farewell_done, max(0.0, deadline - time.monotonic()))
+
+    def finish_close(self) -> None:
+        """The last part of `close`: tell who has come meanwhile."""
+        self.holding = False
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> list[Connection]:
+        connections = self.connections()
+        for connection in connections:
+            connection.close(DisconnectReason.SERVER_SHUTDOWN)
+        return connections
 
 
 def _codec_of(encoder: Any) -> Codec:

@@ -66,12 +66,20 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _close_all(timeout: float) -> None:
-    """Get the CLOSE frames out; then run here what is owed to the program for devices that did not answer."""
-    for manager in list(_managers):
-        Manager.close(manager, timeout)  # the connections only: a thread that goes with the program may go with it
-        for connection in manager.connections():
-            if not connection.busy:
-                connection.farewell()
+    """Get the CLOSE frames out; then run here what is owed to the program for devices that did not answer.
+
+    Last of all, right before the program goes, tell who came in the meantime: it may be back in a millisecond.
+    """
+    managers = list(_managers)
+    try:
+        for manager in managers:
+            manager.begin_close(timeout)  # the connections only: a thread that goes with the program may go with it
+            for connection in manager.connections():
+                if not connection.busy:
+                    connection.farewell()
+    finally:
+        for manager in managers:
+            manager.finish_close()
 
 
 def _at_exit() -> None:
