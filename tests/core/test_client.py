@@ -53,6 +53,13 @@ def test_snapshots() -> None:
     assert client.info["id"] == "d1"
 
 
+def test_info_shares_nothing_with_the_client() -> None:
+    _, client = connected(data={"a": [1]})
+    client.info["data"]["a"].append(2)
+    assert client.data == {"a": [1]}
+    assert client.info["data"] == {"a": [1]}
+
+
 def test_emit() -> None:
     device, client = connected()
     result = client.emit("x", 1)

@@ -85,7 +85,7 @@ def echoes(peer: RawPeer) -> bool:
 # iot.io 0.4.
 
 
-def test_s01_a_room_keeps_no_other_device_from_leaving() -> None:
+def test_s1_a_room_keeps_no_other_device_from_leaving() -> None:
     """As soon as one room existed, devices outside of it were never removed, and could not come back."""
     manager = make_manager(echo := Echo())
     v1_device(manager, "a")
@@ -97,7 +97,7 @@ def test_s01_a_room_keeps_no_other_device_from_leaving() -> None:
     assert manager.rooms == {"lobby": ["a"]}
 
 
-def test_s02_the_end_of_an_old_connection_leaves_the_new_one_alone() -> None:
+def test_s2_the_end_of_an_old_connection_leaves_the_new_one_alone() -> None:
     """The old socket went on being served, and its end removed the new client."""
     manager = make_manager(echo := Echo())
     old = v1_device(manager, "a")
@@ -112,7 +112,7 @@ def test_s02_the_end_of_an_old_connection_leaves_the_new_one_alone() -> None:
     assert echo.calls == ["+a", "-a", "+a", "-a"]
 
 
-def test_s03_a_refused_handshake_evicts_nobody() -> None:
+def test_s3_a_refused_handshake_evicts_nobody() -> None:
     """A wrong endpoint list evicted the live device of that id, and then failed."""
     manager = make_manager(echo := Echo())
     live = v1_device(manager, "a")
@@ -122,7 +122,7 @@ def test_s03_a_refused_handshake_evicts_nobody() -> None:
     assert echo.calls == ["+a"]
 
 
-def test_s04_a_refusal_is_a_packet_and_a_close_frame(local_host: LocalHost) -> None:
+def test_s4_a_refusal_is_a_packet_and_a_close_frame(local_host: LocalHost) -> None:
     """A raw HTTP 400 was written into the WebSocket, which went on as HTTP: GET /hello was answered."""
     with local_host.peer() as peer:
         assert peer.upgrade(headers=v1_headers("s4", "nosuch")).status == 101
@@ -136,7 +136,7 @@ def test_s04_a_refusal_is_a_packet_and_a_close_frame(local_host: LocalHost) -> N
 
 
 @pytest.mark.parametrize("data", [(2, b"\x09nonsense"), (2, b""), (1, b"text"), (2, v1.encode("raise", "x"))])
-def test_s05_no_packet_and_no_handler_ends_the_connection(data: tuple[int, bytes]) -> None:
+def test_s5_no_packet_and_no_handler_ends_the_connection(data: tuple[int, bytes]) -> None:
     """An HTTP 500 with a Python traceback went to the device, and the connection was over."""
     device = v1_device(make_manager(Echo()))
     device.frame(*data)
@@ -147,7 +147,7 @@ def test_s05_no_packet_and_no_handler_ends_the_connection(data: tuple[int, bytes
     assert alive(device)
 
 
-def test_s06_an_attribute_error_in_a_handler_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_s6_an_attribute_error_in_a_handler_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """It was taken for "no such handler", and swallowed."""
     device = v1_device(make_manager(Echo()))
     device.send("attribute")
@@ -155,7 +155,7 @@ def test_s06_an_attribute_error_in_a_handler_is_logged(caplog: pytest.LogCapture
     assert "no attribute 'nothing'" in caplog.text
 
 
-def test_s07_a_device_cannot_call_on_connect_and_on_disconnect() -> None:
+def test_s7_a_device_cannot_call_on_connect_and_on_disconnect() -> None:
     """Its events of these names did, with a wrong number of arguments, which ended the connection."""
     device = v1_device(make_manager(echo := Echo()))
     for event in ("connect", "disconnect"):
@@ -165,7 +165,7 @@ def test_s07_a_device_cannot_call_on_connect_and_on_disconnect() -> None:
 
 
 @pytest.mark.parametrize("which", ["one", "number", "three"])
-def test_s08_a_wrong_tuple_is_logged(which: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_s8_a_wrong_tuple_is_logged(which: str, caplog: pytest.LogCaptureFixture) -> None:
     """One item: IndexError. No str: TypeError. Both ended the connection. Three items lost the third."""
     device = v1_device(make_manager(Echo()))
     device.send("give", which)
@@ -174,7 +174,7 @@ def test_s08_a_wrong_tuple_is_logged(which: str, caplog: pytest.LogCaptureFixtur
     assert alive(device)
 
 
-def test_s09_leave_takes_a_client() -> None:
+def test_s9_leave_takes_a_client() -> None:
     """`manager.leave(client)` and `client.leave(room)` were always a TypeError."""
     device = v1_device(manager := make_manager(Echo()))
     client = device.connection.client

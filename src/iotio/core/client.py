@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,8 @@ class IoTClient:
     @property
     def info(self) -> dict[str, Any]:
         """Id, type, data and endpoints, as JSON can carry them; a copy."""
-        return {"id": self._id, "type": self._type, "data": self._data, "endpoints": self.endpoints}
+        data = copy.deepcopy(self._data)
+        return {"id": self._id, "type": self._type, "data": data, "endpoints": self.endpoints}
 
     @property
     def counters(self) -> dict[str, int]:
