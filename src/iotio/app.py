@@ -151,6 +151,10 @@ class IoTManager(Manager):
             port: the port; 0 finds a free one.
             options: see `iotio.hosts.server.NativeServer`; and `request_context=True` gives handlers the request
                 context of the device's upgrade request (`flask.request`), as on the WSGI hosts.
+
+        Raises:
+            OSError: the port is in use, or something else of that kind; the text says what to do.
+            RuntimeError: the manager has no application, or gevent has monkey-patched the program.
         """
         self._server(host=host, port=port, **options).run()
 
@@ -166,7 +170,11 @@ class IoTManager(Manager):
         if self._running is not None:
             raise RuntimeError("the server runs already")
         server = self._server(host=host, port=port, **options)
-        thread = threading.Thread(target=server.run, name="iotio-server", daemon=True)
+        try:
+            sockets = server.listen()
+        except OSError as error:
+            raise RuntimeError(f"the server could not start: {error}") from error
+        thread = threading.Thread(target=server.run, args=(sockets,), name="iotio-server", daemon=True)
         thread.start()
         while not server.ready.wait(0.05):
             if not thread.is_alive():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import flask
 import pytest
+import trustme
 
 from iotio import IoTManager
 from iotio.protocol import v1
@@ -131,17 +135,62 @@ def test_it_can_be_started_and_stopped_again() -> None:
     assert threading.active_count() == before
 
 
-def test_a_port_in_use_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_port_in_use_is_said() -> None:
     manager = make_manager()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(RuntimeError, match=f"could not start on 127.0.0.1:{port}"):
+        with pytest.raises(RuntimeError, match=f"could not start: port {port} is in use; choose another with port="):
             manager.start(port=port)
-    assert "address already in use" in caplog.text
+        with pytest.raises(OSError, match=f"^port {port} is in use; choose another with port=$") as caught:
+            manager.run("127.0.0.1", port)
+        assert caught.value.errno == errno.EADDRINUSE
     assert manager.start(port=port) == port
     manager.stop()
+
+
+def test_a_port_that_was_found_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    manager = make_manager()
+    with caplog.at_level(logging.INFO, "iotio.server"):
+        port = manager.start()
+    manager.stop()
+    assert ("iotio.server", logging.INFO, f"listening on 127.0.0.1:{port}") in caplog.record_tuples
+
+
+def test_a_name_with_several_addresses() -> None:
+    manager = make_manager()
+    port = manager.start("localhost")
+    try:
+        for family, _, _, _, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
+            with socket.socket(family) as sock:
+                sock.settimeout(5)
+                sock.connect(address)
+    finally:
+        manager.stop()
+
+
+def test_a_certificate_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    manager = make_manager()
+    authority = trustme.CA()
+    certificate, other, key = tmp_path / "certificate.pem", tmp_path / "other.pem", tmp_path / "key.pem"
+    authority.issue_cert("localhost").cert_chain_pems[0].write_to_path(certificate)
+    authority.issue_cert("localhost").private_key_pem.write_to_path(other)
+    for options, text in [
+        ({"ssl_certfile": str(key)}, f"the file {key} does not exist; choose another with ssl_certfile="),
+        (
+            {"ssl_certfile": str(certificate), "ssl_keyfile": str(other)},
+            f"the key in {other} is not that of the certificate; choose another with ssl_keyfile=",
+        ),
+        (
+            {"ssl_certfile": str(other), "ssl_keyfile": str(other)},
+            f"no certificate and key in PEM form in {other} and {other}; choose another with ssl_certfile=",
+        ),
+    ]:
+        with pytest.raises(OSError, match=f"^{re.escape(text)}$"):
+            manager.run("127.0.0.1", 0, **options)
+    with pytest.raises(ValueError, match="ssl_keyfile= is of use with ssl_certfile= only"):
+        manager.run("127.0.0.1", 0, ssl_keyfile=str(other))
 
 
 def test_stop_tells_the_devices() -> None:

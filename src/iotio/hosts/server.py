@@ -11,6 +11,9 @@ import contextlib
 import logging
 import os
 import signal
+import socket
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -25,6 +28,7 @@ from ..core.connection import Scope
 from ..core.manager import Manager
 from ..protocol.reasons import DisconnectReason
 from .keepalive import limit_silence
+from .listen import CannotServe, address, check_files, listen
 from .native import NativeConnection
 from .native_host import NativeHost
 
@@ -201,6 +205,7 @@ class NativeServer(uvicorn.Server):
         self._worker_limit = workers
         self._slow_handler = slow_handler
         self._native: NativeHost | None = None
+        self._signalled = False
         self.ready = threading.Event()
 
         def upgrade(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Upgrade:
@@ -219,13 +224,46 @@ class NativeServer(uvicorn.Server):
             )
         )
 
-    def run(self, sockets: Any = None) -> None:
-        """Serve until the end. What uvicorn ends the program with, such as 3 for a port in use, ends a thread only."""
+    def load(self) -> None:
+        """Find out, before anything else, what cannot work.
+
+        Raises:
+            CannotServe: a certificate or its key cannot be used.
+            RuntimeError: gevent has monkey-patched the program.
+        """
+        _refuse_patches()
+        if not self.config.loaded:
+            _load(self.config)
+
+    def listen(self) -> list[socket.socket] | None:
+        """The sockets that the options ask for, listening, to be given to `run`; None where uvicorn is given one.
+
+        Raises:
+            CannotServe: the port is in use, or something else of what `load` and `iotio.hosts.listen.listen` find.
+            RuntimeError: gevent has monkey-patched the program.
+        """
+        self.load()
+        config = self.config
+        if config.fd is not None:
+            return None
+        sockets = listen(config.host, config.port, config.uds, backlog=config.backlog)
+        for sock in sockets:
+            logger.info("listening on %s", address(sock))
+        return sockets
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end, on these sockets or on what `listen` gives. uvicorn's `sys.exit` ends a thread only."""
         try:
-            super().run(sockets)
+            with self.capture_signals():  # also one that comes before the loop runs
+                self.load()
+                sockets = self.listen() if sockets is None else sockets
+                super().run(sockets)
         except SystemExit:
             if threading.current_thread() is threading.main_thread():
                 raise
+        finally:
+            for sock in sockets or ():
+                sock.close()
 
     @property
     def native(self) -> NativeHost:
@@ -281,9 +319,35 @@ class NativeServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self.should_exit:
+        if self._signalled:
             os._exit(128 + number)
-        self.should_exit = True
+        self._signalled = self.should_exit = True
+
+
+def _refuse_patches() -> None:
+    """Under gevent's patches worker threads are greenlets, and the loop would never let them run."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        raise RuntimeError(
+            "gevent's monkey.patch_all() is in the way of this server:"
+            " leave it out, or serve the program by gevent's pywsgi.WSGIServer"
+        )
+
+
+def _load(config: uvicorn.Config) -> None:
+    """Load uvicorn's configuration; what may fail is the certificate."""
+    files = {"ssl_certfile": config.ssl_certfile, "ssl_keyfile": config.ssl_keyfile}
+    if config.ssl_keyfile and not config.ssl_certfile:
+        raise ValueError("ssl_keyfile= is of use with ssl_certfile= only")
+    check_files(**files)
+    try:
+        config.load()
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            problem = f"the key in {config.ssl_keyfile or config.ssl_certfile} is not that of the certificate"
+            raise CannotServe(problem, "ssl_keyfile", error) from error
+        names = " and ".join(str(name) for name in files.values() if name)
+        raise CannotServe(f"no certificate and key in PEM form in {names}", "ssl_certfile", error) from error
 
 
 def _parse(data: bytes) -> Request:
