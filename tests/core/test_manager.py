@@ -308,6 +308,13 @@ def test_add_takes_clients_only(manager: Manager) -> None:
         manager.add("a")  # type: ignore[arg-type]  # that is the point
 
 
+def test_the_names_of_the_types(manager: Manager) -> None:
+    before = manager.device_types
+    manager.add_type(DeviceType("lamp"))
+    manager.add_type(DeviceType("lamp"))
+    assert manager.device_types == [*before, "lamp"]
+
+
 def test_add_type_takes_types_only(manager: Manager) -> None:
     with pytest.raises(ValueError, match="device is not of type DeviceType"):
         manager.add_type(DeviceType)  # type: ignore[arg-type]  # that is the point

@@ -112,6 +112,11 @@ class Manager:
         """The manager's options, and those of every device type that has been added."""
         return [self.options, *(handlers.options for handlers in self._types.values())]
 
+    @property
+    def device_types(self) -> list[str]:
+        """The names of the types that were added."""
+        return list(self._types)
+
     # -- sending ---------------------------------------------------------------------------------------
 
     def emit(

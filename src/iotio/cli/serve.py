@@ -1,0 +1,152 @@
+"""`iotio run`: from the options to a server that runs, in this process or in one that is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from ..hosts.listen import CannotServe, address, check_files, listen
+from .target import Failure, Target
+
+if TYPE_CHECKING:
+    from ..app import IoTManager
+    from ..hosts.server import NativeServer
+
+__all__ = ["Settings", "run_target", "serve"]
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: an address that is nobody's, to ask which of ours would be used
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of `iotio run`; they travel to the process that serves."""
+
+    target: str
+    host: str
+    port: int
+    uds: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    workers: int
+    slow_handler: float
+    request_context: bool
+    log_level: str
+
+
+def run_target(settings: Settings, *, reload: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Args:
+        settings: what to serve, and how.
+        reload: replace the server when a .py file changes.
+
+    Raises:
+        click.ClickException: it cannot be served.
+    """
+    here = os.getcwd()
+    sys.path[:] = [here, *(entry for entry in sys.path if entry not in ("", here))]
+    if not reload:
+        serve(settings)
+        return
+    from .reload import supervise
+
+    target = Target.parse(settings.target)
+    target.check()
+    sys.exit(supervise(settings, _open(settings), [here, str(target.folder)]))
+
+
+def serve(
+    settings: Settings,
+    sockets: list[socket.socket] | None = None,
+    *,
+    on_start: Callable[[NativeServer], None] | None = None,
+) -> None:
+    """Load the target and serve it, in this thread.
+
+    Args:
+        settings: what to serve, and how.
+        sockets: already listening; None opens them.
+        on_start: is given the server before it runs.
+
+    Raises:
+        click.ClickException: it cannot be served.
+    """
+    name, manager = Target.parse(settings.target).load()
+    _configure_logging(settings.log_level)
+    with _told():
+        server = manager._server(
+            workers=settings.workers,
+            slow_handler=settings.slow_handler,
+            request_context=settings.request_context,
+            ssl_certfile=settings.ssl_certfile,
+            ssl_keyfile=settings.ssl_keyfile,
+        )
+        server.load()
+    with server.capture_signals():  # also one that comes before it runs
+        if sockets is None:
+            sockets = _open(settings)
+        click.echo(_banner(name, manager, sockets, tls=server.config.is_ssl), err=True)
+        if on_start is not None:
+            on_start(server)
+        server.run(sockets)
+
+
+def _open(settings: Settings) -> list[socket.socket]:
+    with _told():
+        check_files(ssl_certfile=settings.ssl_certfile, ssl_keyfile=settings.ssl_keyfile)
+        return listen(settings.host, settings.port, settings.uds)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What cannot be served is one line."""
+    try:
+        yield
+    except CannotServe as error:
+        raise Failure(f"{error.problem}; choose another with --{error.option.replace('_', '-')}") from error
+    except RuntimeError as error:
+        raise Failure(str(error)) from error
+
+
+def _configure_logging(level: str) -> None:
+    """One line a record, to stderr; a program that has configured logging keeps its own."""
+    logging.basicConfig(level=level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
+    if level != "debug":
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it starts and stops is said by us
+
+
+def _banner(name: str, manager: IoTManager, sockets: Sequence[socket.socket], *, tls: bool) -> str:
+    types = ", ".join(manager.device_types) or "none yet"
+    scheme = "https" if tls else "http"
+    places = " and ".join(dict.fromkeys(place for sock in sockets for place in _places(sock, scheme)))
+    return f"Serving {name} (device types: {types}) on {places}, devices at the WebSocket path /iot.io; Ctrl-C ends it"
+
+
+def _places(sock: socket.socket, scheme: str) -> list[str]:
+    """How the socket can be reached."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return [f"the Unix socket {name}"]
+    if name[0] not in ("0.0.0.0", "::"):
+        return [f"{scheme}://{address(sock)}"]
+    hosts = ["localhost", _own_address() if name[0] == "0.0.0.0" else None]
+    return [f"{scheme}://{host}:{name[1]}" for host in hosts if host]
+
+
+def _own_address() -> str | None:
+    """The address under which this machine is known in its network. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ANYWHERE)
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])

@@ -1,0 +1,241 @@
+"""From `module:attribute` on the command line to an IoTManager."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..app import IoTManager
+
+__all__ = ["Failure", "Misuse", "Target"]
+
+_FORM = "module:attribute or path/to/file.py:attribute"
+_FILE = re.compile(r"(?P<place>.+\.py)(?::(?P<attribute>.*))?")
+_MOST_NAMES = 8  # that an error lists
+_DEFAULTS = ("manager", "app")
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line and exit status 1."""
+
+
+class Misuse(Failure):
+    """What was asked for makes no sense: exit status 2, as click has it for options that it does not know."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What `iotio run` was told to serve.
+
+    Attributes:
+        place: a module's name, or the path of a .py file.
+        attribute: a name in it, dotted names of attributes after it; "" for the usual ones.
+        is_file: whether place is a path.
+    """
+
+    place: str
+    attribute: str
+    is_file: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Take the argument apart.
+
+        Raises:
+            Misuse: it has another form.
+        """
+        file = _FILE.fullmatch(text)
+        if file:
+            place, attribute = file["place"], file["attribute"]
+        else:
+            place, colon, attribute = text.partition(":")
+            attribute = attribute if colon else None
+            if not _is_dotted(place):
+                raise Misuse(f"{text!r} is not of the form {_FORM}")
+        if attribute is not None and not _is_dotted(attribute):
+            raise Misuse(f"{attribute!r}, after the colon of {text!r}, is not the name of an attribute")
+        return cls(place, attribute or "", file is not None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the file, or else the current one."""
+        return Path(self.place).resolve().parent if self.is_file else Path.cwd()
+
+    def check(self) -> None:
+        """Find out, without running any of it, whether it is there.
+
+        Raises:
+            Failure: it is not.
+        """
+        if self.is_file:
+            if not Path(self.place).is_file():
+                raise Failure(f"there is no file {self.place} in {Path.cwd()}")
+            return
+        top = self.place.partition(".")[0]
+        try:
+            found = importlib.util.find_spec(top) is not None
+        except ValueError:  # `__main__` has no specification
+            found = False
+        if not found:
+            raise self._missing(top)
+
+    def load(self) -> tuple[str, IoTManager]:
+        """Import the module and find the manager in it.
+
+        Returns:
+            How the manager can be named, and the manager.
+
+        Raises:
+            Failure: there is no such module or no manager in it; or its code fails, with the traceback printed before.
+        """
+        self.check()
+        try:
+            module = _import_file(Path(self.place)) if self.is_file else importlib.import_module(self.place)
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and self._is_prefix(error.name):
+                raise self._missing(str(error.name)) from None
+            _print_error_of_the_user(error)
+            raise Failure(f"{self.place} could not be loaded: the error above is in its code") from None
+        return self._find(module)
+
+    def _is_prefix(self, name: str | None) -> bool:
+        """Whether the module that was not found is the one that was asked for, or a package around it."""
+        return not self.is_file and name is not None and f"{self.place}.".startswith(f"{name}.")
+
+    def _missing(self, name: str) -> Failure:
+        return Failure(f"there is no module {name!r} in {Path.cwd()}, nor among the installed packages")
+
+    def _find(self, module: ModuleType) -> tuple[str, IoTManager]:
+        if self.attribute:
+            return f"{self.place}:{self.attribute}", self._named(module)
+        managers = {name: manager for name, value in vars(module).items() if (manager := _manager_of(value))}
+        for name in _DEFAULTS:
+            if name in managers:
+                return f"{self.place}:{name}", managers[name]
+        if len({id(manager) for manager in managers.values()}) == 1:
+            name, manager = next(iter(managers.items()))
+            return f"{self.place}:{name}", manager
+        if managers:
+            raise Failure(
+                f"{self.place} has several managers: {_listed(managers)};"
+                f" say which, for example {self.place}:{next(iter(managers))}"
+            )
+        raise Failure(
+            f"{self.place} has no IoTManager under a name of its own, but {_listed(_described(module)) or 'nothing'};"
+            f" add manager = IoTManager(app), or name it: {self.place}:NAME"
+        )
+
+    def _named(self, module: ModuleType) -> IoTManager:
+        value: Any = module
+        at = self.place
+        for name in self.attribute.split("."):
+            try:
+                value = getattr(value, name)
+            except AttributeError:
+                like = difflib.get_close_matches(name, dir(value), 1)
+                hint = f"; did you mean {like[0]!r}?" if like else ""
+                raise Failure(f"{at} has no attribute {name!r}{hint}") from None
+            at = f"{self.place}:{name}" if at == self.place else f"{at}.{name}"
+        manager = _manager_of(value)
+        if manager is None:
+            raise Failure(f"{at} is {_kind(value)}, it must be an IoTManager or a Flask application that has one")
+        return manager
+
+
+def _is_dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file as the module that it is: in its package if it is in one, else under its bare name."""
+    path = path.resolve()
+    name, folder = path.stem, path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        name, folder = f"{folder.name}.{name}", folder.parent
+    if str(folder) not in sys.path:
+        sys.path.insert(
+            1, str(folder)
+        )  # where its neighbours are, as for `python file.py`; the current folder is first
+    if "." in name:
+        return importlib.import_module(name)
+    if name in sys.modules:  # a file that is called like a module which we have loaded, say flask.py
+        name = f"_{name}_"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _manager_of(value: object) -> IoTManager | None:
+    import flask
+
+    from ..app import IoTManager
+
+    if isinstance(value, flask.Flask):
+        value = value.extensions.get("iot.io")
+    return value if isinstance(value, IoTManager) else None
+
+
+def _kind(value: object) -> str:
+    import flask
+
+    if isinstance(value, flask.Flask):
+        return "a Flask application without an IoTManager"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _described(module: ModuleType) -> list[str]:
+    """The module's own names, for an error: what it imported is of no use there."""
+    import flask
+
+    found = []
+    for name, value in vars(module).items():
+        imported = isinstance(value, ModuleType) or getattr(value, "__module__", module.__name__) != module.__name__
+        if not name.startswith("_") and (isinstance(value, flask.Flask) or not imported):
+            found.append(f"{name} ({_kind(value)})")
+    return found
+
+
+def _listed(names: Any) -> str:
+    names = list(names)
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _print_error_of_the_user(error: BaseException) -> None:
+    """The traceback, without what led to the user's code."""
+    error.__traceback__ = _skip_ours(error.__traceback__)
+    click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+
+
+def _skip_ours(trace: TracebackType | None) -> TracebackType | None:
+    ours = (__file__, importlib.__file__)
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file not in ours and not file.startswith("<frozen importlib"):
+            return trace
+        trace = trace.tb_next
+    return None

@@ -1,0 +1,487 @@
+"""The command `iotio`, run as a program."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.sync.client import connect
+
+import iotio
+from iotio.cli.reload import changed, snapshot
+from iotio.protocol import v1
+from tests.load.harness import Device
+from tests.support.processes import START_SECONDS, Program, free_port
+from tests.support.quickstart import server_code
+from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
+
+IOTIO = [sys.executable, "-m", "iotio"]
+
+PLAIN = """
+from flask import Flask
+from iotio import DeviceType, IoTManager
+
+app = Flask(__name__)
+manager = IoTManager(app)
+
+class Plain(DeviceType):
+    def on_echo(self, message, client):
+        return message
+
+    def on_disconnect(self, client, reason):
+        print("gone", client.id, reason, flush=True)
+
+manager.add_type(Plain("plain"))
+
+@app.get("/name")
+def name():
+    return __name__
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with `server.py`."""
+    (tmp_path / "server.py").write_text(PLAIN)
+    return tmp_path
+
+
+def iotio_run(folder: Path, *arguments: str | Path) -> Program:
+    return Program([*IOTIO, "run", *arguments], folder=folder)
+
+
+def port_of(server: Program, *, start: int = 0) -> int:
+    """The port that the line about its start names."""
+    line = server.wait_line("Serving ", START_SECONDS, start=start)
+    found = re.search(r"://[^ ]*:(\d+)", line)
+    assert found is not None, line
+    return int(found[1])
+
+
+def fails(folder: Path, *arguments: str | Path) -> tuple[int, str]:
+    """Exit status and output of `iotio run` where it cannot serve."""
+    done = subprocess.run(
+        [*IOTIO, "run", *arguments], cwd=folder, capture_output=True, text=True, timeout=START_SECONDS, check=False
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def told_to_go(device: Device) -> None:
+    """It gets CLOSE 1001, and leaves."""
+    assert device.expect_frame(10).close_code == 1001
+    device.send_close(1001)
+    assert device.rest() == []
+    device.close()
+
+
+def get(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+# The command.
+
+
+def test_the_installed_script_says_its_version() -> None:
+    script = Path(sys.executable).with_name("iotio")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True)
+    assert done.stdout == f"iotio, version {iotio.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_the_help_has_an_example(arguments: list[str]) -> None:
+    done = subprocess.run([*IOTIO, *arguments], capture_output=True, text=True, timeout=START_SECONDS, check=True)
+    assert "  iotio run server:manager\n" in done.stdout
+
+
+def test_the_help_brings_no_server() -> None:
+    code = "import sys, iotio.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert not {"flask", "uvicorn", "iotio.app", "gevent"} & set(done.stdout.split())
+
+
+# What it serves.
+
+
+@pytest.mark.parametrize(
+    "target", ["server:manager", "server:app", "server", "server.py", "server.py:app", "./server.py"]
+)
+def test_devices_and_pages(folder: Path, target: str) -> None:
+    with iotio_run(folder, target, "--port", "0", "--host", "127.0.0.1") as server:
+        port = port_of(server)
+        with Device(port, "d") as device:
+            device.echo("x")
+            assert get(port, "/name") == b"server"
+            began = time.monotonic()
+            server.signal(signal.SIGINT)
+            told_to_go(device)
+            assert server.wait() == 0
+        assert time.monotonic() - began < 2
+        lines = [line for line in server.lines if line.startswith("Serving")]
+        named = target.removeprefix("./") if ":" in target else f"{target}:manager"
+        assert lines == [
+            f"Serving {named} (device types: plain) on http://127.0.0.1:{port},"
+            " devices at the WebSocket path /iot.io; Ctrl-C ends it"
+        ] or target.startswith("./")
+        assert "gone d server_shutdown" in server.lines
+        assert re.search(r"^[-0-9]+ [:,0-9]+ INFO iotio.connection: device 'd' connected", server.output, re.MULTILINE)
+        assert "Traceback" not in server.output
+
+
+def test_the_quickstart_of_the_readme(tmp_path: Path) -> None:
+    """Its `if __name__ == "__main__":` does not run, so gevent has no part in it."""
+    (tmp_path / "server.py").write_text(server_code(), encoding="utf-8")
+    with iotio_run(tmp_path, "server.py", "--port", "0") as server:
+        port = port_of(server)
+        with Device(port, "d", "echo") as device:
+            device.send("message", "hello")
+            assert device.packet() == ("message", "hello")
+        assert f"http://localhost:{port}" in server.output
+        server.wait_line("Message from Client with ID 'd': hello")
+        server.wait_line("Echo Client Disconnected! ID: d")
+        assert server.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "name"),
+    [
+        ({"thing.py": "hub = __import__('server').manager"}, "thing", "thing:hub"),
+        ({"thing.py": "import types, server\nx = types.SimpleNamespace(y=server.app)"}, "thing:x.y", "thing:x.y"),
+        ({"pack/__init__.py": "", "pack/a.py": "m = 1", "pack/b.py": "from .a import m\nfrom server import app"},
+         "pack/b.py", "pack/b.py:app"),
+        ({"pack/__init__.py": "", "pack/b.py": "from server import app"}, "pack.b", "pack.b:app"),
+        ({"sub/near.py": "from server import app", "sub/my-server.py": "from near import app"},
+         "sub/my-server.py", "sub/my-server.py:app"),
+        ({"sub/click.py": "from server import app as hub"}, "sub/click.py:hub", "sub/click.py:hub"),
+    ],
+)  # fmt: skip
+def test_targets(folder: Path, files: dict[str, str], target: str, name: str) -> None:
+    for path, text in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+    with iotio_run(folder, target, "--port", "0") as server:
+        assert server.wait_line("Serving ", START_SECONDS).startswith(f"Serving {name} (")
+        with Device(port_of(server), "d") as device:
+            device.echo("x")
+
+
+def test_the_options_of_the_server(folder: Path) -> None:
+    (folder / "slow.py").write_text(
+        "import time, flask\nfrom server import *\n"
+        "def on_slow(self, message, client):\n    time.sleep(0.5)\n    return flask.request.headers['IoT-IO-Id']\n"
+        "Plain.on_slow = on_slow\nmanager.add_type(Plain('slow'))\n"
+    )
+    options = ["--slow-handler", "0.1", "--workers", "2", "--request-context", "--log-level", "WARNING"]
+    with iotio_run(folder, "slow", "--port", "0", *options) as server:
+        with Device(port_of(server), "d", "slow") as device:
+            device.send("slow", 1)
+            assert device.packet() == ("slow", "d")
+        server.wait_line("WARNING iotio.")
+        assert " INFO " not in server.output
+
+
+def test_a_program_keeps_its_own_logging(folder: Path) -> None:
+    (folder / "logs.py").write_text(
+        "import logging\nlogging.basicConfig(format='mine %(message)s', level=10)\nfrom server import *"
+    )
+    with iotio_run(folder, "logs", "--port", "0") as server:
+        Device(port_of(server), "d").close()
+        assert server.wait_line("device 'd' connected").startswith("mine ")
+
+
+def test_tls(folder: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    (folder / "chain.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    files = ["--ssl-certfile", "chain.pem", "--ssl-keyfile", "key.pem"]
+    with iotio_run(folder, "server", "--host", "localhost", "--port", "0", *files) as server:
+        port = port_of(server)
+        assert f"https://127.0.0.1:{port}" in server.output
+        packet = v1.encode("echo", "x")
+        with connect(
+            f"wss://localhost:{port}/iot.io", ssl=context, additional_headers=dict(v1_headers("d", "plain"))
+        ) as device:
+            device.send(packet)
+            assert device.recv(timeout=10) == packet
+        assert server.terminate() == 0
+
+
+@pytest.mark.parametrize("reload", [[], ["--reload"]])
+def test_a_unix_socket(folder: Path, reload: list[str]) -> None:
+    path = folder / "socket"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))  # as a server leaves it that was killed
+    left.close()
+    with iotio_run(folder, "server", "--uds", path, *reload) as server:
+        assert f" on the Unix socket {path}, " in server.wait_line("Serving ", START_SECONDS)
+        with socket.socket(socket.AF_UNIX) as device:
+            device.settimeout(5)
+            device.connect(str(path))
+            lines = "".join(f"{name}: {value}\r\n" for name, value in v1_headers("d", "plain"))
+            packet = v1.encode("echo", "x")
+            device.sendall(
+                b"GET /iot.io HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                + lines.encode()
+                + b"\r\n"
+                + encode_frame(Opcode.BINARY, packet)
+            )
+            answer = b""
+            while packet not in answer:
+                answer += (more := device.recv(4096))
+                assert more, answer
+        status, error = fails(folder, "server", "--uds", path)
+        assert (status, error) == (1, f"Error: the Unix socket {path} is in use; choose another with --uds\n")
+        assert server.terminate() == 0
+
+
+# Ends.
+
+
+@pytest.mark.parametrize("reload", [[], ["--reload"]])
+def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> None:
+    (folder / "stuck.py").write_text(
+        "import time\nfrom server import *\n"
+        "def on_stuck(self, message, client):\n    client.emit('stuck', 'begins')\n    time.sleep(60)\n"
+        "Plain.on_stuck = on_stuck\nmanager.add_type(Plain('stuck'))\n"
+    )
+    with (
+        iotio_run(folder, "stuck", "--port", "0", *reload) as server,
+        Device(port_of(server), "d", "stuck") as device,
+    ):
+        device.send("stuck", 1)
+        assert device.packet() == ("stuck", "begins")
+        server.signal(signal.SIGINT)
+        assert device.expect_frame().close_code == 1001
+        began = time.monotonic()
+        server.signal(signal.SIGINT)
+        assert server.wait(5) == 128 + signal.SIGINT
+        assert time.monotonic() - began < 1
+        device.rest(5)
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["nosuch"], 1, "there is no module 'nosuch' in {folder}, nor among the installed packages"),
+        (["nosuch.sub:x"], 1, "there is no module 'nosuch' in {folder}, nor among the installed packages"),
+        (["json.nosuch"], 1, "there is no module 'json.nosuch' in {folder}, nor among the installed packages"),
+        (["nosuch", "--reload"], 1, "there is no module 'nosuch' in {folder}, nor among the installed packages"),
+        (["nosuch.py"], 1, "there is no file nosuch.py in {folder}"),
+        (["a/b"], 2, "'a/b' is not of the form module:attribute or path/to/file.py:attribute"),
+        (["server:"], 2, "'', after the colon of 'server:', is not the name of an attribute"),
+        (["server:x()"], 2, "'x()', after the colon of 'server:x()', is not the name of an attribute"),
+        (["server:manger"], 1, "server has no attribute 'manger'; did you mean 'manager'?"),
+        (["server:app.q"], 1, "server:app has no attribute 'q'"),
+        (
+            ["server:Plain"],
+            1,
+            "server:Plain is the class Plain, it must be an IoTManager or a Flask application that has one",
+        ),
+        (
+            ["none"],
+            1,
+            "none has no IoTManager under a name of its own, but app (a Flask application without an IoTManager),"
+            " answer (an int); add manager = IoTManager(app), or name it: none:NAME",
+        ),
+        (["two"], 1, "two has several managers: one, two; say which, for example two:one"),
+        (["bare"], 1, "the manager has no application yet: call init_app(app) first"),
+        (["server", "--uds", "x", "--port", "1"], 2, "--uds and --port exclude each other: leave one out"),
+        (
+            ["server", "--ssl-keyfile", "x"],
+            2,
+            "--ssl-keyfile needs --ssl-certfile, the certificate that the key is of",
+        ),
+        (["server", "--ssl-certfile", "x.pem"], 1, "the file x.pem does not exist; choose another with --ssl-certfile"),
+        (
+            ["server", "--ssl-certfile", "server.py"],
+            1,
+            "no certificate and key in PEM form in server.py; choose another with --ssl-certfile",
+        ),
+        (["server", "--uds", "server.py"], 1, "server.py exists and is no socket; choose another with --uds"),
+        (
+            ["server", "--host", "192.0.2.77"],
+            1,
+            "192.0.2.77 is no address of this machine; choose another with --host",
+        ),
+        (
+            ["patched"],
+            1,
+            "gevent's monkey.patch_all() is in the way of this server: leave it out,"
+            " or serve the program by gevent's pywsgi.WSGIServer",
+        ),
+    ],
+)
+def test_one_line_for_an_error(folder: Path, arguments: list[str], status: int, text: str) -> None:
+    (folder / "none.py").write_text(
+        "import flask, os\nfrom iotio import IoTManager\napp = flask.Flask('x')\nanswer = 42"
+    )
+    (folder / "two.py").write_text("from iotio import IoTManager\nfrom flask import Flask\n"
+                                   "one, two = IoTManager(Flask('a')), IoTManager(Flask('b'))")  # fmt: skip
+    (folder / "bare.py").write_text("from iotio import IoTManager\nmanager = IoTManager()")
+    (folder / "patched.py").write_text("from gevent import monkey\nmonkey.patch_all()\nfrom server import app")
+    assert fails(folder, *arguments) == (status, f"Error: {text.format(folder=folder)}\n")
+
+
+@pytest.mark.parametrize("reload", [[], ["--reload"]])
+def test_a_port_in_use(folder: Path, reload: list[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = f"Error: port {port} is in use; choose another with --port\n"
+        assert fails(folder, "server", "--port", str(port), *reload) == (1, text)
+
+
+@pytest.mark.parametrize(
+    ("code", "last"),
+    [
+        ("import server\n1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import no_such_thing\n", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("x = (\n", "SyntaxError: '(' was never closed"),
+    ],
+)
+@pytest.mark.parametrize("target", ["broken", "broken.py"])
+def test_an_error_in_the_program_is_shown_with_its_traceback(folder: Path, code: str, last: str, target: str) -> None:
+    (folder / "broken.py").write_text(code)
+    status, text = fails(folder, target)
+    assert status == 1
+    assert text.endswith(f"{last}\nError: {target} could not be loaded: the error above is in its code\n")
+    assert f'File "{folder / "broken.py"}", line' in text
+    assert str(Path(iotio.__file__).parent) not in text
+    assert "importlib" not in text
+
+
+# --reload.
+
+
+def test_reload(folder: Path) -> None:
+    with iotio_run(folder, "server", "--port", "0", "--reload") as server:
+        port = port_of(server)
+        with Device(port, "before") as device:
+            device.echo("x")
+            seen = len(server.lines)
+            (folder / "server.py").write_text(PLAIN.replace("return message", "return 'new ' + message"))
+            told_to_go(device)
+        with Device(port, "after") as device:  # not refused, whenever it comes
+            device.send("echo", "x")
+            assert device.packet(START_SECONDS) == ("echo", "new x")
+            assert "server.py has changed: restarting" in server.lines
+            assert "gone before server_shutdown" in server.lines
+            assert port_of(server, start=seen) == port
+            began = time.monotonic()
+            server.signal(signal.SIGINT)
+            told_to_go(device)
+            assert server.wait() == 0
+        assert time.monotonic() - began < 2
+        assert "Traceback" not in server.output
+
+
+def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
+    with iotio_run(folder, "server.py", "--port", "0", "--reload") as server:
+        port = port_of(server)
+        (folder / "server.py").write_text("x = (")
+        server.wait_line("It starts again when a file changes", START_SECONDS)
+        assert "SyntaxError: '(' was never closed" in server.output
+        (folder / "server.py").write_text(PLAIN)
+        with Device(port, "d", timeout=START_SECONDS) as device:
+            device.echo("x")
+        assert server.terminate() == 0
+
+
+def test_reload_ends_with_ctrl_c_of_a_terminal(folder: Path) -> None:
+    """Which signals both processes."""
+    command = [*IOTIO, "run", "server", "--port", "0", "--reload"]
+    with Program(["setsid", *command], folder=folder) as server:
+        with Device(port_of(server), "d") as device:
+            device.echo("x")
+            os.killpg(server.process.pid, signal.SIGINT)
+            told_to_go(device)
+            assert server.wait() == 0
+        assert "Traceback" not in server.output
+
+
+def test_reload_leaves_no_server_when_it_is_killed(folder: Path) -> None:
+    with iotio_run(folder, "server", "--port", "0", "--reload") as server:
+        with Device(port_of(server), "d") as device:
+            device.echo("x")
+            server.signal(signal.SIGKILL)
+            told_to_go(device)
+        assert server.wait() == -signal.SIGKILL
+        server.wait_line("gone d server_shutdown")
+
+
+def test_what_reload_watches(tmp_path: Path) -> None:
+    seen = ["a.py", "sub/b.py"]
+    for path in [*seen, "c.txt", ".hidden/d.py", "__pycache__/e.py", "venv/pyvenv.cfg", "venv/lib/f.py"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    before = snapshot([str(tmp_path)])
+    assert sorted(before) == [str(tmp_path / path) for path in seen]
+    assert changed(before, snapshot([str(tmp_path)])) is None
+    (tmp_path / "sub/b.py").write_text("x = 1")
+    written = snapshot([str(tmp_path)])
+    assert changed(before, written) == str(tmp_path / "sub/b.py")
+    (tmp_path / "a.py").unlink()
+    assert changed(written, snapshot([str(tmp_path)])) == str(tmp_path / "a.py")
+    (tmp_path / "new.py").touch()
+    assert changed(written, snapshot([str(tmp_path)])) == str(tmp_path / "a.py")
+
+
+# manager.run().
+
+
+def test_manager_run_tells_port_0_and_a_port_in_use(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "import logging, sys\nfrom server import manager\n"
+        "if 'log' in sys.argv:\n    logging.basicConfig(level=logging.INFO)\n"
+        "manager.run('127.0.0.1', int(sys.argv[1]))\n"
+    )
+    with Program([sys.executable, "own.py", "0", "log"], folder=folder) as server:
+        line = server.wait_line("INFO:iotio.server:listening on 127.0.0.1:", START_SECONDS)
+        port = int(line.rpartition(":")[2])
+        with Device(port, "d") as device:
+            device.echo("x")
+        with Program([sys.executable, "own.py", str(port)], folder=folder) as second:
+            assert second.wait(START_SECONDS) == 1
+            assert second.lines[-1].endswith(f"CannotServe: port {port} is in use; choose another with port=")
+        assert server.terminate() == 0
+
+
+def test_manager_run_prints_nothing(folder: Path) -> None:
+    (folder / "own.py").write_text(
+        "from server import manager\nmanager.run('127.0.0.1', int(__import__('sys').argv[1]))"
+    )
+    port = free_port()
+    with Program([sys.executable, "own.py", str(port)], folder=folder) as server:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                RawPeer("127.0.0.1", port).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        assert server.terminate() == 0
+        assert server.output == ""
