@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
 from .backoff import Backoff
-from .base import DEFAULT_TIMEOUT, BaseClient, raise_unless_clean, time_limit
+from .base import DEFAULT_TIMEOUT, HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
 from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost
 from .session import Dispatch, ServerError, State
@@ -70,20 +70,28 @@ class AsyncIoTClient(BaseClient):
         connection = self._connection
         return connection is not None and connection.state is WireState.OPEN
 
-    async def wait_until_ready(self) -> None:
+    async def wait_until_ready(self, timeout: float | None = None) -> None:
         """Wait until the client is connected and has said who it is.
 
+        Args:
+            timeout: seconds; None, the default, for no limit, as in 0.1.0.
+
         Raises:
+            TimeoutError: not connected in time.
             ClientError: `begin` or `run` failed for good, or the client was stopped.
         """
-        if not self.connected:
-            await self._wait_ready()
+        if not self.connected and not await self._wait_ready(timeout):
+            raise TimeoutError(f"not connected within {timeout} s")
 
-    async def _wait_ready(self) -> None:
+    async def _wait_ready(self, timeout: float | None = None) -> bool:
+        """Returns False at the time-out."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            await waiter
+            done, _ = await asyncio.wait([waiter], timeout=timeout)
+            if done:
+                waiter.result()
+            return bool(done)
         finally:
             self._waiters.discard(waiter)
 
@@ -120,14 +128,19 @@ class AsyncIoTClient(BaseClient):
         self._announce()
 
     async def handle(self) -> None:
-        """Receive until the connection ends, then call `on_disconnect`. Waits for `begin` first.
+        """Receive until the connection ends, then call `on_disconnect`.
+
+        Waits for `begin` in another task first: 20 s at most until that begins, then for as long as it takes.
 
         Raises:
+            NotConnected: nobody has called `begin`, or there will be no connection.
             ConnectionLost: the connection did not end in order.
             DeviceRejected: the server refuses this device.
             ConnectFailed: `begin` failed.
         """
-        if not self._ready:
+        if not self._ready and not await self._wait_ready(HANDLE_PATIENCE) and not self._ready:
+            if self._session.state in (State.IDLE, State.ENDED):
+                raise NotConnected(NO_CONNECT.format("begin"))
             await self._wait_ready()
         self._check_idle()
         try:

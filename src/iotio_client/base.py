@@ -23,10 +23,15 @@ from .packets import DefaultPacketEncoder, PacketEncoder
 from .session import Ignored, ServerError, Session, State
 from .target import Target
 
-__all__ = ["DEFAULT_TIMEOUT", "BaseClient", "raise_unless_clean", "time_limit"]
+__all__ = ["DEFAULT_TIMEOUT", "HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "raise_unless_clean", "time_limit"]
 
 DEFAULT_TIMEOUT = 20.0
 """Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
+
+HANDLE_PATIENCE = 20.0
+"""Seconds that `handle` waits for somebody to begin to connect: the original waited for ever."""
+
+NO_CONNECT = "handle() has nothing to receive from: call {0}(domain) before it, or beside it, or use run(domain)"
 
 _MAX_QUEUE = 256  # messages that may wait for a slow handler; beyond, the server feels that this side is slow
 _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy loop

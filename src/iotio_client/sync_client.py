@@ -18,7 +18,7 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
-from .base import BaseClient, raise_unless_clean, time_limit
+from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
 from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost
 from .session import Dispatch, ServerError, State
@@ -54,7 +54,7 @@ class IoTClient(BaseClient):
         """Wait until the client is connected.
 
         Args:
-            timeout: seconds, None for no limit.
+            timeout: seconds; None, the default, for no limit, as in 0.4.12.
 
         Raises:
             TimeoutError: not connected in time.
@@ -96,13 +96,18 @@ class IoTClient(BaseClient):
             raise
 
     def handle(self) -> None:
-        """Receive until the connection ends, then call `on_disconnect`. Waits for `connect` first.
+        """Receive until the connection ends, then call `on_disconnect`.
+
+        Waits for `connect` in another thread first: 20 s at most until that begins, then for as long as it takes.
 
         Raises:
             ConnectionLost: the connection did not end in order.
             DeviceRejected: the server refuses this device.
             NotConnected: there will be no connection.
         """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._session.state is not State.IDLE, HANDLE_PATIENCE):
+                raise NotConnected(NO_CONNECT.format("connect"))
         self.ensure_open()
         self._enter_loop()
         try:

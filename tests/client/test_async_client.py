@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,36 @@ async def test_handle_and_wait_until_ready_learn_that_begin_failed() -> None:
             TIMEOUT,
         )
         assert all(isinstance(result, ConnectFailed) for result in results)
+
+
+async def test_handle_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iotio_client.async_client.HANDLE_PATIENCE", 0.05)
+    with pytest.raises(NotConnected, match=r"call begin\(domain\) before it"):
+        await asyncio.wait_for(device().handle(), TIMEOUT)
+
+
+async def test_handle_waits_for_a_slow_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iotio_client.async_client.HANDLE_PATIENCE", 0.05)
+    answer = threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert answer.wait(TIMEOUT)
+        serve_hello(peer)
+
+    with FakeServer(script) as server:
+        one = device()
+        beginning = asyncio.create_task(one.begin(server.domain))
+        handling = asyncio.create_task(one.handle())
+        done, _ = await asyncio.wait([beginning, handling], timeout=0.2)
+        assert not done
+        answer.set()
+        await asyncio.wait_for(asyncio.gather(beginning, handling), TIMEOUT)
+        assert one.log.rest() == GOOD
+
+
+async def test_wait_until_ready_may_have_a_limit() -> None:
+    with pytest.raises(TimeoutError, match=r"not connected within 0\.01 s"):
+        await device().wait_until_ready(timeout=0.01)
 
 
 async def test_send_and_stop_from_another_task() -> None:

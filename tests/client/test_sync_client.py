@@ -88,6 +88,35 @@ def test_connect_again_after_an_end_that_nobody_handled() -> None:
         assert one.log.rest() == [("connect",), ("disconnect",), *GOOD]
 
 
+def test_handle_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iotio_client.sync_client.HANDLE_PATIENCE", 0.05)
+    with pytest.raises(NotConnected, match=r"call connect\(domain\) before it, or beside it, or use run\(domain\)"):
+        device().handle()
+
+
+def test_handle_waits_for_a_slow_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its patience is for the beginning: what has begun has a time limit of its own."""
+    monkeypatch.setattr("iotio_client.sync_client.HANDLE_PATIENCE", 0.05)
+    asked, answer = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        asked.set()
+        assert answer.wait(TIMEOUT)
+        serve_hello(peer)
+
+    with FakeServer(script) as server:
+        one = device()
+        connecting = Running(one.connect, server.domain)
+        assert asked.wait(TIMEOUT)
+        handling = Running(one.handle)
+        handling._thread.join(0.2)
+        assert handling._thread.is_alive()
+        answer.set()
+        assert connecting.join() is None
+        assert handling.join() is None
+        assert one.log.rest() == GOOD
+
+
 def test_ensure_open() -> None:
     with FakeServer(wait_for_close) as server:
         one = device()
