@@ -22,6 +22,7 @@ from iotio_client.errors import (
     UpgradeRefused,
 )
 from iotio_client.failures import TAKES_UNICODE
+from tests.protocol.vectors import load
 from tests.support.wire import Opcode, encode_frame
 
 from .devices import AsyncDevice, Kind, Running, SyncDevice, make
@@ -209,6 +210,14 @@ def refuse_and_hold(peer: Peer) -> None:
     assert peer.recv_close() == 1000
 
 
+def refuse_dict_then_hello(peer: Peer) -> None:
+    """What comes after the refusal is not heard."""
+    peer.accept()
+    packets = [v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE), v1.encode("hello", "x")]
+    peer.socket.sendall(b"".join(encode_frame(Opcode.BINARY, packet, mask=None) for packet in packets))
+    assert peer.recv_close() == 1000
+
+
 def refuse_as_the_original(peer: Peer) -> None:
     """iot.io 0.4.10 writes raw HTTP into the upgraded stream, and holds TCP."""
     peer.accept()
@@ -219,7 +228,15 @@ def refuse_as_the_original(peer: Peer) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [refuse_1008, refuse_1000, refuse_4000, refuse_string, refuse_and_hold, refuse_as_the_original],
+    [
+        refuse_1008,
+        refuse_1000,
+        refuse_4000,
+        refuse_string,
+        refuse_and_hold,
+        refuse_dict_then_hello,
+        refuse_as_the_original,
+    ],
 )
 @pytest.mark.parametrize("reconnect", [True, False])
 def test_rejection_ends_the_program(kind: Kind, script: Script, reconnect: bool) -> None:
@@ -340,7 +357,8 @@ def no_http(peer: Peer) -> None:
     peer.socket.sendall(b"\x15\x03\x01\x00\x02\x02\x16\r\n\r\n")
 
 
-PASSING = [status(500), status(502), status(503), status(408), status(429), end_before_answer, end_at_once]
+UNAVAILABLE = status(503)
+PASSING = [status(500), status(502), UNAVAILABLE, status(408), status(429), end_before_answer, end_at_once]
 
 
 @pytest.mark.parametrize("script", [*PASSING, no_http])
@@ -622,3 +640,62 @@ def test_on_disconnect_may_raise(kind: Kind) -> None:
     device.on_disconnect = fails  # type: ignore[method-assign]
     with FakeServer(fin, serve_hello) as server:
         assert Running(device.run, server.domain).join() is None
+
+
+# Case of client_behaviour.json -> the test that does the same to our clients, and its parameter if it has several.
+COVERED: dict[str, tuple[Any, Any]] = {
+    "orig_reject: error packet + raw HTTP 400": (test_rejection_ends_the_program, refuse_as_the_original),
+    "error packet + close 1008": (test_rejection_ends_the_program, refuse_1008),
+    "error packet + close 1000": (test_rejection_ends_the_program, refuse_1000),
+    "error packet + close 4000": (test_rejection_ends_the_program, refuse_4000),
+    "error packet as STRING + close 1008": (test_rejection_ends_the_program, refuse_string),
+    "error STRING then hold": (test_rejection_ends_the_program, refuse_and_hold),
+    "error STRING client_invalid_packet then hello": (
+        test_error_invalid_packet_is_told_and_passes,
+        "client_invalid_packet",
+    ),
+    "error dict then hello": (test_rejection_ends_the_program, refuse_dict_then_hello),
+    "close 1000": (test_comes_back, close_1000),
+    "close 1001": (test_comes_back, close_1001),
+    "close 1012": (test_comes_back, close_1012),
+    "close empty": (test_comes_back, close_empty),
+    "fin without close": (test_comes_back, fin),
+    "rst": (test_comes_back, rst),
+    "http 400": (test_status_that_does_not_pass, 400),
+    "http 401": (test_status_that_does_not_pass, 401),
+    "http 403": (test_status_that_does_not_pass, 403),
+    "http 503": (test_tries_again, UNAVAILABLE),
+    "http 200": (test_status_that_does_not_pass, 200),
+    "tcp close before response": (test_tries_again, end_before_answer),
+    "text frame ignored then hello": (test_connection_lives_on, text_frame),
+    "ping then hello": (test_connection_lives_on, ping),
+    "empty binary then hello": (test_connection_lives_on, empty_packet),
+    "short packet then hello": (test_connection_lives_on, short_packet),
+    "bad json packet then hello": (test_connection_lives_on, bad_json_packet),
+    "unknown type then hello": (test_connection_lives_on, unknown_type),
+    "hello (handler returns tuple)": (test_runs_again_after_the_end, None),
+    "unknown event": (test_connection_lives_on, unknown_event),
+    "handler raises": (test_connection_lives_on, handler_raises),
+    "handler AttributeError": (test_connection_lives_on, handler_attribute_error),
+    "event connect from server": (test_connection_lives_on, event_connect),
+    "event disconnect from server": (test_connection_lives_on, event_disconnect),
+    "fragmented packet": (test_connection_lives_on, fragmented),
+    "masked frame from server": (test_comes_back, masked_frame),
+    "hang after upgrade (idle)": (test_idle_server_is_pinged_and_kept, None),
+    "hang after upgrade +timeout=2": (test_idle_server_is_pinged_and_kept, None),
+    "hang before upgrade": (test_hang_before_upgrade, None),
+    "hang before upgrade +timeout=2": (test_hang_before_upgrade, None),
+}
+
+
+@pytest.mark.parametrize("stack", ["0.4.12", "0.4.12_wsclient_1.9.2", "0.4.1"])
+def test_no_behaviour_of_the_vectors_is_left_out(stack: str) -> None:
+    names = {name.rpartition(" | ")[0] for name in load("client_behaviour.json")[stack]}
+    assert names == set(COVERED)
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_what_covers_a_behaviour_has_that_case(name: str) -> None:
+    test, parameter = COVERED[name]
+    values = [value for mark in getattr(test, "pytestmark", []) for value in mark.args[1]]
+    assert values == [] if parameter is None else parameter in values
