@@ -40,6 +40,7 @@ PATHS = ("/iot.io", "/iot.io/")
 _checker = ServerProtocol()  # one for all: `accept` keeps nothing of a request but the last failure
 _GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
 HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
+_BACKLOG = 65_535  # connections to be accepted; the kernel cuts it down to what it allows, on Linux 4096 by default
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
@@ -220,7 +221,7 @@ class NativeServer(uvicorn.Server):
                 access_log=False,
                 timeout_graceful_shutdown=int(_GRACE),
                 h11_max_incomplete_event_size=_MAX_HEAD,
-                **options,
+                **{"backlog": _BACKLOG, **options},
             )
         )
 
