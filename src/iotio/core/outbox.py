@@ -79,20 +79,17 @@ class Outbox:
         Returns:
             How many were dropped; fewer than asked for if there are no more.
         """
-        kept: list[bytes] = []
+        frames = self.frames
         dropped = 0
-        rest = iter(self.frames)
-        for number, frame in enumerate(rest):
-            if size <= 0 and count <= 0:
-                kept.append(frame)
-                break
-            if (number == 0 and self.begun) or frame[0] & _CONTROL:
-                kept.append(frame)
-                continue
-            dropped += 1
-            count -= 1
-            size -= len(frame)
-            self.size -= len(frame)
-        kept.extend(rest)
-        self.frames = kept
+        at = int(self.begun)
+        while at < len(frames) and (size > 0 or count > 0):
+            end = at
+            while end < len(frames) and (size > 0 or count > 0) and not frames[end][0] & _CONTROL:
+                size -= len(frames[end])
+                self.size -= len(frames[end])
+                count -= 1
+                end += 1
+            dropped += end - at
+            del frames[at:end]  # in place: one by one is what it is called for, with 100 000 frames in here
+            at += 1
         return dropped
