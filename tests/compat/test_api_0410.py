@@ -235,3 +235,10 @@ def test_names_of_iotio_03() -> None:
     manager = make_manager(kind)
     assert kind.context is manager
     assert manager.connected_clients == []
+
+
+def test_the_protocol_version_is_where_the_original_has_it() -> None:
+    from iotio import __main__ as main_module
+
+    assert main_module.__protocol_version__ == "1"
+    assert not hasattr(iotio, "__protocol_version__")
