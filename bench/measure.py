@@ -84,6 +84,11 @@ def _free_port() -> int:
         return port
 
 
+def _environment(launch: Launch) -> dict[str, str]:
+    """Ours, less a path that would give a peer our package in the place of its own."""
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **launch.environment}
+
+
 class Running:
     """A server that runs, as a context; it and its children are killed at the end.
 
@@ -113,7 +118,7 @@ class Running:
                     stdin=subprocess.DEVNULL,
                     stdout=self._said,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._launch.environment},
+                    env=_environment(self._launch),
                     start_new_session=True,  # Ctrl-C is ours; and its children can be killed with it
                 )
             self._wait_ready()

@@ -252,11 +252,13 @@ SERVERS = (
 
 
 def against(revision: str) -> tuple[Server, ...]:
-    """The rows for another commit of this project; its sources go under .bench/, its packages are ours.
+    """The rows for another commit of this project, or for a folder that holds its `src`; the packages are ours.
 
     Raises:
-        SetupError: there is no such commit.
+        SetupError: there is neither.
     """
+    if (Path(revision) / "src" / "iotio").is_dir():
+        return _others(revision, Path(revision).resolve())
     commit = _git("rev-parse", "--short=12", "--verify", f"{revision}^{{commit}}")
     folder = MADE / "against" / commit
     if not (folder / "src").exists():
@@ -265,14 +267,18 @@ def against(revision: str) -> tuple[Server, ...]:
         _git("archive", "--output", str(archive), commit, "src")
         subprocess.run(["tar", "-xf", archive.name], cwd=folder, check=True, timeout=60)
         archive.unlink()
+    return _others(revision, folder)
 
+
+def _others(name: str, folder: Path) -> tuple[Server, ...]:
     def prepare() -> Launch:
         launch = _iotio()
-        return Launch(launch.command, {**launch.versions, "commit": commit}, {"PYTHONPATH": str(folder / "src")})
+        versions = {**launch.versions, "sources": folder.name}
+        return Launch(launch.command, versions, {"PYTHONPATH": str(folder / "src")})
 
     return (
-        Server("against", f"{revision}, async def", prepare),
-        Server("against-def", f"{revision}, def", prepare, device_type="echo_def", modes=("echo",)),
+        Server("against", f"{name}, async def", prepare),
+        Server("against-def", f"{name}, def", prepare, device_type="echo_def", modes=("echo",)),
     )
 
 

@@ -65,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=_positive, default=5, help="rounds; each measures everything once (%(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=0.8, help="of each measurement (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each measurement (%(default)s)")
     parser.add_argument("--only", metavar="WORK[,WORK]", type=_names, help="only these; fanout takes all that begin so")
     parser.add_argument("--servers", metavar="NAME[,NAME]", type=_names, help="only these")
     parser.add_argument(
         "--against",
         metavar="REVISION",
-        help="measure this commit of the project too, with the packages of the working tree",
+        help="measure this commit too, or the sources in this folder, with the packages of the working tree",
     )
     parser.add_argument("--require", action="store_true", help="status 1 where a bar is missed or not measured")
     return parser
@@ -158,7 +158,7 @@ def _rounds(
         with ExitStack() as stack:
             shared: dict[Server, Running] = {}
             for work, server in itertools.product(works, servers):
-                if work.mode not in server.modes:
+                if work.mode not in server.modes or count >= work.rounds:
                     continue
                 try:
                     with ExitStack() as own:
