@@ -132,7 +132,7 @@ def test_it_can_be_started_and_stopped_again() -> None:
         manager.stop()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), 5)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one of an earlier test may end meanwhile
 
 
 def test_a_port_in_use_is_said() -> None:
