@@ -13,10 +13,11 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["StandIn", "Waiting", "give_back", "run", "take"]
+__all__ = ["StandIn", "Waiting", "change", "enter", "leave", "run"]
 
 _enter_task: Any = asyncio.tasks._enter_task
 _leave_task: Any = asyncio.tasks._leave_task
+
 
 if sys.version_info >= (3, 12):
     _current_task: Any = asyncio.current_task
@@ -42,8 +43,9 @@ def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.Abstract
     Raises:
         BaseException: what it raised; CancelledError if it was cancelled.
     """
-    me = take(loop)
+    me = StandIn()
     me.work = work
+    previous = enter(me, loop)
     try:
         waited_for = context.run(work.send, None)
     except StopIteration as end:
@@ -53,37 +55,31 @@ def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.Abstract
     else:
         return Waiting(me.promote(work, waited_for, context, loop))
     finally:
-        give_back(me, loop)
+        leave(me, loop, previous)
 
 
-_spare: list[StandIn] = []  # those that nobody has kept: most coroutines do not look
-
-
-def take(loop: asyncio.AbstractEventLoop) -> StandIn:
-    """A stand-in that is the current task from now on, until `give_back`."""
-    try:
-        me = _spare.pop()
-    except IndexError:
-        me = StandIn()
-    me.previous = previous = _current_task(loop)
+def enter(me: StandIn, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
+    """Make a stand-in the current task, until `leave`. Returns what was it before."""
+    previous: asyncio.Task[Any] | None = _current_task(loop)
     if previous is not None:
         _leave_task(loop, previous)
     _enter_task(loop, me)
-    return me
+    return previous
 
 
-def give_back(me: StandIn, loop: asyncio.AbstractEventLoop) -> None:
-    """What was the current task before `take` is it again."""
+def leave(me: StandIn, loop: asyncio.AbstractEventLoop, previous: asyncio.Task[Any] | None) -> None:
+    """What was the current task before `enter` is it again."""
     _leave_task(loop, me)
-    if me.previous is not None:
-        _enter_task(loop, me.previous)
-        me.previous = None
-    if sys.getrefcount(me) == _OURS and not me.cancels and me.task is None:
-        me.work = None
-        _spare.append(me)
+    if previous is not None:
+        _enter_task(loop, previous)
 
 
-_OURS = 3  # references to a stand-in in `give_back`: the caller's, the parameter, and that of the question itself
+def change(me: StandIn, loop: asyncio.AbstractEventLoop) -> StandIn:
+    """Put another stand-in in the place of one that somebody may have kept."""
+    another = StandIn()
+    _leave_task(loop, me)
+    _enter_task(loop, another)
+    return another
 
 
 class StandIn:
@@ -92,13 +88,12 @@ class StandIn:
     What it is asked after the first step goes to the real task.
     """
 
-    __slots__ = ("cancels", "previous", "task", "work")
+    __slots__ = ("cancels", "task", "work")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
         self.work: Coroutine[Any, Any, Any] | None = None
         self.cancels: list[Any] = []  # requests of the first step
-        self.previous: asyncio.Task[Any] | None = None  # the current task outside
 
     def promote(
         self, work: Coroutine[Any, Any, Any], waited_for: Any, context: Context, loop: asyncio.AbstractEventLoop

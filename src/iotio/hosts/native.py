@@ -29,7 +29,7 @@ from ..protocol.frames import Item
 from ..protocol.reasons import DisconnectReason
 from ..protocol.session import Event, Packet, State, string_frame
 from ..protocol.v1 import decode_value
-from .eager import Waiting, give_back, run, take
+from .eager import Waiting, change, enter, leave, run
 from .native_host import NativeHost
 from .steps import Call, Kind, Step, does_nothing
 from .workers import Job
@@ -72,6 +72,7 @@ class NativeConnection(Connection):
         self._host = host
         self._transport = transport
         self._out = Outbox()
+        self._replies: list[bytes] = []  # frames that this turn of the loop answers with, see `_collect`
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
         self._lane: deque[Step] = deque()
@@ -105,33 +106,34 @@ class NativeConnection(Connection):
             self._take_rare(items, len(data))
         else:
             self._session.last_received = self._host.clock()
-            self._handle_all(items)
+            if self._running or self._lane or self._held:  # a worker may be in the context
+                done = self._turn(items, 0, False)
+            else:
+                done = self._context.run(self._turn, items, 0, True)
+            if done != len(items):
+                self._go_on(items, done)
         if flush:
             self.flush()
         if self._session.state is State.CLOSED:
             self._finish()
 
-    def _handle_all(self, items: list[Item]) -> None:
-        """Handle what one read brought from a v1 device, in order."""
-        count, index = len(items), 0
-        while True:
-            if self._running or self._lane or self._held:  # a worker may be in the context
-                index = self._turn(items, index, may_run=False)
-            else:
-                index = self._context.run(self._turn, items, index)
-            if index == count:
-                return
+    def _go_on(self, items: list[Item], index: int) -> None:
+        """Handle what one read brought, from an item on that `_turn` has left."""
+        while index != len(items):
+            with self._lock:
+                self._collect()
             self._take_rare([items[index]])
-            index += 1
-            if index == count:
-                return
+            if self._running or self._lane or self._held:
+                index = self._turn(items, index + 1, False)
+            else:
+                index = self._context.run(self._turn, items, index + 1, True)
 
     def _take_rare(self, items: list[Item], size: int = 0) -> None:
         """The way that everything can take."""
         for event in self.take(items, size):
             self.handle(event)
 
-    def _turn(self, items: list[Item], index: int, may_run: bool = True) -> int:
+    def _turn(self, items: list[Item], index: int, may_run: bool) -> int:
         """Handle packets for handlers of the type. This is the hottest path; all that is rare is left to others.
 
         Args:
@@ -144,10 +146,12 @@ class NativeConnection(Connection):
         """
         assert self._routes is not None
         routes, client, most = self._routes, self.client, self._session.options.max_payload
-        loop, out, room, lock = self._host.loop, self._out, self._host.max_outbox, self._lock
-        tells_updates = self.manager.tells_updates
+        host = self._host
+        loop, replies, tells_updates = host.loop, self._replies, self.manager.tells_updates
         calls: list[Call] = []  # for a worker
-        me = take(loop)
+        weight = 0  # bytes of answers
+        me = host.stand_in
+        previous = enter(me, loop)
         seen_by = getrefcount(me)
         try:
             for index in range(index, len(items)):  # noqa: B020  # it goes on from there
@@ -185,13 +189,16 @@ class NativeConnection(Connection):
                     continue
                 else:
                     self._wait_for(route.event, Kind.EVENT, me.promote(work, waited_for, self._context, loop))
+                    me = change(me, loop)
+                    host.stand_in = me
+                    seen_by = getrefcount(me)
                     may_run = False
                     continue
                 if me.cancels:
                     result = None
                 if getrefcount(me) != seen_by or me.cancels:  # it was looked at: the next one gets its own
-                    give_back(me, loop)
-                    me = take(loop)
+                    me = change(me, loop)
+                    host.stand_in = me
                     seen_by = getrefcount(me)
                 if result is None:
                     continue
@@ -203,21 +210,33 @@ class NativeConnection(Connection):
                 except UnicodeEncodeError:
                     self._reply(route.event, result)
                     continue
-                with lock:
-                    taken = self._gone is None and out.size < room  # type: ignore[redundant-expr]  # the handler may close
-                    if taken:
-                        out.frames.append(frame)
-                        out.size += len(frame)
-                        self.n_sent += 1
-                if not taken and self.send(frame):
+                if self._gone is not None:
+                    continue  # type: ignore[unreachable]  # the handler may have closed it
+                weight += len(frame)
+                if weight <= host.max_outbox:
+                    replies.append(frame)
+                elif self.send(frame):  # too much for one turn
                     continue
                 if tells_updates:
                     self.manager.log_update(self.name, route.event, result)
             return len(items)
         finally:
-            give_back(me, loop)
+            leave(me, loop, previous)
             if calls:
                 self._hand_over(calls)
+
+    def _collect(self) -> None:
+        """Put the answers of this turn into the outbox; the lock is held. Whatever else is written comes behind them.
+
+        Only the loop's thread adds to them, without the lock; only who holds it takes from them.
+        """
+        count = len(self._replies)
+        frames = self._replies[:count]
+        del self._replies[:count]
+        if self._session.state is State.OPEN:  # nothing may follow a CLOSE frame
+            self.n_sent += count
+            self._out.frames += frames
+            self._out.size += sum(map(len, frames))
 
     def _hand_over(self, calls: list[Call]) -> list[Call]:
         """Have a worker run `def` handlers in a row, when it is their turn. Returns the list for the next ones."""
@@ -231,6 +250,8 @@ class NativeConnection(Connection):
         with self._lock:
             if self._gone is not None:
                 return "offline"
+            if self._replies:
+                self._collect()
             self.n_sent += 1
             self._out.push(frame)
             if self._dirty:
@@ -275,7 +296,13 @@ class NativeConnection(Connection):
 
     # -- transport for the core ------------------------------------------------------------------------
 
+    def _close(self, reason: DisconnectReason) -> None:
+        self._collect()  # what was answered before
+        super()._close(reason)
+
     def write(self, data: bytes) -> None:
+        if self._replies:
+            self._collect()
         self._out.push(data)
         if not self._dirty:
             self._dirty = True
@@ -315,6 +342,8 @@ class NativeConnection(Connection):
         """
         with self._lock:
             self._dirty = False
+            if self._replies:
+                self._collect()
             out = self._out
             frames = out.frames
             if not frames or (self._writing_paused and not whole):

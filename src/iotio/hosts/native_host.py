@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.manager import Manager
+from .eager import StandIn
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class NativeHost:
         self.manager = manager
         self.loop = asyncio.get_running_loop()
         self.clock = manager.clock
+        self.stand_in = StandIn()  # the current task of first steps, as long as none of them looks at it
         self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
         self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
