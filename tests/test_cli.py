@@ -11,14 +11,18 @@ import ssl
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 import trustme
+from flask import Flask
 from websockets.sync.client import connect
 
 import iotio
+from iotio import IoTManager
 from iotio.cli.reload import changed, snapshot
+from iotio.cli.target import Failure, Target
 from iotio.protocol import v1
 from tests.load.harness import Device
 from tests.support.processes import START_SECONDS, Program, free_port
@@ -180,6 +184,16 @@ def test_targets(folder: Path, files: dict[str, str], target: str, name: str) ->
             device.echo("x")
 
 
+def test_an_application_that_does_not_know_its_manager() -> None:
+    module = types.ModuleType("server")
+    manager = IoTManager(Flask("x"))
+    vars(module).update(hub=manager, application=object(), other=object())
+    vars(manager)["app"] = vars(module)["application"]
+    assert Target.parse("server:application").find(module) == ("server:application", manager)
+    with pytest.raises(Failure, match=r"^server:other is an object, it must be an"):
+        Target.parse("server:other").find(module)
+
+
 def test_the_options_of_the_server(folder: Path) -> None:
     (folder / "slow.py").write_text(
         "import time, flask\nfrom server import *\n"
@@ -297,7 +311,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> Non
         (
             ["server:Plain"],
             1,
-            "server:Plain is the class Plain, it must be an IoTManager or a Flask application that has one",
+            "server:Plain is the class Plain, it must be an IoTManager or an application that has one",
         ),
         (
             ["none"],

@@ -113,7 +113,7 @@ def _told() -> Iterator[None]:
         yield
     except CannotServe as error:
         raise Failure(f"{error.problem}; choose another with --{error.option.replace('_', '-')}") from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise Failure(str(error)) from error
 
 

@@ -109,7 +109,7 @@ class Target:
                 raise self._missing(str(error.name)) from None
             _print_error_of_the_user(error)
             raise Failure(f"{self.place} could not be loaded: the error above is in its code") from None
-        return self._find(module)
+        return self.find(module)
 
     def _is_prefix(self, name: str | None) -> bool:
         """Whether the module that was not found is the one that was asked for, or a package around it."""
@@ -118,7 +118,12 @@ class Target:
     def _missing(self, name: str) -> Failure:
         return Failure(f"there is no module {name!r} in {Path.cwd()}, nor among the installed packages")
 
-    def _find(self, module: ModuleType) -> tuple[str, IoTManager]:
+    def find(self, module: ModuleType) -> tuple[str, IoTManager]:
+        """The manager in a module that was imported, as `load` returns it.
+
+        Raises:
+            Failure: there is none, or it is not clear which.
+        """
         if self.attribute:
             return f"{self.place}:{self.attribute}", self._named(module)
         managers = {name: manager for name, value in vars(module).items() if (manager := _manager_of(value))}
@@ -149,9 +154,9 @@ class Target:
                 hint = f"; did you mean {like[0]!r}?" if like else ""
                 raise Failure(f"{at} has no attribute {name!r}{hint}") from None
             at = f"{self.place}:{name}" if at == self.place else f"{at}.{name}"
-        manager = _manager_of(value)
+        manager = _manager_of(value) or _manager_beside(value, module)
         if manager is None:
-            raise Failure(f"{at} is {_kind(value)}, it must be an IoTManager or a Flask application that has one")
+            raise Failure(f"{at} is {_kind(value)}, it must be an IoTManager or an application that has one")
         return manager
 
 
@@ -194,6 +199,12 @@ def _manager_of(value: object) -> IoTManager | None:
     if isinstance(value, flask.Flask):
         value = value.extensions.get("iot.io")
     return value if isinstance(value, IoTManager) else None
+
+
+def _manager_beside(value: object, module: ModuleType) -> IoTManager | None:
+    """The manager that serves this application, which does not know it."""
+    managers = filter(None, map(_manager_of, vars(module).values()))
+    return next((manager for manager in managers if manager.app is value), None) if value is not None else None
 
 
 def _kind(value: object) -> str:
