@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 __all__ = ["CannotServe", "address", "check_files", "listen"]
 
-_BACKLOG = 2048  # connections that wait to be accepted: all devices come back at once after a restart
+_BACKLOG = 65_535  # connections that wait to be accepted, all devices after a restart; the kernel takes what it allows
 _UNIX_MODE = 0o666  # of a new Unix socket, as uvicorn has it: the proxy in front runs as another user
 _PROBE_SECONDS = 1.0  # for a server that may be behind a Unix socket; a full queue means that there is one
 
