@@ -79,8 +79,9 @@ async def test_a_stopped_reader_costs_the_others_nothing() -> None:
                 "stream", SECONDS + 20, seconds=SECONDS, pause=PAUSE, size=SIZE, watch="stopping"
             )
             await all_have(others, answer["last"])
-            delays[stopped].append([delay for one in others for delay in one.delays])
-            assert len(delays[stopped][-1]) == OTHERS * (answer["last"] - answer["first"] + 1)
+            sent = answer["last"] - answer["first"] + 1
+            assert {len(one.delays) for one in others} == {sent}
+            delays[stopped] += [[one.delays[number] for one in others] for number in range(sent)]
             assert answer["short"] == 0  # the oldest is dropped, so each new one is taken
             if stopped:
                 answers.append(answer)
@@ -94,9 +95,9 @@ async def test_a_stopped_reader_costs_the_others_nothing() -> None:
 
 
 def check(delays: dict[bool, list[list[float]]], answers: list[dict[str, float]]) -> None:
-    """The delays of the others without and with it, and what waited for it."""
-    p99 = {stopped: [percentile(turn, 0.99) for turn in turns] for stopped, turns in delays.items()}
-    pooled = {stopped: [delay for turn in turns for delay in turn] for stopped, turns in delays.items()}
+    """The delays of the others, for each broadcast, without and with it; and what waited for it."""
+    usual = {stopped: statistics.median(percentile(one, 0.99) for one in each) for stopped, each in delays.items()}
+    pooled = {stopped: [delay for one in each for delay in one] for stopped, each in delays.items()}
     report(
         "stopped reader",
         seconds=TURNS * SECONDS,
@@ -104,12 +105,13 @@ def check(delays: dict[bool, list[list[float]]], answers: list[dict[str, float]]
         p50_ms={str(stopped): round(percentile(values, 0.5) * 1000, 1) for stopped, values in pooled.items()},
         p99_ms={str(stopped): round(percentile(values, 0.99) * 1000, 1) for stopped, values in pooled.items()},
         worst_ms={str(stopped): round(max(values) * 1000, 1) for stopped, values in pooled.items()},
-        p99_by_turn_ms={str(stopped): [round(value * 1000, 1) for value in values] for stopped, values in p99.items()},
+        usual_p99_ms={str(stopped): round(value * 1000, 1) for stopped, value in usual.items()},
         waiting=max(answer["waiting"] for answer in answers),
         held=max(answer["held"] for answer in answers),
         longest_emit_ms=round(max(answer["longest"] for answer in answers) * 1000, 1),
     )
-    # The middle turn, so that one hiccup of the machine says nothing.
-    assert statistics.median(p99[True]) < 2 * statistics.median(p99[False]) + SLACK
+    assert usual[True] < 2 * usual[False] + SLACK  # of the middle broadcast: a hiccup of the machine says nothing
+    if FULL:
+        assert percentile(pooled[True], 0.99) < 2 * percentile(pooled[False], 0.99)
     assert MAX_OUTBOX / 2 < max(answer["waiting"] for answer in answers) <= MAX_OUTBOX
     assert max(answer["held"] for answer in answers) <= MAX_OUTBOX + TRANSPORT
