@@ -112,10 +112,26 @@ class NativeConnection(Connection):
                 done = self._context.run(self._turn, items, 0, True)
             if done != len(items):
                 self._go_on(items, done)
-        if flush:
+        if len(self._replies) == 1 and flush and self._gone is None and not self._out.frames:
+            self._answer()
+        elif flush:
             self.flush()
         if self._session.state is State.CLOSED:
             self._finish()
+
+    def _answer(self) -> None:
+        """`flush` for the usual turn, which had one answer and nothing else to write."""
+        with self._lock:
+            if self._gone is not None or self._out.frames:  # another thread has been quicker
+                frame = None
+            else:
+                self._dirty = False
+                frame = self._replies.pop()
+                self.n_sent += 1
+        if frame is None:
+            self.flush()
+        else:
+            self._transport.write(frame)
 
     def _go_on(self, items: list[Item], index: int) -> None:
         """Handle what one read brought, from an item on that `_turn` has left."""
