@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import trustme
 from flask import Flask
-from websockets.sync.client import connect
 
 import iotio
 from iotio import IoTManager
@@ -230,11 +229,10 @@ def test_tls(folder: Path) -> None:
         port = port_of(server)
         assert f"https://127.0.0.1:{port}" in server.output
         packet = v1.encode("echo", "x")
-        with connect(
-            f"wss://localhost:{port}/iot.io", ssl=context, additional_headers=dict(v1_headers("d", "plain"))
-        ) as device:
-            device.send(packet)
-            assert device.recv(timeout=10) == packet
+        with RawPeer("localhost", port, tls=context) as device:
+            assert device.upgrade(headers=v1_headers("d", "plain")).status == 101
+            device.send_binary(packet)
+            assert device.expect_frame().payload == packet
         assert server.terminate() == 0
 
 

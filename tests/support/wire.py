@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -133,9 +134,10 @@ class RawPeer:
         host: name or address of the server.
         port: its port.
         timeout: seconds, the deadline of each operation that is not given its own.
+        tls: speak TLS, and trust what this trusts.
     """
 
-    def __init__(self, host: str, port: int, *, timeout: float = 5.0) -> None:
+    def __init__(self, host: str, port: int, *, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
         self.port = port
         self.timeout = timeout
@@ -143,6 +145,8 @@ class RawPeer:
         self._eof = False
         self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
 
     def __enter__(self) -> Self:
         return self
