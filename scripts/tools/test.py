@@ -11,6 +11,7 @@ The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/t
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -101,6 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help"):
         print(f"usage: scripts/test [pytest argument ...]\n\n{__doc__}")
         return 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: tests send Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if arguments:
             return pytest(project_environment("dev"), main_interpreter().name, arguments)
