@@ -44,6 +44,11 @@ class Cores:
         self.server = server
         self.load = load
 
+    @property
+    def apart(self) -> bool:
+        """Whether the load generator has a core to itself, and may use all of it."""
+        return bool(self.server) and bool(self.load) and not self.server & self.load
+
     def __str__(self) -> str:
         return f"server on core {_names(self.server)}, load on core {_names(self.load)}"
 
@@ -185,6 +190,8 @@ def measure(
     """
     command = [str(load), *arguments(work, server.wire, server.device_type, seconds, warm)]
     command += ["-p", str(running.port), "-s", str(running.pid)]
+    if cores.apart:
+        command.append("-b")
     bound = CONNECT_SECONDS + HOLD_SECONDS + warm + seconds + SPARE_SECONDS
     with _on(cores.load):
         try:

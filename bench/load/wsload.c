@@ -45,6 +45,8 @@ typedef struct {
 
 static int mode, proto = PWS, devices = 64, depth = 1, dial_most = 64, publishes = 1;
 static double measure_s = 4, warm_s = 0.5, hold_s = 1, connect_s = 60;
+static int busy;          // never sleep
+static uint64_t idle_ns;  // spent on looking in vain meanwhile
 static const char *host = "127.0.0.1", *path = "/", *headers[32], *pub_headers[32], *pids;
 static int port, n_headers, n_pub_headers, opcode = 2, verify = 1, expect_len = -1;
 static uint8_t *payload;
@@ -646,7 +648,10 @@ static double cpu_sum(double *ut, double *st) {
 
 static int pump(int tmo) {
     struct epoll_event ev[1024];
-    int n = epoll_wait(epfd, ev, 1024, tmo);
+    uint64_t t = busy ? now() : 0;
+    int n = epoll_wait(epfd, ev, 1024, busy ? 0 : tmo);
+    if (busy && n <= 0)
+        idle_ns += now() - t;
     for (int i = 0; i < n; i++) {
         conn *c = ev[i].data.ptr;
         if (c->state == S_DEAD)
@@ -677,10 +682,10 @@ static uint8_t *unhex(const char *s, uint32_t *n) {
     return b;
 }
 
-static double own_cpu(void) {
+static double own_cpu(void) { // less what was spent on looking in vain
     struct rusage r;
     getrusage(RUSAGE_SELF, &r);
-    return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6 - idle_ns / 1e9;
 }
 
 static void connect_all(void) {
@@ -738,6 +743,7 @@ static void usage(void) {
                     "  -d SECONDS      of the measurement\n"
                     "  -l SECONDS      connect: to hold the connections\n"
                     "  -c SECONDS      to connect all, at most\n"
+                    "  -b              look for answers all the time instead of sleeping until there are some\n"
                     "  -s PID          the server, for its memory and processor time\n");
     exit(1);
 }
@@ -750,7 +756,7 @@ static void options(int argc, char **argv) {
     if (mode == FANOUT && strcmp(argv[1], "fanout"))
         usage();
     optind = 2;
-    while ((o = getopt(argc, argv, "p:u:H:Q:n:P:W:K:d:w:x:t:X:T:o:e:R:s:l:c:")) != -1)
+    while ((o = getopt(argc, argv, "p:u:H:Q:n:P:W:K:d:w:x:t:X:T:o:e:R:s:l:c:b")) != -1)
         switch (o) {
         case 'p': port = atoi(optarg); break;
         case 'u': path = optarg; break;
@@ -772,6 +778,7 @@ static void options(int argc, char **argv) {
         case 's': pids = optarg; break;
         case 'l': hold_s = atof(optarg); break;
         case 'c': connect_s = atof(optarg); break;
+        case 'b': busy = 1; break;
         default: usage();
         }
     if (port < 1 || devices < 1 || depth < 1 || publishes < 1 || publishes > RING || !payload)
