@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,11 @@ from bench.work import Wire
 from scripts.tools.environments import (
     ROOT,
     SetupError,
+    compiled_environment,
     digest,
     ensure_environment,
     main_interpreter,
-    project_environment,
+    pip_install,
     say,
 )
 from tests.peers import environments as originals
@@ -126,7 +128,7 @@ def _python(python: Path, program: str, *packages: str) -> Launch:
 
 
 def _iotio() -> Launch:
-    python = project_environment("test")
+    python = compiled_environment()
     return _python(python, "iotio_native.py", "iotio", "uvicorn", "uvloop", "httptools", "websockets")
 
 
@@ -252,29 +254,35 @@ SERVERS = (
 
 
 def against(revision: str) -> tuple[Server, ...]:
-    """The rows for another commit of this project, or for a folder that holds its `src`; the packages are ours.
+    """The rows for another commit of this project, or for a checkout in a folder, as pip installs it.
 
     Raises:
-        SetupError: there is neither.
+        SetupError: there is neither, or it cannot be installed.
     """
     if (Path(revision) / "src" / "iotio").is_dir():
-        return _others(revision, Path(revision).resolve())
+        folder = MADE / "against" / "folder"
+        shutil.rmtree(folder, ignore_errors=True)
+        return _others(revision, _installed(Path(revision).resolve(), folder))
     commit = _git("rev-parse", "--short=12", "--verify", f"{revision}^{{commit}}")
     folder = MADE / "against" / commit
-    if not (folder / "src").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        archive = folder / "src.tar"
-        _git("archive", "--output", str(archive), commit, "src")
-        subprocess.run(["tar", "-xf", archive.name], cwd=folder, check=True, timeout=60)
-        archive.unlink()
+    if not folder.exists():
+        with tempfile.TemporaryDirectory() as place:
+            _git("archive", "--output", f"{place}/tree.tar", commit)
+            subprocess.run(["tar", "-xf", "tree.tar"], cwd=place, check=True, timeout=60)
+            _installed(Path(place), folder)
     return _others(revision, folder)
+
+
+def _installed(tree: Path, folder: Path) -> Path:
+    pip_install(compiled_environment(), ["--no-deps", "--target", str(folder), str(tree)], where=folder)
+    return folder
 
 
 def _others(name: str, folder: Path) -> tuple[Server, ...]:
     def prepare() -> Launch:
         launch = _iotio()
         versions = {**launch.versions, "sources": folder.name}
-        return Launch(launch.command, versions, {"PYTHONPATH": str(folder / "src")})
+        return Launch(launch.command, versions, {"PYTHONPATH": str(folder)})
 
     return (
         Server("against", f"{name}, async def", prepare),

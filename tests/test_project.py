@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
+from importlib.machinery import ExtensionFileLoader
 
 import pytest
 
@@ -23,6 +25,13 @@ def test_one_version_everywhere() -> None:
 @pytest.mark.parametrize("package", ["iotio", "iotio_client"])
 def test_packages_are_typed(package: str) -> None:
     assert (ROOT / "src" / package / "py.typed").exists()
+
+
+def test_all_that_can_be_compiled_is_compiled_or_nothing() -> None:
+    names = [".".join(types.relative_to(ROOT / "src").with_suffix("").parts) for types in (ROOT / "src").rglob("*.pxd")]
+    compiled = {name for name in names if isinstance(import_module(name).__loader__, ExtensionFileLoader)}
+    assert len(names) > 5
+    assert compiled in (set(names), set())
 
 
 def test_the_client_brings_nothing_of_the_server() -> None:

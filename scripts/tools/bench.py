@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against",
         metavar="REVISION",
-        help="measure this commit too, or the sources in this folder, with the packages of the working tree",
+        help="measure this commit too, or the checkout in this folder, with the packages of the working tree",
     )
     parser.add_argument("--require", action="store_true", help="status 1 where a bar is missed or not measured")
     return parser

@@ -286,3 +286,19 @@ def project_environment(layer: str, base: Interpreter | None = None, *, tell: Sa
         if wider != layer and file.exists() and file.read_text() == digest(base.name, stamp):
             return environment_python(folder)
     return ensure_environment(folder, base, step, stamp=stamp, layer=layer, tell=tell)
+
+
+def compiled_environment(*, tell: Say = say) -> Path:
+    """The environment with this project in it as `pip install .` leaves it, compiled where that is possible.
+
+    It is brought up to date whenever a source file has changed. It holds what the tests need.
+    """
+    folder = ROOT / ".venv-compiled"
+    base = main_interpreter()
+    packages = ["-c", str(CONSTRAINTS), "-e", ".[test]"]
+    ensure_environment(folder, base, packages, stamp=digest(ROOT / "pyproject.toml", CONSTRAINTS), tell=tell)
+    sources = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".typed"))
+    names = "\n".join(map(str, sources))
+    stamp = digest(names, *sources, ROOT / "hatch_build.py", ROOT / "pyproject.toml", CONSTRAINTS)
+    project = ["--no-deps", "--force-reinstall", "."]
+    return ensure_environment(folder, base, project, stamp=stamp, layer="project", tell=tell)

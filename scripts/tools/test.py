@@ -1,9 +1,11 @@
 """Install all that the tests need and run them.
 
-With no arguments: the original programs get their environments, and every test runs under the main Python. Beside
-that, the tests that are quick and need no such programs run under every other CPython from 3.11 up on this machine;
-what these say is printed behind the rest.
-With arguments: pytest runs under the main Python with these arguments.
+With no arguments: the original programs get their environments, and every test runs under the main Python, on the
+project as `pip install .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
+need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine; what
+these say is printed behind the rest.
+With arguments: pytest runs under the main Python with these arguments, on the sources as they stand; on the compiled
+project if the first argument is --compiled.
 
 The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/to/python names another.
 """
@@ -28,6 +30,7 @@ from scripts.tools.environments import (
     ROOT,
     Interpreter,
     SetupError,
+    compiled_environment,
     interpreters,
     main_interpreter,
     project_environment,
@@ -80,7 +83,9 @@ def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] 
 def run_everything() -> int:
     """All tests on the main Python, the quick ones on the others; the first exit status that is not 0."""
     environments = [(found.name, project_environment("test", found)) for found in others()]
-    main = project_environment("dev")
+    if not environments:
+        environments = [(f"{main_interpreter().name}, not compiled", project_environment("dev"))]
+    main = compiled_environment()
     prepare()
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile()) for _ in environments]
@@ -100,11 +105,13 @@ def run_everything() -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; the exit status is pytest's, or 1 where an environment could not be made."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: scripts/test [pytest argument ...]\n\n{__doc__}")
+        print(f"usage: scripts/test [--compiled] [pytest argument ...]\n\n{__doc__}")
         return 0
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: tests send Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if arguments and arguments[0] == "--compiled":
+            return pytest(compiled_environment(), f"{main_interpreter().name}, compiled", arguments[1:])
         if arguments:
             return pytest(project_environment("dev"), main_interpreter().name, arguments)
         return run_everything()

@@ -25,7 +25,8 @@ from .client import IoTClient
 from .context import current_client
 from .device_type import Handlers, reply_of
 from .limits import Meter, metered
-from .native import Signal, allocate_lock
+from .lock import Lock
+from .native import Signal
 from .outbox import Outbox
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Connection:
             1 if self._headers else 0, manager.options, manager.clock(), manager.codec
         )
         self._handlers: Handlers | None = None
-        self._lock = allocate_lock()
+        self._lock = Lock()
         self._connected = False  # on_connect has been called
         self._leaving = False  # somebody has taken on_disconnect upon itself
         self._gone: DisconnectReason | None = None  # why the device is not reachable here any more
@@ -299,10 +300,10 @@ class Connection:
         Returns:
             The events to `handle`, in order.
         """
-        return self.take(self._session.read(data) if data else None, len(data))
+        return self.take(self._session.frames.feed(data) if data else None, len(data))
 
     def take(self, items: list[Item] | None, size: int = 0) -> list[Event]:
-        """The same for what has been read already: `Session.read` is for the reading side alone and needs no lock.
+        """The same for what has been read already: `Session.frames` is for the reading side alone and needs no lock.
 
         Args:
             items: messages and control frames, or None for the end of the stream.

@@ -12,35 +12,16 @@ from iotio.protocol.errors import EncodeError
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.values import Value
 
+from .route import Route
+
 if TYPE_CHECKING:
     from .client import IoTClient
     from .manager import Manager
 
-__all__ = ["DeviceType", "Handlers", "Route", "find_handlers", "reply_of"]
+__all__ = ["DeviceType", "Handlers", "find_handlers", "reply_of"]
 
 _PREFIX = "on_"
 _LIFE_CYCLE = ("on_connect", "on_disconnect")
-
-
-class Route:
-    """A handler with all that is known of its packets beforehand.
-
-    Attributes:
-        event: the event's name.
-        function: its handler.
-        is_async: whether that is an `async def`.
-        kind: the type byte of the value.
-        reply_head: what the packet of an answer begins with that is a str.
-    """
-
-    __slots__ = ("event", "function", "is_async", "kind", "reply_head")
-
-    def __init__(self, event: str, function: Callable[..., Any], kind: int) -> None:
-        self.event = event
-        self.function = function
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.kind = kind
-        self.reply_head = v1.encode_head(v1.DataType.STRING, event)
 
 
 def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[bytes, Route]:

@@ -20,6 +20,7 @@ from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Codec, Session
 from iotio.protocol.values import Value
 
+from .broadcast import broadcast
 from .client import IoTClient
 from .connection import Connection, Scope
 from .context import current_client
@@ -163,7 +164,9 @@ class Manager:
             return self.emit_to(client, event, data, trigger_update=trigger_update)
         if client_type is None and room is None:
             raise ValueError("'client_id', 'client_type', or 'room' must be provided")
-        audience = [c for c in self.registry.audience(client_type, room) if not skipped(c)]
+        audience = self.registry.audience(client_type, room)
+        if skip is not None:
+            audience = [client for client in audience if not skipped(client)]
         return self._send(audience, event, data, trigger_update)
 
     def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
@@ -172,30 +175,10 @@ class Manager:
         return self._send([client], event, data, trigger_update)
 
     def _send(self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool) -> EmitResult:
-        frames: dict[str, bytes | EncodeError] = {}  # a broadcast is encoded once for each kind of wire
-        sent: list[IoTClient] = []
-        offline: list[str] = []
-        dropped: dict[str, str] = {}
-        for client in audience:
-            connection = client.socket
-            wire = connection.wire
-            frame = frames.get(wire)
-            if frame is None:
-                frame = frames[wire] = _try_encode(connection, event, data)
-            if isinstance(frame, EncodeError):
-                dropped[client.id] = str(frame)
-                continue
-            problem = connection.send(frame)
-            if not problem:
-                sent.append(client)
-            elif problem == "offline":
-                offline.append(client.id)
-            else:
-                dropped[client.id] = problem
-        failed = [frame for frame in frames.values() if isinstance(frame, EncodeError)]
-        if failed and len(failed) == len(frames):
-            raise failed[0]
-        if not frames:
+        sent, offline, dropped, error = broadcast(audience, event, data)
+        if error is not None:
+            raise error
+        if not audience:
             _check_encodable(self.codec, event, data)
         if trigger_update and self.tells_updates:
             for client in sent:
@@ -569,13 +552,6 @@ def _check_size(what: str, value: object, most: int) -> None:
         value = value.encode(errors="surrogatepass")
     if isinstance(value, (bytes, bytearray)) and len(value) > most:
         raise InvalidPacket(f"{what} may have {most} bytes, this one has {len(value)}")
-
-
-def _try_encode(connection: Connection, event: str, data: Any) -> bytes | EncodeError:
-    try:
-        return connection.encode(event, data)
-    except EncodeError as error:
-        return error
 
 
 def _check_encodable(codec: Codec, event: str, data: Any) -> None:

@@ -15,21 +15,22 @@ from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 from functools import partial
-from struct import Struct
 from sys import getrefcount
 from typing import Any
 
 from ..core.client import IoTClient
 from ..core.connection import Connection, Scope
-from ..core.device_type import Route
 from ..core.native import wait
 from ..core.outbox import Outbox
+from ..core.route import Route
 from ..protocol.errors import InvalidPacket
 from ..protocol.frames import Item
 from ..protocol.reasons import DisconnectReason
 from ..protocol.session import Event, Packet, State, string_frame
 from ..protocol.v1 import decode_value
+from ..protocol.values import Value
 from .eager import Waiting, change, enter, leave, run
+from .first_step import finishes
 from .native_host import NativeHost
 from .steps import Call, Kind, Step, does_nothing
 from .workers import Job
@@ -37,7 +38,7 @@ from .workers import Job
 __all__ = ["NativeConnection"]
 
 _FIXED = 7  # bytes of a v1 packet at least
-_unpack_u32 = Struct(">I").unpack_from
+_OPEN, _CLOSED = State.OPEN, State.CLOSED  # to look up a member of an Enum takes its time
 _LANE_FULL = 256  # events that wait; then the device is not read any more
 _LANE_LOW = 64
 _FAREWELL = 2.0  # seconds that another thread waits for a farewell, which must run on the loop
@@ -72,7 +73,9 @@ class NativeConnection(Connection):
         self._host = host
         self._transport = transport
         self._out = Outbox()
+        self._frames = self._session.frames
         self._replies: list[bytes] = []  # frames that this turn of the loop answers with, see `_collect`
+        self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
         self._lane: deque[Step] = deque()
@@ -99,7 +102,7 @@ class NativeConnection(Connection):
         """The transport read bytes. Replies to all frames in them leave in one write."""
         if self._ending:
             return
-        items = self._session.read(data)
+        items = self._frames.feed(data)
         flush = not self._dirty
         self._dirty = True
         if self._routes is None or self._writing_paused:
@@ -116,22 +119,31 @@ class NativeConnection(Connection):
             self._answer()
         elif flush:
             self.flush()
-        if self._session.state is State.CLOSED:
+        if self._session.state is _CLOSED:
             self._finish()
 
     def _answer(self) -> None:
-        """`flush` for the usual turn, which had one answer and nothing else to write."""
-        with self._lock:
-            if self._gone is not None or self._out.frames:  # another thread has been quicker
-                frame = None
-            else:
-                self._dirty = False
-                frame = self._replies.pop()
-                self.n_sent += 1
-        if frame is None:
+        """`flush` for the usual turn, which had one answer and nothing else to write.
+
+        Without the lock: what another thread adds from now on is behind our answer, and has its own flush. If it was
+        quicker, it has taken our answer to the outbox already, see `_collect`.
+        """
+        self._dirty = False
+        if self._out.frames:
             self.flush()
-        else:
-            self._transport.write(frame)
+            return
+        try:
+            frame = self._replies.pop()
+        except IndexError:
+            self.flush()
+            return
+        self._n_answers += 1
+        self._transport.write(frame)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """See `Connection.counters`."""
+        return {**super().counters, "sent": self.n_sent + self._n_answers}
 
     def _go_on(self, items: list[Item], index: int) -> None:
         """Handle what one read brought, from an item on that `_turn` has left."""
@@ -174,14 +186,22 @@ class NativeConnection(Connection):
                 item = items[index]
                 if type(item) is not bytes or len(item) < _FIXED or self._gone is not None:
                     return index
-                end = 3 + (item[1] << 8 | item[2])
-                route = routes.get(item[:end])
-                body = item[end + 4 :]
-                size = len(body)
-                if route is None or size != len(item) - end - 4 or size != _unpack_u32(item, end)[0] or size > most:
+                packet = item
+                end = 3 + (packet[1] << 8 | packet[2])
+                size = len(packet) - end - 4
+                route = routes.get(packet[:end])
+                if (
+                    route is None
+                    or size < 0
+                    or size > most
+                    or size != packet[end] << 24 | packet[end + 1] << 16 | packet[end + 2] << 8 | packet[end + 3]
+                ):
                     return index
                 try:
-                    value = body.decode() if route.kind == 3 else decode_value(route.kind, body)
+                    if route.kind == 3:
+                        value: Value = packet[end + 4 :].decode("utf-8")
+                    else:
+                        value = decode_value(route.kind, packet[end + 4 :])
                 except (UnicodeDecodeError, InvalidPacket):
                     return index
                 self.n_received += 1
@@ -193,28 +213,24 @@ class NativeConnection(Connection):
                 if not may_run:
                     self._do(Step(Kind.EVENT, [(route.event, route.function, (value, client))], is_async=True))
                     continue
-                me.work = work = route.function(value, client)
                 try:
-                    waited_for = work.send(None)
-                except StopIteration as result_of:
-                    result = result_of.value
+                    done = finishes(me, route.function(value, client))
                 except asyncio.CancelledError:
                     continue
                 except BaseException as error:
                     self._log_failure(route.event, error)
                     continue
-                else:
-                    self._wait_for(route.event, Kind.EVENT, me.promote(work, waited_for, self._context, loop))
-                    me = change(me, loop)
-                    host.stand_in = me
+                if not done:
+                    self._wait_for(route.event, Kind.EVENT, me.promote(self._context, loop))
+                    me = host.stand_in = change(me, loop)
                     seen_by = getrefcount(me)
                     may_run = False
                     continue
+                result, me.result = me.result, None
                 if me.cancels:
                     result = None
                 if getrefcount(me) != seen_by or me.cancels:  # it was looked at: the next one gets its own
-                    me = change(me, loop)
-                    host.stand_in = me
+                    me = host.stand_in = change(me, loop)
                     seen_by = getrefcount(me)
                 if result is None:
                     continue
@@ -249,7 +265,7 @@ class NativeConnection(Connection):
         count = len(self._replies)
         frames = self._replies[:count]
         del self._replies[:count]
-        if self._session.state is State.OPEN:  # nothing may follow a CLOSE frame
+        if self._session.state is _OPEN:  # nothing may follow a CLOSE frame
             self.n_sent += count
             self._out.frames += frames
             self._out.size += sum(map(len, frames))
@@ -262,8 +278,9 @@ class NativeConnection(Connection):
     def send(self, frame: bytes) -> str:
         """See `Connection.send`: the same for the usual case, a device that reads."""
         if self._writing_paused or self._out.size + len(frame) > self._host.max_outbox:
-            return super().send(frame)
-        with self._lock:
+            return Connection.send(self, frame)  # Cython has no `super` here
+        self._lock.acquire()  # not `with`: this is a hot path
+        try:
             if self._gone is not None:
                 return "offline"
             if self._replies:
@@ -273,6 +290,8 @@ class NativeConnection(Connection):
             if self._dirty:
                 return ""
             self._dirty = True
+        finally:
+            self._lock.release()
         self._host.flush_later(self)
         return ""
 
@@ -356,7 +375,8 @@ class NativeConnection(Connection):
         Args:
             whole: give it all the same: it is the last.
         """
-        with self._lock:
+        self._lock.acquire()  # as above
+        try:
             self._dirty = False
             if self._replies:
                 self._collect()
@@ -367,7 +387,9 @@ class NativeConnection(Connection):
             data = frames[0] if len(frames) == 1 else b"".join(frames)
             frames.clear()
             out.size = 0
-        if not self._ending and not self._transport.is_closing():
+        finally:
+            self._lock.release()
+        if not self._ending:
             self._transport.write(data)
 
     def run_async(self, coroutine: Any, context: Context) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.manager import Manager
-from .eager import StandIn
+from .stand_in import StandIn
 from .workers import Workers
 
 if TYPE_CHECKING:

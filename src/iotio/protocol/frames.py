@@ -48,6 +48,7 @@ _WHOLE_BINARY = _FIN | BINARY
 _SHORT = 6 + 125  # bytes of the longest frame whose length is in its second byte
 _SHORT_HEAD = _MASKED - 6  # from the size of such a frame to its second byte
 _MAX_CONTROL = 125  # RFC 6455, 5.5
+_ENDLESS = 1 << 62  # longer than any frame; what a 64-bit length says beyond that would not fit a signed number
 
 NORMAL, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG = 1000, 1002, 1007, 1009  # RFC 6455, 7.4.1
 
@@ -169,7 +170,7 @@ class FrameDecoder:
                     need = 2 + width
                     break
                 unpack = _U16 if length == 126 else _U64
-                length = unpack.unpack_from(data, start)[0]
+                length = min(unpack.unpack_from(data, start)[0], _ENDLESS)
                 start += width
             if length > limit and not first & 0x08:
                 return self._fail(items, TOO_BIG, f"a message may have {self._max} bytes")

@@ -49,8 +49,9 @@ GOING_AWAY = 1001  # RFC 6455, 7.4.1: the server goes down
 POLICY = 1008  # RFC 6455, 7.4.1: refused; what iot.io devices take as "try again later" (not 1012 and above)
 
 _WHOLE_BINARY = 0x80 | BINARY
-_SHORT = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
 _pack_u32 = Struct(">I").pack
+_SHORT = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
+_SIZES = [_pack_u32(size) for size in range(126)]
 _pack_head_16 = Struct(">BBH").pack
 
 _CLOSE_CODES = {
@@ -116,6 +117,10 @@ Event: TypeAlias = Greeting | Packet | Invalid | Ended
 class Session:
     """One device connection after the upgrade.
 
+    Attributes:
+        frames: turns bytes into messages and control frames; for the reading side alone.
+        wire: which bytes this device reads: "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes.
+
     Args:
         version: 0 or 1; 0 waits for the handshake frame, 1 for `open` or `refuse`.
         options: limits and timings.
@@ -132,12 +137,13 @@ class Session:
         "_pings",
         "_reason",
         "_since",
+        "frames",
         "last_received",
         "options",
-        "read",
         "rtt",
         "state",
         "version",
+        "wire",
     )
 
     def __init__(self, version: int, options: Options, now: float, codec: Codec = v1) -> None:
@@ -147,7 +153,7 @@ class Session:
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
-        self.read = FrameDecoder(options.max_message).feed  # bytes to messages and control frames
+        self.frames = FrameDecoder(options.max_message)
         self._out: list[bytes] = []
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
@@ -155,18 +161,19 @@ class Session:
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self._binary_v0 = False  # a v0 device that greets in a BINARY frame reads BINARY frames
+        self.wire = f"v{version}"
 
     # -- what comes in ---------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> list[Event]:
         """Take what a read brought. Then write `take_output()`."""
-        return self.digest(self.read(data), now)
+        return self.digest(self.frames.feed(data), now)
 
     def digest(self, items: list[Item], now: float) -> list[Event]:
         """The second half of `receive`.
 
         Args:
-            items: from `read`, in order.
+            items: from `frames`, in order.
             now: the time.
         """
         self.last_received = now
@@ -290,11 +297,6 @@ class Session:
         """Whether messages may be read and answered as `v1` has it, past `digest`, while this is OPEN."""
         return self.version == 1 and self._codec is v1 and type(self).digest is Session.digest
 
-    @property
-    def wire(self) -> str:
-        """Which bytes this device reads: "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes."""
-        return "v1" if self.version == 1 else "v0b" if self._binary_v0 else "v0"
-
     def take_output(self) -> bytes:
         """What must be written now, joined; empty if nothing."""
         out = self._out
@@ -338,6 +340,7 @@ class Session:
         if self.version == 1:
             return
         self._binary_v0 = isinstance(message, bytes)
+        self.wire = "v0b" if self._binary_v0 else "v0"
         try:
             client_id, client_type, data = v0.decode_handshake(self._v0_text(message))
         except InvalidPacket as error:
@@ -406,7 +409,7 @@ def string_frame(head: bytes, text: str) -> bytes:
     size = len(body)
     whole = len(head) + 4 + size
     if whole < 126:
-        return _SHORT[whole] + head + _pack_u32(size) + body
+        return _SHORT[whole] + head + _SIZES[size] + body
     if whole < 65536:
         return _pack_head_16(_WHOLE_BINARY, 126, whole) + head + _pack_u32(size) + body
     return encode_frame(BINARY, head + _pack_u32(size) + body)

@@ -1,0 +1,57 @@
+"""One event to many devices. This is a hot path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iotio.protocol.errors import EncodeError
+
+from .connection import Connection
+
+if TYPE_CHECKING:
+    from .client import IoTClient
+
+__all__ = ["broadcast"]
+
+
+def broadcast(
+    audience: list[IoTClient], event: str, data: Any
+) -> tuple[list[IoTClient], list[str], dict[str, str], EncodeError | None]:
+    """Send an event to each of these; it is encoded once for each kind of wire.
+
+    Returns:
+        Who was sent it; the ids of those who are away; by id, why it was dropped for others; the first error if it
+        could be encoded for none of the devices.
+    """
+    frames: dict[str, bytes | EncodeError] = {}
+    sent: list[IoTClient] = []
+    offline: list[str] = []
+    dropped: dict[str, str] = {}
+    wire = ""
+    frame: bytes | EncodeError | None = None
+    for client in audience:
+        connection = client.socket
+        if connection.wire != wire:
+            wire = connection.wire
+            frame = frames.get(wire)
+            if frame is None:
+                frame = frames[wire] = _try_encode(connection, event, data)
+        if type(frame) is not bytes:
+            dropped[client.id] = str(frame)
+            continue
+        problem = connection.send(frame)
+        if not problem:
+            sent.append(client)
+        elif problem == "offline":
+            offline.append(client.id)
+        else:
+            dropped[client.id] = problem
+    errors = [frame for frame in frames.values() if isinstance(frame, EncodeError)]
+    return sent, offline, dropped, errors[0] if errors and len(errors) == len(frames) else None
+
+
+def _try_encode(connection: Connection, event: str, data: Any) -> bytes | EncodeError:
+    try:
+        return connection.encode(event, data)
+    except EncodeError as error:
+        return error

@@ -1,0 +1,9 @@
+"""The lock of a connection. `lock.pyx` has the same for compiled code, which calls it without a detour."""
+
+from __future__ import annotations
+
+from .native import allocate_lock
+
+__all__ = ["Lock"]
+
+Lock = allocate_lock

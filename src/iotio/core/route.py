@@ -1,0 +1,32 @@
+"""Where packets of one kind go: what the hot path of the native host looks up."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from iotio.protocol import v1
+
+__all__ = ["Route"]
+
+
+class Route:
+    """A handler with all that is known of its packets beforehand.
+
+    Attributes:
+        event: the event's name.
+        function: its handler.
+        is_async: whether that is an `async def`.
+        kind: the type byte of the value.
+        reply_head: what the packet of an answer begins with that is a str.
+    """
+
+    __slots__ = ("event", "function", "is_async", "kind", "reply_head")
+
+    def __init__(self, event: str, function: Callable[..., Any], kind: int) -> None:
+        self.event = event
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.kind = kind
+        self.reply_head = v1.encode_head(v1.DataType.STRING, event)

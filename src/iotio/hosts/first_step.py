@@ -1,0 +1,29 @@
+"""The first step of a coroutine; `first_step.pxd` has the same for the compiled native host."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .stand_in import StandIn
+
+__all__ = ["finishes"]
+
+
+def finishes(me: StandIn, work: Coroutine[Any, Any, Any]) -> bool:
+    """Run a coroutine's first step.
+
+    Returns:
+        Whether that was its last, too. `me.result` is its result then, otherwise what it waits for.
+
+    Raises:
+        BaseException: what it raised.
+    """
+    me.work = work
+    try:
+        me.result = work.send(None)
+    except StopIteration as end:
+        me.result = end.value
+        return True
+    return False

@@ -1,0 +1,36 @@
+# C types for native.py. All else about a connection lives in its dictionary, as in Python.
+
+cimport cython
+from iotio.core.connection cimport Connection
+from iotio.core.outbox cimport Outbox
+from iotio.core.route cimport Route
+from iotio.protocol.frames cimport FrameDecoder
+from iotio.hosts.native_host cimport NativeHost
+from iotio.protocol.session cimport Session, string_frame
+from iotio.hosts.stand_in cimport StandIn
+from iotio.hosts.eager cimport change, enter, leave
+from iotio.hosts.first_step cimport finishes
+
+cdef class NativeConnection(Connection):
+    cdef public NativeHost _host
+    cdef public object _transport, _lane, _routes
+    cdef public Outbox _out
+    cdef public list _replies
+    cdef public FrameDecoder _frames
+    cdef public Py_ssize_t _n_answers
+    cdef public bint _dirty, _writing_paused, _held, _ending, _peer_ended, _lost, _reading_paused
+    cdef public Py_ssize_t _waiting, _running, _on_worker
+
+    @cython.locals(items=list, flush=bint, done=Py_ssize_t)
+    cpdef received(self, bytes data)
+    cdef _answer(self)
+    @cython.locals(
+        routes=dict, most=Py_ssize_t, replies=list, tells_updates=bint, done=bint, calls=list, weight=Py_ssize_t,
+        me=StandIn, host=NativeHost, seen_by=Py_ssize_t, packet=bytes, route=Route, end=Py_ssize_t, size=Py_ssize_t,
+        frame=bytes,
+    )
+    cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1
+    cdef _collect(self)
+    cpdef str send(self, bytes frame)
+    @cython.locals(out=Outbox, frames=list, data=bytes)
+    cpdef flush(self, bint whole=*)

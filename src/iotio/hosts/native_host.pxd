@@ -1,0 +1,14 @@
+# C types of what is used for every read; the other attributes live in the dictionary.
+
+from iotio.hosts.stand_in cimport StandIn
+
+cdef class NativeHost:
+    cdef dict __dict__
+    cdef object __weakref__
+    cdef public object manager, loop, clock, _dirty, _ended
+    cdef public StandIn stand_in
+    cdef public Py_ssize_t max_outbox
+    cdef bint _awake
+
+    cpdef flush_later(self, connection)
+    cdef _wake(self)

@@ -1,0 +1,19 @@
+# C types for session.py.
+
+cimport cython
+from iotio.protocol.frames cimport FrameDecoder
+
+cdef class Session:
+    cdef public int version
+    cdef public FrameDecoder frames
+    cdef public object options, state, rtt
+    cdef public str wire
+    cdef public double last_received
+    cdef public object _codec, _ping_sent, _reason
+    cdef public list _out
+    cdef public double _since
+    cdef public int _pings
+    cdef public bint _ended, _binary_v0
+
+@cython.locals(body=bytes, size=Py_ssize_t, whole=Py_ssize_t)
+cpdef bytes string_frame(bytes head, str text)
