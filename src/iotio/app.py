@@ -27,11 +27,10 @@ from .protocol.encoder import DefaultPacketEncoder
 from .protocol.options import DEFAULT_OPTIONS, Options
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request
-
     from .hosts.asgi import DeviceMount
     from .hosts.asgi_app import ASGIApp
     from .hosts.server import NativeServer
+    from .hosts.upgrade import UpgradeRequest
 
 __all__ = ["IoTManager", "close_room", "emit", "join", "leave"]
 
@@ -211,7 +210,7 @@ class IoTManager(Manager):
             return app, lambda request, peer, root="": None
         from a2wsgi import WSGIMiddleware
 
-        def scope_of(request: Request, peer: str, root: str = "") -> Scope:
+        def scope_of(request: UpgradeRequest, peer: str, root: str = "") -> Scope:
             if not request_context:
                 return _app_scope(app)
             return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
@@ -256,11 +255,11 @@ def _scope(app: flask.Flask, environ: WSGIEnvironment) -> Scope:
     return lambda client: _RequestScope(app, environ, client)
 
 
-def _environ(request: Request, peer: str) -> WSGIEnvironment:
+def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
     """The WSGI environ of an upgrade request that came another way."""
     path, _, query = request.path.partition("?")
     host, _, port = peer.rpartition(":")
-    builder = EnvironBuilder(path, query_string=query, headers=Headers(list(request.headers.raw_items())), method="GET")
+    builder = EnvironBuilder(path, query_string=query, headers=Headers(request.headers), method="GET")
     return {**builder.get_environ(), "REMOTE_ADDR": host, "REMOTE_PORT": port}
 
 

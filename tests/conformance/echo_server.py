@@ -111,7 +111,7 @@ def serve_native(app: flask.Flask, port: int) -> None:
     """The host that `manager.run` is."""
     from iotio.hosts import server as native
 
-    native.PATHS = EveryPath()  # type: ignore[assignment]  # the suite asks for paths of its own
+    native.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # the suite asks for paths of its own
     manager: EchoManager = app.extensions["iot.io"]
     server = manager._server(host="127.0.0.1", port=port)
 

@@ -13,9 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from websockets.datastructures import Headers
-from websockets.http11 import Request
-
 from ..core.connection import Scope
 from ..core.manager import Manager
 from ..protocol.frames import BINARY, CLOSE, TEXT
@@ -26,6 +23,7 @@ from .lifespan import ends_before
 from .messages import client_frame, server_frames
 from .native import NativeConnection
 from .native_host import NativeHost
+from .upgrade import UpgradeRequest
 from .wsgi import NO_UPGRADE, PATHS
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ __all__ = ["AsgiConnection", "DeviceMount", "Link", "native_server"]
 
 logger = logging.getLogger("iotio.hosts")
 
-ScopeOf: TypeAlias = Callable[[Request, str, str], "Scope | None"]
+ScopeOf: TypeAlias = Callable[[UpgradeRequest, str, str], "Scope | None"]
 """From an upgrade request, the peer's address and the prefix of the application to the scope of its handlers."""
 
 _GRACE = 5.0  # seconds that devices and handlers get at shutdown, as on the native server
@@ -380,9 +378,9 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]
     return ((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in headers)
 
 
-def _request(scope: AsgiScope, headers: list[tuple[str, str]]) -> Request:
+def _request(scope: AsgiScope, headers: list[tuple[str, str]]) -> UpgradeRequest:
     query = bytes(scope.get("query_string", b"")).decode("latin-1")
-    return Request(f"{_path(scope)}?{query}" if query else _path(scope), Headers(headers))
+    return UpgradeRequest(f"{_path(scope)}?{query}" if query else _path(scope), headers)
 
 
 def _peer(scope: AsgiScope) -> str:

@@ -20,9 +20,6 @@ from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from websockets.datastructures import Headers
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
 
 from ..core.connection import Scope
 from ..core.manager import Manager
@@ -31,52 +28,93 @@ from .keepalive import limit_silence
 from .listen import CannotServe, address, check_files, listen
 from .native import NativeConnection
 from .native_host import NativeHost
+from .upgrade import PATHS, UpgradeRequest, judge, read_again, read_usual
 
 __all__ = ["NativeServer"]
 
 logger = logging.getLogger("iotio.server")
 
-PATHS = ("/iot.io", "/iot.io/")
-_checker = ServerProtocol()  # one for all: `accept` keeps nothing of a request but the last failure
 _GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
 HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
 _BACKLOG = 65_535  # connections to be accepted; the kernel cuts it down to what it allows, on Linux 4096 by default
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
-class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen by what is installed
-    """uvicorn's HTTP protocol, less one loss: it drops what came in one read with the upgrade request."""
+class _Door(asyncio.Protocol):
+    """Where each connection begins. A device that asks as usual is served at once, all else goes to uvicorn.
 
-    _tail = b""
-    _patience: asyncio.TimerHandle | None = None
+    Args:
+        server: our server.
+        config: uvicorn's arguments for its protocols.
+        server_state: uvicorn's; it shuts down the connections in it.
+        app_state: uvicorn's.
+    """
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(HEAD_TIMEOUT, self._lose_patience)
+    def __init__(self, server: NativeServer, config: uvicorn.Config, server_state: Any, app_state: Any) -> None:
+        self._server = server
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._state.connections.add(self)
+        self._patience = self._server.native.loop.call_later(HEAD_TIMEOUT, self._lose_patience)
 
     def _lose_patience(self) -> None:
         """A peer that never finishes a request's head must not hold a connection for ever."""
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.abort()
+        if not self._transport.is_closing():
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes. Later data goes past this method."""
+        self._state.connections.discard(self)
+        usual = read_usual(data)
+        if usual is None:
+            http = _Http(config=self._config, server_state=self._state, app_state=self._app_state)
+            http.patience = self._patience
+            http.connection_made(self._transport)
+            self._transport.set_protocol(http)
+            http.data_received(data)
+            return
+        self._patience.cancel()
+        request, answer, size = usual
+        upgrade = _Upgrade(self._server, self._config, self._state, self._app_state)
+        upgrade.connection_made(self._transport)
+        upgrade.serve(request, answer)
+        if size != len(data):
+            upgrade.data_received(data[size:])
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._calm_down()
-        super().connection_lost(error)
+        self._patience.cancel()
+        self._state.connections.discard(self)
 
-    def _calm_down(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def shutdown(self) -> None:
+        """uvicorn is going down."""
+        self._transport.close()
+
+
+class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen by what is installed
+    """uvicorn's HTTP protocol, less one loss: it drops what came in one read with the upgrade request.
+
+    Attributes:
+        patience: what ends the connection if no request's head is finished.
+    """
+
+    patience: asyncio.TimerHandle
+    _tail = b""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.patience.cancel()
+        super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         tail = self._tail
         self._tail = (tail + data)[-3:]
         super().data_received(data)
-        if self.cycle is not None:
-            self._calm_down()
         successor = self.transport.get_protocol()
-        if successor is not self:
-            self._calm_down()
+        if successor is not self or self.cycle is not None:
+            self.patience.cancel()
         if isinstance(successor, _Upgrade):
             rest = (tail + data).partition(b"\r\n\r\n")[2]
             if rest:
@@ -84,7 +122,7 @@ class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two c
 
 
 class _Upgrade(asyncio.Protocol):
-    """What uvicorn makes for a WebSocket upgrade: finds out who is to serve it, and becomes that.
+    """What is made for a WebSocket upgrade: finds out who is to serve it, and becomes that.
 
     Args:
         server: our server.
@@ -109,24 +147,32 @@ class _Upgrade(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The upgrade request, which uvicorn has read whole and repeats. Later data goes past this method."""
         assert self._transport is not None
-        request = _parse(data)
+        request = read_again(data)
         if request.path.partition("?")[0] not in PATHS:
             self._pass_on(data)
             return
-        response = _checker.accept(request)
-        self._transport.write(response.serialize())
-        if response.status_code != 101:
+        response = judge(request)
+        if response.status_code == 101:
+            self.serve(UpgradeRequest(request.path, list(request.headers.raw_items())), response.serialize())
+        else:
+            self._transport.write(response.serialize())
             self._transport.close()
-            return
+
+    def serve(self, request: UpgradeRequest, answer: bytes) -> None:
+        """Answer a device, and begin with it."""
+        assert self._transport is not None
+        self._transport.write(answer)
+        peer = _peer(self._transport)
         connection = NativeConnection(
             self._server.native,
-            request.headers.raw_items(),
+            request.headers,
             self._transport,
-            peer=_peer(self._transport),
-            scope=self._server.scope_of(request, _peer(self._transport)),
+            peer=peer,
+            scope=self._server.scope_of(request, peer),
         )
         self._connection = connection
         self.data_received = connection.received  # type: ignore[method-assign]  # a hot path without a detour
+        self._transport.set_protocol(self)  # now: what is sent from here on may be more than the transport likes
         connection.start()
         connection.flush()
 
@@ -194,7 +240,7 @@ class NativeServer(uvicorn.Server):
         manager: Manager,
         app: Any,
         *,
-        scope_of: Callable[[Request, str], Scope | None],
+        scope_of: Callable[[UpgradeRequest, str], Scope | None],
         other_websockets: Callable[..., Any] | None = None,
         workers: int = 32,
         slow_handler: float = 1.0,
@@ -209,13 +255,16 @@ class NativeServer(uvicorn.Server):
         self._signalled = False
         self.ready = threading.Event()
 
+        def door(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Door:
+            return _Door(self, config, server_state, app_state)
+
         def upgrade(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Upgrade:
             return _Upgrade(self, config, server_state, app_state)
 
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_Http,
+                http=cast(Any, door),
                 ws=cast(Any, upgrade),
                 log_config=None,
                 access_log=False,
@@ -349,19 +398,6 @@ def _load(config: uvicorn.Config) -> None:
             raise CannotServe(problem, "ssl_keyfile", error) from error
         names = " and ".join(str(name) for name in files.values() if name)
         raise CannotServe(f"no certificate and key in PEM form in {names}", "ssl_certfile", error) from error
-
-
-def _parse(data: bytes) -> Request:
-    """The request that uvicorn has parsed, checked and written again."""
-    lines = data.decode("latin-1").split("\r\n")
-    method, path, _ = lines[0].split(" ")
-    headers = Headers()
-    for line in lines[1:-2]:
-        name, _, value = line.partition(":")
-        headers[name] = value.strip()
-    request = Request(path, headers)
-    request.method = method
-    return request
 
 
 @contextlib.contextmanager

@@ -1,0 +1,109 @@
+"""The request by which a device asks for its WebSocket, and the answer to it."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from typing import NamedTuple
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.utils import accept_key
+
+__all__ = ["PATHS", "UpgradeRequest", "judge", "read_again", "read_usual", "welcome"]
+
+PATHS = ("/iot.io", "/iot.io/")
+_USUAL = re.compile(
+    rb"GET (/iot\.io/?) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+)
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
+_UNUSUAL = frozenset(("content-length", "transfer-encoding", "expect", "sec-websocket-protocol"))
+_checker = ServerProtocol()  # one for all: `accept` keeps nothing of a request but the last failure
+
+
+class UpgradeRequest(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        path: with the query.
+        headers: names in any case, values as latin-1.
+    """
+
+    path: str
+    headers: list[tuple[str, str]]
+
+
+def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
+    """Read a device's request without an HTTP parser, if it is one that `judge` would welcome and looks as usual.
+
+    All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, a subprotocol.
+
+    Args:
+        data: what the first read of a connection brought.
+
+    Returns:
+        The request, the answer, and where in the data that ends which belongs to it; None for any other data.
+    """
+    found = _USUAL.match(data)
+    if found is None:
+        return None
+    path, lines = found.group(1).decode(), found.group(2).decode("latin-1").split("\r\n")
+    lines.pop()  # what stands behind the last line's end
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    if (
+        len(headers) != len(lines)
+        or headers.get("upgrade", "").lower() != "websocket"
+        or headers.get("connection", "").lower() != "upgrade"
+        or headers.get("sec-websocket-version") != "13"
+        or not _KEY.fullmatch(headers.get("sec-websocket-key", ""))
+        or "host" not in headers
+        or not _UNUSUAL.isdisjoint(headers)
+    ):
+        return None
+    return UpgradeRequest(path, list(headers.items())), welcome(headers["sec-websocket-key"]), found.end()
+
+
+def welcome(key: str) -> bytes:
+    """The answer to a request that is right (RFC 6455, 4.2.2).
+
+    Args:
+        key: its `Sec-WebSocket-Key`.
+    """
+    return (
+        f"HTTP/1.1 101 Switching Protocols\r\nDate: {_date()}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+    ).encode()
+
+
+def read_again(data: bytes) -> Request:
+    """The request that uvicorn has parsed, checked and written again."""
+    lines = data.decode("latin-1").split("\r\n")
+    method, path, _ = lines[0].split(" ")
+    headers = Headers()
+    for line in lines[1:-2]:
+        name, _, value = line.partition(":")
+        headers[name] = value.strip()
+    request = Request(path, headers)
+    request.method = method
+    return request
+
+
+def judge(request: Request) -> Response:
+    """The answer to a request: 101, or an error after which the connection is to be closed."""
+    return _checker.accept(request)
+
+
+_now = (0, "")  # the second that was written last, and how
+
+
+def _date() -> str:
+    global _now
+    second = int(time.time())
+    if _now[0] != second:
+        _now = (second, formatdate(second, usegmt=True))
+    return _now[1]
