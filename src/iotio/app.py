@@ -210,9 +210,11 @@ class IoTManager(Manager):
             return app, lambda request, peer, root="": None
         from a2wsgi import WSGIMiddleware
 
+        without_request = _app_scope(app)
+
         def scope_of(request: UpgradeRequest, peer: str, root: str = "") -> Scope:
             if not request_context:
-                return _app_scope(app)
+                return without_request
             return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
 
         return cast("ASGIApp", WSGIMiddleware(cast(Any, app))), scope_of

@@ -476,6 +476,39 @@ def test_contexts(request_context: bool, caplog: pytest.LogCaptureFixture) -> No
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+class Quiet(DeviceType):
+    """Has no code that runs when a device comes or goes."""
+
+    async def on_who(self, message: Any, client: IoTClient) -> str:
+        return str(id(flask.g._get_current_object()))
+
+    def on_where(self, message: Any, client: IoTClient) -> str:
+        return flask.current_app.name
+
+
+@pytest.mark.parametrize("first", ["who", "where"])
+def test_the_context_is_entered_for_the_first_user_code(first: str) -> None:
+    with serving(Probe()) as server:
+        server.manager.add_type(Quiet("quiet"))
+        torn_down: list[Any] = []
+        server.app.teardown_appcontext(torn_down.append)
+        with server.device("silent", "quiet") as silent:
+            server.connection("silent")
+            silent.send_close()
+            silent.expect_frame()
+        eventually(lambda: server.manager.connections() == [])
+        assert torn_down == []
+        with server.device("talker", "quiet") as peer:
+            asked = [first, "who", "where", "who"]
+            for event in asked:
+                peer.send_bytes(frames((event, 0)))
+            answers = [packet(peer) for _ in asked]
+            assert [event for event, _ in answers] == asked
+            assert len(set(answers)) == 2  # one application, one `flask.g`
+            assert torn_down == []
+        eventually(lambda: torn_down == [None])
+
+
 def test_close_from_a_handler() -> None:
     probe = Probe()
     with serving(probe) as server, server.device() as peer:

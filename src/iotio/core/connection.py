@@ -37,7 +37,7 @@ __all__ = ["Connection", "Scope"]
 logger = logging.getLogger("iotio.connection")
 
 Scope = Callable[[IoTClient], AbstractContextManager[object]]
-"""What a host wraps around all user code of one connection, such as a Flask context; entered once."""
+"""What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""
 
 
 class Connection:
@@ -404,8 +404,6 @@ class Connection:
             self._connected = True
             self.since = self.manager.clock()
         logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self._session.version)
-        self._context.run(current_client.set, client)
-        self._enter_scope(client)
         return True
 
     def _leave(self) -> list[Callable[..., Any]] | None:
@@ -513,6 +511,8 @@ class Connection:
             self.write(data)
 
     def _enter_scope(self, client: IoTClient) -> None:
+        """Make the context ready for user code; to be called once, before the first."""
+        self._context.run(current_client.set, client)
         if self._scope_factory is None:
             return
         try:

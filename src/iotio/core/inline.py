@@ -116,6 +116,7 @@ class InlineConnection(Connection):
 
     def _greet(self, client: IoTClient) -> None:
         if self._enter(client):
+            self._enter_scope(client)
             assert self._handlers is not None
             self.call("connect", self._handlers.on_connect, client)
             self.call("connect", self.manager.on_connect, client)

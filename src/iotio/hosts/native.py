@@ -81,7 +81,8 @@ class NativeConnection(Connection):
         self._lane: deque[Step] = deque()
         self._waiting = 0  # events in it
         self._began = ("", 0.0)  # the event whose handler runs on a worker, and since when
-        self._routes: dict[bytes, Route] | None = None  # once the device is in, if packets can take the short way
+        self._prepared = False  # user code may run in the context
+        self._routes: dict[bytes, Route] | None = None  # from then on, if packets can take the short way
         self._lane_number = 0  # counts the times that a stuck step was given up
         self._stuck = 0  # calls that were given up and have not ended
         self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
@@ -459,8 +460,6 @@ class NativeConnection(Connection):
         if not self._enter(client):
             return
         assert self._handlers is not None
-        if self._session.is_plain_v1 and self._meter is None:
-            self._routes = self._handlers.routes
         steps = [
             Step.of(Kind.CONNECT, "connect", function, client)
             for function in (self._handlers.on_connect, self.manager.on_connect)
@@ -490,7 +489,7 @@ class NativeConnection(Connection):
         self._stuck += self._running
         self._running = self._on_worker = 0
         self._host.workers.forget(self)
-        if self._stuck_context is None:
+        if self._stuck_context is None and self._prepared:
             self._stuck_context = self._context
         self._context = self._context.copy()
         self.farewell()
@@ -566,7 +565,18 @@ class NativeConnection(Connection):
         # Several may queue up on a worker, but only such that can be dropped when a stuck one is given up.
         return self._running == self._on_worker and not step.is_async and step.kind is Kind.EVENT
 
+    def _prepare(self) -> None:
+        """The first user code is about to run. Many a device is silent, and nobody asks for its context."""
+        assert self.client is not None
+        assert self._handlers is not None
+        self._prepared = True
+        self._enter_scope(self.client)
+        if self._session.is_plain_v1 and self._meter is None:
+            self._routes = self._handlers.routes
+
     def _begin(self, step: Step) -> None:
+        if not self._prepared and step.kind is not Kind.END:
+            self._prepare()
         if step.is_async:
             self._begin_async(step)
         elif step.kind is Kind.END:
