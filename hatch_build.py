@@ -2,7 +2,7 @@
 
 A module is compiled if a `.pxd` file beside it gives its C types. The sources stay what they are: the tests run them
 as they stand, too. An editable install is never compiled, so that an edit is always what runs.
-IOTIO_PURE=1 leaves it out.
+IOTIO_PURE=1 leaves it out; with IOTIO_COMPILED=1 a failure is an error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             built = compile_modules(Path(self.root) / "src", Path(self._made.name))
         except Exception as error:
+            if os.environ.get("IOTIO_COMPILED"):
+                raise
             self.app.display_warning(f"iotio is built without its compiled parts, it will be slower: {error}")
             return
         build_data["pure_python"] = False

@@ -301,4 +301,15 @@ def compiled_environment(*, tell: Say = say) -> Path:
     names = "\n".join(map(str, sources))
     stamp = digest(names, *sources, ROOT / "hatch_build.py", ROOT / "pyproject.toml", CONSTRAINTS)
     project = ["--no-deps", "--force-reinstall", "."]
+    if can_compile(base):
+        os.environ["IOTIO_COMPILED"] = "1"  # what fails now must not pass for a machine without a compiler
+    else:
+        tell("no C compiler, or no headers of Python: the package is installed as plain Python")
     return ensure_environment(folder, base, project, stamp=stamp, layer="project", tell=tell)
+
+
+def can_compile(base: Interpreter) -> bool:
+    """Whether there is what extension modules need."""
+    code = "import sysconfig; print(sysconfig.get_path('include'))"
+    done = subprocess.run([str(base.path), "-c", code], capture_output=True, text=True, timeout=PROBE_SECONDS)
+    return shutil.which("cc") is not None and (Path(done.stdout.strip()) / "Python.h").exists()

@@ -10,6 +10,8 @@ from iotio.protocol.session cimport Session, string_frame
 from iotio.hosts.stand_in cimport StandIn
 from iotio.hosts.eager cimport change, enter, leave
 from iotio.hosts.first_step cimport finishes
+from iotio.hosts.steps cimport Step
+from iotio.hosts.workers cimport Job, Workers
 
 cdef class NativeConnection(Connection):
     cdef public NativeHost _host
@@ -34,3 +36,12 @@ cdef class NativeConnection(Connection):
     cpdef str send(self, bytes frame)
     @cython.locals(out=Outbox, frames=list, data=bytes)
     cpdef flush(self, bint whole=*)
+    cpdef list _hand_over(self, list calls)
+    cpdef _do(self, Step step)
+    cpdef bint _may_begin(self, Step step) except -1
+    cpdef _begin(self, Step step)
+    @cython.locals(is_event=bint)
+    cpdef _work(self, Step step, number)
+    cpdef _worked(self, number, Py_ssize_t count)
+    @cython.locals(step=Step)
+    cpdef _pump(self)

@@ -1,6 +1,7 @@
 # C types of what is used for every read; the other attributes live in the dictionary.
 
 from iotio.hosts.stand_in cimport StandIn
+from iotio.hosts.workers cimport Workers
 
 cdef class NativeHost:
     cdef dict __dict__
@@ -8,6 +9,7 @@ cdef class NativeHost:
     cdef public object manager, loop, clock, _dirty, _ended
     cdef public StandIn stand_in
     cdef public Py_ssize_t max_outbox
+    cdef public Workers workers
     cdef bint _awake
 
     cpdef flush_later(self, connection)

@@ -12,7 +12,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
 
 __all__ = ["Job", "Workers"]
 
@@ -22,20 +21,29 @@ _PATIENCE = 0.02  # seconds that a job may hold up jobs of other devices before 
 _CHECK_INTERVAL = 0.02  # seconds between looks at it
 
 
-class Job(NamedTuple):
+class Job:
     """Something to run on a worker.
 
-    Attributes:
+    Args:
         owner: jobs of one owner run in order, one at a time.
         run: the work; must not raise.
         label: what it is doing, for the log.
         began: since when, if that can be later than its own beginning.
     """
 
-    owner: Hashable
-    run: Callable[[], None]
-    label: Callable[[], str]
-    began: Callable[[], float] | None = None
+    __slots__ = ("began", "label", "owner", "run")
+
+    def __init__(
+        self,
+        owner: Hashable,
+        run: Callable[[], None],
+        label: Callable[[], str],
+        began: Callable[[], float] | None = None,
+    ) -> None:
+        self.owner = owner
+        self.run = run
+        self.label = label
+        self.began = began
 
 
 class _Worker:

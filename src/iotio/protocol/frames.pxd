@@ -21,3 +21,6 @@ cdef class FrameDecoder:
     cdef bint _take(self, int first, bytes payload, list items) except -1
     cdef bint _take_data(self, int opcode, bint final, bytes payload, list items) except -1
     cdef list _fail(self, list items, int code, str reason)
+
+@cython.locals(size=Py_ssize_t)
+cpdef bytes encode_frame(int opcode, bytes payload)

@@ -1,0 +1,6 @@
+# C types for steps.py.
+
+cdef class Step:
+    cdef public object kind
+    cdef public list calls
+    cdef public bint is_async
