@@ -195,7 +195,8 @@ class NativeConnection(Connection):
                     route is None
                     or size < 0
                     or size > most
-                    or size != packet[end] << 24 | packet[end + 1] << 16 | packet[end + 2] << 8 | packet[end + 3]
+                    or packet[end]  # 16 MiB and more may go the long way
+                    or size != packet[end + 1] << 16 | packet[end + 2] << 8 | packet[end + 3]
                 ):
                     return index
                 try:
