@@ -75,6 +75,15 @@ class Probe(DeviceType):
     async def on_cancel(self, message: Any, client: IoTClient) -> None:
         raise asyncio.CancelledError
 
+    async def on_cancel_and_fail(self, message: Any, client: IoTClient) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        raise RuntimeError("cancelled before")
+
+    async def on_at_once(self, message: Any, client: IoTClient) -> Any:
+        return message
+
 
 class SlowToConnect(Probe):
     """Its `on_connect` takes its time on a worker."""
@@ -331,6 +340,13 @@ def test_nothing_that_a_handler_raises_ends_a_worker() -> None:
         peer.send_bytes(frames(("exit", 3), ("cancel", 1), ("echo", 1), ("aecho", 2)))
         assert [packet(peer), packet(peer)] == [("echo", 1), ("aecho", 2)]
         assert server.manager.clients == ["d"]
+
+
+def test_a_step_that_cancelled_itself_and_failed_leaves_nothing_to_the_next() -> None:
+    with serving(Probe()) as server, server.device() as peer:
+        for _ in range(2):  # the second read takes the short way
+            peer.send_bytes(frames(("at_once", "a"), ("cancel_and_fail", 1), ("at_once", "b"), ("at_once", "c")))
+            assert [packet(peer) for _ in range(3)] == [("at_once", "a"), ("at_once", "b"), ("at_once", "c")]
 
 
 def test_a_loop_that_was_blocked_takes_no_device_for_dead(caplog: pytest.LogCaptureFixture) -> None:

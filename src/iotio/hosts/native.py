@@ -217,10 +217,11 @@ class NativeConnection(Connection):
                     continue
                 try:
                     done = finishes(me, route.function(value, client))
-                except asyncio.CancelledError:
-                    continue
                 except BaseException as error:
-                    self._log_failure(route.event, error)
+                    if not isinstance(error, asyncio.CancelledError):
+                        self._log_failure(route.event, error)
+                    me = host.stand_in = change(me, loop)  # it may have been cancelled, or be kept with the error
+                    seen_by = getrefcount(me)
                     continue
                 if not done:
                     self._wait_for(route.event, Kind.EVENT, me.promote(self._context, loop))
