@@ -82,18 +82,19 @@ def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] 
 
 def run_everything() -> int:
     """All tests on the main Python, the quick ones on the others; the first exit status that is not 0."""
-    environments = [(found.name, project_environment("test", found)) for found in others()]
-    if not environments:
-        environments = [(f"{main_interpreter().name}, not compiled", project_environment("dev"))]
-    main = compiled_environment()
-    prepare()
+    with ThreadPoolExecutor(2) as pool:  # what they wait for is mostly the network
+        compiled = pool.submit(compiled_environment)
+        plain = [(found.name, pool.submit(project_environment, "test", found)) for found in others()]
+        if not plain:
+            plain = [(f"{main_interpreter().name}, not compiled", pool.submit(project_environment, "dev"))]
+        pool.submit(prepare).result()
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
-        files = [stack.enter_context(TemporaryFile()) for _ in environments]
+        files = [stack.enter_context(TemporaryFile()) for _ in plain]
         running = [
-            beside.submit(pytest, python, name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
-            for (name, python), file in zip(environments, files, strict=True)
+            beside.submit(pytest, python.result(), name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
+            for (name, python), file in zip(plain, files, strict=True)
         ]
-        statuses = [pytest(main, main_interpreter().name, [])]
+        statuses = [pytest(compiled.result(), f"{main_interpreter().name}, compiled", [])]
         for future, file in zip(running, files, strict=True):
             statuses.append(future.result())
             file.seek(0)
