@@ -1,6 +1,5 @@
 # C types of what the hot paths touch; the other attributes live in the dictionary.
 
-from iotio.core.lock cimport Lock
 from iotio.core.outbox cimport Outbox
 from iotio.protocol.session cimport Session
 
@@ -8,8 +7,7 @@ cdef class Connection:
     cdef dict __dict__
     cdef object __weakref__
     cdef public Session _session
-    cdef public object manager, client, _gone, _context
-    cdef public Lock _lock
+    cdef public object manager, client, _gone, _context, _lock
     cdef public Py_ssize_t n_received, n_sent
 
     cpdef str send(self, bytes frame)

@@ -2,6 +2,7 @@
 
 cimport cython
 from iotio.core.connection cimport Connection
+from iotio.core.lock cimport Lock
 from iotio.core.outbox cimport Outbox
 from iotio.core.route cimport Route
 from iotio.protocol.frames cimport FrameDecoder
@@ -33,8 +34,9 @@ cdef class NativeConnection(Connection):
     )
     cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1
     cdef _collect(self)
+    @cython.locals(lock=Lock)
     cpdef str send(self, bytes frame)
-    @cython.locals(out=Outbox, frames=list, data=bytes)
+    @cython.locals(lock=Lock, out=Outbox, frames=list, data=bytes)
     cpdef flush(self, bint whole=*)
     cpdef list _hand_over(self, list calls)
     cpdef _do(self, Step step)

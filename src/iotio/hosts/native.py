@@ -282,7 +282,8 @@ class NativeConnection(Connection):
         """See `Connection.send`: the same for the usual case, a device that reads."""
         if self._writing_paused or self._out.size + len(frame) > self._host.max_outbox:
             return Connection.send(self, frame)  # Cython has no `super` here
-        self._lock.acquire()  # not `with`: this is a hot path
+        lock = self._lock
+        lock.acquire()  # not `with`: this is a hot path
         try:
             if self._gone is not None:
                 return "offline"
@@ -294,7 +295,7 @@ class NativeConnection(Connection):
                 return ""
             self._dirty = True
         finally:
-            self._lock.release()
+            lock.release()
         self._host.flush_later(self)
         return ""
 
@@ -378,7 +379,8 @@ class NativeConnection(Connection):
         Args:
             whole: give it all the same: it is the last.
         """
-        self._lock.acquire()  # as above
+        lock = self._lock
+        lock.acquire()  # as above
         try:
             self._dirty = False
             if self._replies:
@@ -391,7 +393,7 @@ class NativeConnection(Connection):
             frames.clear()
             out.size = 0
         finally:
-            self._lock.release()
+            lock.release()
         if not self._ending:
             self._transport.write(data)
 
