@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -409,6 +410,43 @@ class Emitting(Probe):
             client.emit("from loop", message)
 
         asyncio.run(emit())
+
+
+def test_answers_and_what_other_threads_emit_keep_their_order() -> None:
+    """A usual answer takes no lock: what a thread emits meanwhile may be before or behind it, and is never lost."""
+    count = 2000
+    with serving(Probe()) as server, server.device() as peer:
+        peer.send_bytes(frames(("at_once", "in")))
+        assert packet(peer) == ("at_once", "in")
+
+        turns = {"a": threading.Semaphore(0), "b": threading.Semaphore(0)}
+
+        def emit(name: str) -> None:
+            for number in range(count):
+                assert turns[name].acquire(timeout=WAIT)
+                assert server.manager.emit(name, number, client_id="d")
+
+        threads = [threading.Thread(target=emit, args=(name,)) for name in turns]
+        for thread in threads:
+            thread.start()
+        seen: dict[str, list[Any]] = {"a": [], "b": [], "at_once": []}
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for number in range(count):
+                for turn in turns.values():
+                    turn.release()
+                peer.send_bytes(frames(("at_once", str(number))))
+                for _ in range(3):
+                    event, value = packet(peer)
+                    seen[event].append(value)
+        finally:
+            sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
+        numbers = list(range(count))
+        assert seen == {"a": numbers, "b": numbers, "at_once": list(map(str, numbers))}
+        assert server.manager.counters["sent"] == 3 * count + 1
 
 
 def test_emit_from_everywhere() -> None:
