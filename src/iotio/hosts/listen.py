@@ -10,9 +10,9 @@ import stat
 import sys
 from collections.abc import Iterable
 
-__all__ = ["CannotServe", "address", "check_files", "listen"]
+__all__ = ["BACKLOG", "CannotServe", "address", "check_files", "listen"]
 
-_BACKLOG = 65_535  # connections that wait to be accepted, all devices after a restart; the kernel takes what it allows
+BACKLOG = 65_535  # connections that wait to be accepted, all devices after a restart; the kernel takes what it allows
 _UNIX_MODE = 0o666  # of a new Unix socket, as uvicorn has it: the proxy in front runs as another user
 _PROBE_SECONDS = 1.0  # for a server that may be behind a Unix socket; a full queue means that there is one
 
@@ -32,7 +32,7 @@ class CannotServe(OSError):
         self.errno = None if cause is None else cause.errno
 
 
-def listen(host: str | None, port: int, uds: str | None = None, *, backlog: int = _BACKLOG) -> list[socket.socket]:
+def listen(host: str | None, port: int, uds: str | None = None, *, backlog: int = BACKLOG) -> list[socket.socket]:
     """Open the listening sockets.
 
     Args:

@@ -16,6 +16,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import uvicorn
@@ -25,10 +26,11 @@ from ..core.connection import Scope
 from ..core.manager import Manager
 from ..protocol.reasons import DisconnectReason
 from .keepalive import limit_silence
-from .listen import CannotServe, address, check_files, listen
+from .listen import BACKLOG, CannotServe, address, check_files, listen
 from .native import NativeConnection
 from .native_host import NativeHost
-from .upgrade import PATHS, UpgradeRequest, judge, read_again, read_usual
+from .upgrade import UpgradeRequest, judge, read_again, read_usual
+from .wsgi import PATHS
 
 __all__ = ["NativeServer"]
 
@@ -36,12 +38,11 @@ logger = logging.getLogger("iotio.server")
 
 _GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
 HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
-_BACKLOG = 65_535  # connections to be accepted; the kernel cuts it down to what it allows, on Linux 4096 by default
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
-class _Door(asyncio.Protocol):
-    """Where each connection begins. A device that asks as usual is served at once, all else goes to uvicorn.
+class _Protocol(asyncio.Protocol):
+    """A protocol of ours that uvicorn makes.
 
     Args:
         server: our server.
@@ -50,11 +51,17 @@ class _Door(asyncio.Protocol):
         app_state: uvicorn's.
     """
 
-    def __init__(self, server: NativeServer, config: uvicorn.Config, server_state: Any, app_state: Any) -> None:
+    def __init__(
+        self, server: NativeServer, config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None
+    ) -> None:
         self._server = server
         self._config = config
         self._state = server_state
         self._app_state = app_state
+
+
+class _Door(_Protocol):
+    """Where each connection begins. A device that asks as usual is served at once, all else goes to uvicorn."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -121,24 +128,12 @@ class _Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two c
                 successor.data_received(rest)
 
 
-class _Upgrade(asyncio.Protocol):
-    """What is made for a WebSocket upgrade: finds out who is to serve it, and becomes that.
+class _Upgrade(_Protocol):
+    """What is made for a WebSocket upgrade: finds out who is to serve it, and becomes that."""
 
-    Args:
-        server: our server.
-        config: uvicorn's arguments for its own WebSocket protocol, for other paths.
-        server_state: uvicorn's; it shuts down the connections in it.
-        app_state: uvicorn's.
-    """
-
-    def __init__(self, server: NativeServer, config: uvicorn.Config, server_state: Any, app_state: Any) -> None:
-        self._server = server
-        self._config = config
-        self._state = server_state
-        self._app_state = app_state
-        self._transport: asyncio.Transport | None = None
-        self._connection: NativeConnection | None = None
-        self._other: Any = None
+    _transport: asyncio.Transport | None = None
+    _connection: NativeConnection | None = None
+    _other: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -255,22 +250,16 @@ class NativeServer(uvicorn.Server):
         self._signalled = False
         self.ready = threading.Event()
 
-        def door(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Door:
-            return _Door(self, config, server_state, app_state)
-
-        def upgrade(config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None) -> _Upgrade:
-            return _Upgrade(self, config, server_state, app_state)
-
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast(Any, door),
-                ws=cast(Any, upgrade),
+                http=cast(Any, partial(_Door, self)),
+                ws=cast(Any, partial(_Upgrade, self)),
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=int(_GRACE),
                 h11_max_incomplete_event_size=_MAX_HEAD,
-                **{"backlog": _BACKLOG, **options},
+                **{"backlog": BACKLOG, **options},
             )
         )
 

@@ -12,9 +12,8 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-__all__ = ["PATHS", "UpgradeRequest", "judge", "read_again", "read_usual", "welcome"]
+__all__ = ["UpgradeRequest", "judge", "read_again", "read_usual", "welcome"]
 
-PATHS = ("/iot.io", "/iot.io/")
 _USUAL = re.compile(
     rb"GET (/iot\.io/?) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
 )
