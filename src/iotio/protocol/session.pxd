@@ -13,7 +13,7 @@ cdef class Session:
     cdef public list _out
     cdef public double _since
     cdef public int _pings
-    cdef public bint _ended, _binary_v0
+    cdef public bint _ended
 
 @cython.locals(body=bytes, size=Py_ssize_t, whole=Py_ssize_t)
 cpdef bytes string_frame(bytes head, str text)

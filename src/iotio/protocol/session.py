@@ -129,7 +129,6 @@ class Session:
     """
 
     __slots__ = (
-        "_binary_v0",
         "_codec",
         "_ended",
         "_out",
@@ -160,7 +159,6 @@ class Session:
         self._pings = 0
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
-        self._binary_v0 = False  # a v0 device that greets in a BINARY frame reads BINARY frames
         self.wire = f"v{version}"
 
     # -- what comes in ---------------------------------------------------------------------------------
@@ -290,7 +288,7 @@ class Session:
         """
         if self.version == 1:
             return encode_frame(BINARY, self._codec.encode(event, value))
-        return encode_frame(BINARY if self._binary_v0 else TEXT, v0.encode(event, value).encode())
+        return encode_frame(BINARY if self.wire == "v0b" else TEXT, v0.encode(event, value).encode())
 
     @property
     def is_plain_v1(self) -> bool:
@@ -332,15 +330,15 @@ class Session:
     def _v0_text(self, message: bytes | str) -> str:
         if isinstance(message, str):
             return message
-        if not self._binary_v0:
+        if self.wire != "v0b":
             raise InvalidPacket("protocol v0 has text frames, this one is binary")
         return v1.decode_text(message)
 
     def _greeting(self, message: bytes | str, events: list[Event], now: float) -> None:
         if self.version == 1:
             return
-        self._binary_v0 = isinstance(message, bytes)
-        self.wire = "v0b" if self._binary_v0 else "v0"
+        if isinstance(message, bytes):
+            self.wire = "v0b"  # who greets in a BINARY frame reads BINARY frames
         try:
             client_id, client_type, data = v0.decode_handshake(self._v0_text(message))
         except InvalidPacket as error:
