@@ -1,4 +1,4 @@
-"""The first step of a coroutine; `first_step.pxd` has the same for the compiled native host."""
+"""The first step of a coroutine; `first_step.pyx` has the same for the compiled native host."""
 
 from __future__ import annotations
 
