@@ -10,15 +10,23 @@ import pytest
 import iotio
 
 NAMES = [
+    "CallDisconnected",
+    "CallError",
+    "CallTimeout",
+    "CallsUnsupported",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
     "EncodeError",
     "ErrorCode",
+    "InvalidData",
     "IoTClient",
     "IoTError",
     "IoTManager",
+    "NoHandler",
     "Options",
+    "RemoteError",
+    "TooManyCalls",
     "close_room",
     "emit",
     "join",

@@ -6,29 +6,50 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .app import IoTManager, close_room, emit, join, leave
     from .core.client import IoTClient
     from .core.device_type import DeviceType
     from .core.results import EmitResult
-    from .protocol.errors import EncodeError, ErrorCode, IoTError
+    from .protocol.errors import (
+        CallDisconnected,
+        CallError,
+        CallsUnsupported,
+        CallTimeout,
+        EncodeError,
+        ErrorCode,
+        InvalidData,
+        IoTError,
+        NoHandler,
+        RemoteError,
+        TooManyCalls,
+    )
     from .protocol.options import Options
     from .protocol.reasons import DisconnectReason
 
-__version__ = "0.5.0"
 __author__ = "The iotio developers"
 __licence__ = "MIT"
 
 __all__ = [
+    "CallDisconnected",
+    "CallError",
+    "CallTimeout",
+    "CallsUnsupported",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
     "EncodeError",
     "ErrorCode",
+    "InvalidData",
     "IoTClient",
     "IoTError",
     "IoTManager",
+    "NoHandler",
     "Options",
+    "RemoteError",
+    "TooManyCalls",
     "close_room",
     "emit",
     "join",
@@ -38,6 +59,14 @@ __all__ = [
 # Where the public names live. They are loaded on first use: `import iotio_client` passes through this module
 # and must not bring Flask to a device.
 _HOMES = {
+    "CallDisconnected": ".protocol.errors",
+    "CallError": ".protocol.errors",
+    "CallTimeout": ".protocol.errors",
+    "CallsUnsupported": ".protocol.errors",
+    "InvalidData": ".protocol.errors",
+    "NoHandler": ".protocol.errors",
+    "RemoteError": ".protocol.errors",
+    "TooManyCalls": ".protocol.errors",
     "DeviceType": ".core.device_type",
     "DisconnectReason": ".protocol.reasons",
     "EmitResult": ".core.results",

@@ -21,6 +21,7 @@ from .core.results import EmitResult
 from .hosts import signals
 from .hosts.asgi_app import is_asgi, what_it_is
 from .hosts.loop_thread import LoopThread
+from .hosts.upgrade import subprotocol_at
 from .hosts.wsgi import IoTManagerMiddleware, waiting_here
 from .http import rest
 from .protocol.encoder import DefaultPacketEncoder
@@ -104,6 +105,7 @@ class IoTManager(Manager):
     def _init_flask(self, app: flask.Flask) -> None:
         app.extensions[_EXTENSION] = self
         self.scope = _app_scope(app)
+        app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it
         self._middleware = IoTManagerMiddleware(
             app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
         )
@@ -224,6 +226,10 @@ class IoTManager(Manager):
         if self._middleware is None:
             raise RuntimeError("the manager has no Flask application yet: call init_app(app) first")
         self._middleware.serve_websocket(ws, ws.environ)
+
+    def wait_here(self, signal: Signal, timeout: float) -> bool:
+        """Wait in this thread, or in this greenlet where a hub serves devices."""
+        return waiting_here()(signal, timeout)
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] | None = None) -> None:
         """Close every connection; see `Manager.close`. `async def` handlers that still run are cancelled.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from iotio import __version__
+from iotio.version import __version__
 
 from .async_client import AsyncIoTClient
 from .backoff import Backoff

@@ -10,8 +10,8 @@ from typing import Any, TypedDict, TypeVar
 
 from websockets.version import version as websockets_version
 
-from iotio import __version__
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio.version import __version__
 
 from .backoff import Backoff
 from .endpoint_info import EndpointInfo

@@ -17,6 +17,8 @@ from iotio.endpoints import (
 from iotio.protocol.encoder import DefaultPacketEncoder
 from iotio.protocol.errors import ConnectionEnded
 
+from .calls import DEFAULT_TIMEOUT, check_no_loop, check_timeout
+
 if TYPE_CHECKING:
     from .connection import Connection
     from .manager import Manager
@@ -145,6 +147,41 @@ class IoTClient:
         """
         return self.manager.emit_to(self, event, data, trigger_update=trigger_update)
 
+    def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """Call the device's handler of an event, and wait in this thread for what it returns.
+
+        Works in `def` handlers, Flask views and threads of your own; for coroutines there is `acall`.
+
+        Args:
+            event: the event's name.
+            data: bytes, bool, int, float, str, dict, list or None.
+            timeout: seconds to wait for the answer.
+
+        Returns:
+            The handler's return value.
+
+        Raises:
+            CallTimeout: no answer in time.
+            CallDisconnected: the device is gone, or went before it answered; at once, not after the time-out.
+            RemoteError: the handler raised.
+            NoHandler: the device has no handler for the event.
+            InvalidData: the device refused the value, or its result cannot travel.
+            TooManyCalls: as many calls as may be are on their way to it.
+            CallsUnsupported: it speaks protocol v0 or v1.
+            EncodeError: the value cannot travel (a ValueError).
+            RuntimeError: an event loop runs in this thread; write `await client.acall(...)` there.
+        """
+        check_no_loop("await client.acall(...)")
+        check_timeout(timeout)
+        _check_event(event)
+        return self.socket.begin_call(event, data).wait(timeout)
+
+    async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """`call` for coroutines: arguments, result and errors are the same."""
+        check_timeout(timeout)
+        _check_event(event)
+        return await self.socket.begin_call(event, data).wait_async(timeout)
+
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
         """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.
 
@@ -189,3 +226,8 @@ class IoTClient:
         except DeclarationError as error:
             return error.endpoint_id, error.problem
         return "", EndpointParseResponse.VALID
+
+
+def _check_event(event: object) -> None:
+    if not isinstance(event, str):
+        raise TypeError("'event' must be of type str")

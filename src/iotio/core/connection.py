@@ -8,19 +8,32 @@ here, under one lock per connection that is never held while user code runs.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from iotio.endpoints import EndpointParseResponse
-from iotio.protocol.errors import ErrorCode, HandshakeError
-from iotio.protocol.frames import Item
+from iotio.protocol import v2
+from iotio.protocol.calls import Calls, error_of, failure, fault_of
+from iotio.protocol.errors import (
+    CallDisconnected,
+    CallFault,
+    CallsUnsupported,
+    EncodeError,
+    ErrorCode,
+    HandshakeError,
+)
+from iotio.protocol.frames import BINARY, Item, encode_frame
 from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
 from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Ended, Event, Greeting, Invalid, Packet, State
+from iotio.protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, State
+from iotio.protocol.v2_session import V2Session
 from iotio.protocol.values import Value
+from iotio.version import __version__
 
+from .calls import PendingCall
 from .client import IoTClient
 from .context import current_client
 from .device_type import Handlers, reply_of
@@ -52,6 +65,7 @@ class Connection:
         headers: those of the upgrade request; names in any case, values as latin-1.
         peer: the other end's address, for the log.
         scope: see `Scope`.
+        subprotocol: what was agreed on at the upgrade, or None.
     """
 
     admitted = False  # the manager's limits have counted it
@@ -68,6 +82,7 @@ class Connection:
         *,
         peer: str = "",
         scope: Scope | None = None,
+        subprotocol: str | None = None,
     ) -> None:
         self.manager = manager
         self.epoch = next(manager.epochs)  # connections of one id follow each other in this order
@@ -80,9 +95,14 @@ class Connection:
         # A browser cannot send the headers of a v1 device: only without them can a web page be behind it.
         self._origin = None if self._headers else foreign_origin(headers, manager.options.allowed_origins)
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
-        self._session = manager.session_factory(
-            1 if self._headers else 0, manager.options, manager.clock(), manager.codec
+        self._newer = None if subprotocol or self._headers else _offer(headers)
+        now = manager.clock()
+        self._session = (
+            V2Session(manager.options, now)
+            if subprotocol == v2.SUBPROTOCOL
+            else manager.session_factory(1 if self._headers else 0, manager.options, now, manager.codec)
         )
+        self._calls: Calls[PendingCall] | None = None  # to the device
         self._handlers: Handlers | None = None
         self._lock = Lock()
         self._connected = False  # on_connect has been called
@@ -347,6 +367,9 @@ class Connection:
         try:
             if self._origin is not None:
                 raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": self._origin[:80]})
+            if self._newer is not None:
+                info: dict[str, object] = {"asked": self._newer[:40], "spoken": v2.SUBPROTOCOL}
+                raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, info)
             hello = parse_headers(self._headers) if self._session.version == 1 else None
             returns = hello is not None and self.manager.registry.get(hello.id) is not None
             self.manager.admission.enter(self.address, returns=returns)
@@ -361,14 +384,156 @@ class Connection:
         """Do what an event asks for. Runs user code."""
         if isinstance(event, Packet):
             self._dispatch(event)
+        elif isinstance(event, v2.Packet):
+            self._take_flagged(event)
         elif isinstance(event, Greeting):
             self._admit(event.hello)
+        elif isinstance(event, BadGreeting):
+            self._refuse(event.error)
         elif isinstance(event, Invalid):
             self._count_invalid(event.problem)
-        elif event.reason is DisconnectReason.PROTOCOL_ERROR:
+        elif isinstance(event, v2.Problem):
+            self._log_problem(event)
+        elif isinstance(event, Ended) and event.reason is DisconnectReason.PROTOCOL_ERROR:
             logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
 
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def begin_call(self, event: str, value: Value) -> PendingCall:
+        """Call a handler of the device.
+
+        Returns:
+            What to wait for.
+
+        Raises:
+            CallDisconnected: there is no connection.
+            CallsUnsupported: the device speaks v0 or v1.
+            TooManyCalls: as many as may be are on their way.
+            EncodeError: the event or the value cannot travel.
+        """
+        if self._session.version != 2:
+            raise CallsUnsupported(
+                f"device {self.name!r} speaks protocol v{self._session.version}, which has no calls;"
+                " calls need protocol v2 (iotio_client 0.6 or newer on the device)"
+            )
+        pending = PendingCall(self, event)
+        with self._lock:
+            if not self.is_open:
+                raise CallDisconnected(f"device {self.name!r} is not connected")
+            if self._calls is None:
+                self._calls = Calls()
+            calls = self._calls
+            pending.number = calls.begin(pending)
+        try:
+            problem = self.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
+        except EncodeError:
+            self.forget_call(pending.number)
+            raise
+        if problem:
+            self.forget_call(pending.number)
+            why = "is not connected" if problem == "offline" else "reads too slowly"
+            raise CallDisconnected(f"device {self.name!r} {why}")
+        return pending
+
+    def forget_call(self, number: int) -> None:
+        """Nobody waits for the answer any more."""
+        with self._lock:
+            if self._calls is not None:
+                self._calls.end(number)
+
+    def wait_for_answer(self, done: Signal, timeout: float) -> bool:
+        """Wait in the calling thread. Returns whether it is done."""
+        return self.manager.wait_here(done, timeout)
+
+    def _take_flagged(self, packet: v2.Packet) -> None:
+        """What v2 has beside plain events."""
+        if packet.flags & (v2.RESULT | v2.FAILURE):
+            self._take_answer(packet)
+        elif packet.flags & v2.CALL:
+            self._dispatch_call(packet)
+        else:
+            self._dispatch(Packet(packet.event, packet.value))
+
+    def _take_answer(self, packet: v2.Packet) -> None:
+        with self._lock:
+            pending = self._calls.end(packet.call) if self._calls is not None else None
+        if pending is None:
+            logger.debug("device %r answered a call that nobody waits for any more", self.name)
+        elif packet.flags & v2.RESULT:
+            pending.settle(packet.value)
+        else:
+            pending.fail(error_of(pending.event, packet.value))
+
+    def _dispatch_call(self, packet: v2.Packet) -> None:
+        """Run the handler of an event for a call of the device."""
+        raise NotImplementedError
+
+    def _call_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """As `_route`, for a call: the device is told if there is no handler."""
+        route = self._route(Packet(packet.event, packet.value))
+        if route is None:
+            self._answer_call(packet.call, v2.FAILURE, failure(CallFault.NO_HANDLER))
+        return route
+
+    def _answering(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler that answers a call with what it returns or raises."""
+
+        def handler(*arguments: Any) -> None:
+            try:
+                result = function(*arguments)
+                if hasattr(result, "__await__"):
+                    result = self.run_async(result, self._context)
+            except BaseException as error:
+                self._fail_call(number, error)
+                raise
+            self._return(number, result)
+
+        return handler
+
+    def _answering_async(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for an `async def`."""
+
+        async def handler(*arguments: Any) -> None:
+            try:
+                result = await function(*arguments)
+            except BaseException as error:
+                self._fail_call(number, error)
+                raise
+            self._return(number, result)
+
+        return handler
+
+    def _return(self, number: int, result: Any) -> None:
+        try:
+            if isinstance(result, tuple):
+                reply = reply_of("", result)
+                result = None if reply is None else reply[1]
+            self._answer_call(number, v2.RESULT, result)
+        except Exception as error:  # EncodeError, or what a value of the user's own class raises
+            self._fail_call(number, error)
+            raise
+
+    def _fail_call(self, number: int, error: BaseException) -> None:
+        self._answer_call(number, v2.FAILURE, failure(fault_of(error), error))
+
+    def _answer_call(self, number: int, flag: int, value: Any) -> None:
+        self.send(encode_frame(BINARY, v2.encode("", value, flag, call=number)))
+
     # -- inside ----------------------------------------------------------------------------------------
+
+    def _welcome(self) -> dict[str, object]:
+        """What a v2 device is told."""
+        return {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
+
+    def _open(self) -> None:
+        """Let the device in; the lock is held."""
+        self._session.open(self._welcome())
+        self._flush()
+
+    def _log_problem(self, problem: v2.Problem) -> None:
+        self.manager.log_some(
+            "problem", "device %r reports the problem %.100s: %.200s", self.name, problem.error, problem.info
+        )
 
     def _admit(self, hello: Hello) -> None:
         try:
@@ -499,6 +664,9 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
+            if self._calls is not None:
+                for pending in self._calls.end_all():
+                    pending.disconnected(reason.value)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:
@@ -530,6 +698,14 @@ class Connection:
                 self._context.run(scope.__exit__, None, None, None)
             except Exception:
                 logger.exception("the context of device %r could not be left", self.name)
+
+
+def _offer(headers: list[tuple[str, str]]) -> str | None:
+    """A subprotocol of iotio that a device wants and this server does not speak, or could not agree on."""
+    for name, value in headers:
+        if name.lower() == "sec-websocket-protocol" and "iotio." in value:
+            return value
+    return None
 
 
 def _advice(error: HandshakeError) -> str:

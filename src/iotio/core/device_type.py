@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol import v1
+from iotio.protocol import v1, v2
 from iotio.protocol.errors import EncodeError
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.values import Value
@@ -24,12 +24,15 @@ _PREFIX = "on_"
 _LIFE_CYCLE = ("on_connect", "on_disconnect")
 
 
-def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[bytes, Route]:
+def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[int, dict[bytes, Route]]:
+    short = {event: function for event, function in events.items() if len(event.encode()) <= options.max_event}
     return {
-        v1.encode_head(kind, event): Route(event, function, kind)
-        for event, function in events.items()
-        if len(event.encode()) <= options.max_event
-        for kind in v1.DataType
+        version: {
+            encode_head(kind, event): Route(event, function, kind, encode_head(v1.DataType.STRING, event))
+            for event, function in short.items()
+            for kind in kinds
+        }
+        for version, encode_head, kinds in ((1, v1.encode_head, v1.DataType), (2, v2.encode_head, range(v2.NULL + 1)))
     }
 
 
@@ -38,7 +41,7 @@ class Handlers:
     """The handlers of a device type, found and checked when it is added; a device can reach no other attribute.
 
     Attributes:
-        routes: the same handlers by the bytes that a v1 packet for them begins with.
+        routes: the same handlers by the protocol version and the bytes that a packet for them begins with.
         options: limits and timings of devices of the type.
         events: event name to bound `on_<event>(message, client)`.
         fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
@@ -46,7 +49,7 @@ class Handlers:
         on_disconnect: called with the client and the reason; None if the type has none of its own.
     """
 
-    routes: dict[bytes, Route]
+    routes: dict[int, dict[bytes, Route]]
     options: Options
     events: dict[str, Callable[..., Any]]
     fallback: Callable[..., Any] | None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from iotio.protocol import v2
 from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Event, Packet
 
@@ -33,8 +34,9 @@ class InlineConnection(Connection):
         *,
         peer: str = "",
         scope: Scope | None = None,
+        subprotocol: str | None = None,
     ) -> None:
-        super().__init__(manager, headers, peer=peer, scope=scope)
+        super().__init__(manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
         self._busy = False  # a thread is in user code of this device
         self._unhandled = 0  # events that `feed` returned and `handle` has not finished
         self._dismissed = False  # somebody waits for `on_disconnect`, or wants it out of the registry at once
@@ -91,7 +93,7 @@ class InlineConnection(Connection):
 
     def _let_in(self, client: IoTClient) -> None:
         with self._lock:
-            self._session.open()
+            self._open()
             self._busy = True
         try:
             before = self.manager.registry.swap(client)
@@ -131,6 +133,17 @@ class InlineConnection(Connection):
                 result = self.call(packet.event, function, *arguments)
                 if result is not None:
                     self._reply(packet.event, result)
+        finally:
+            self._end_turn()
+
+    def _dispatch_call(self, packet: v2.Packet) -> None:
+        if not self._begin_turn():
+            return
+        try:
+            route = self._call_route(packet)
+            if route is not None:
+                function, arguments = route
+                self.call(packet.event, self._answering(packet.call, function), *arguments)
         finally:
             self._end_turn()
 

@@ -454,6 +454,10 @@ class Manager:
             text, args = "%s (and %d more like this)", (text % args, kept)
         connection_logger.log(level, text, *args)
 
+    def wait_here(self, signal: Signal, timeout: float) -> bool:
+        """Wait in this thread. Returns whether the signal was set."""
+        return wait(signal, timeout)
+
     def sweep(self, now: float) -> None:
         """Let every connection do what is due; a host calls this about twice a second."""
         for connection in self.connections():

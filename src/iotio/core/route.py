@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from iotio.protocol import v1
-
 __all__ = ["Route"]
 
 
@@ -24,9 +22,9 @@ class Route:
 
     __slots__ = ("event", "function", "is_async", "kind", "reply_head")
 
-    def __init__(self, event: str, function: Callable[..., Any], kind: int) -> None:
+    def __init__(self, event: str, function: Callable[..., Any], kind: int, reply_head: bytes) -> None:
         self.event = event
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.kind = kind
-        self.reply_head = v1.encode_head(v1.DataType.STRING, event)
+        self.reply_head = reply_head

@@ -18,13 +18,14 @@ from ..core.manager import Manager
 from ..protocol.frames import BINARY, CLOSE, TEXT
 from ..protocol.reasons import DisconnectReason
 from ..protocol.session import State
+from ..protocol.v2 import SUBPROTOCOL
 from .asgi_app import ASGIApp, AsgiScope, Receive, Send
 from .lifespan import ends_before
 from .messages import client_frame, server_frames
 from .native import NativeConnection
 from .native_host import NativeHost
-from .upgrade import UpgradeRequest
-from .wsgi import NO_UPGRADE, PATHS
+from .upgrade import PATHS, UpgradeRequest
+from .wsgi import NO_UPGRADE
 
 if TYPE_CHECKING:
     from .server import NativeServer
@@ -277,14 +278,16 @@ class DeviceMount:
 
     async def _serve_device(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
         with contextlib.suppress(OSError):  # uvicorn's way to say that the device has gone already
-            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.accept", **({"subprotocol": subprotocol} if subprotocol else {})})
         headers = list(_decoded(scope["headers"]))
         peer = _peer(scope)
         root = str(scope.get("root_path", ""))
         link = Link(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
-        await link.serve(AsgiConnection(self._host(), headers, link, peer=peer, scope=wanted))
+        connection = AsgiConnection(self._host(), headers, link, peer=peer, scope=wanted, subprotocol=subprotocol)
+        await link.serve(connection)
 
     def _host(self) -> NativeHost:
         """The host of the running loop. A server may have several loops, one after the other or at once."""

@@ -75,6 +75,7 @@ class SocketConnection(InlineConnection):
         loops: the manager's loop thread.
         peer: the other end's address, for the log.
         scope: see `Scope`.
+        subprotocol: what was agreed on, or None.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class SocketConnection(InlineConnection):
         *,
         peer: str,
         scope: Scope | None,
+        subprotocol: str | None = None,
     ) -> None:
-        super().__init__(manager, headers, peer=peer, scope=scope)
+        super().__init__(manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
         self._sock = sock
         self._waits = waits
         self.passed_on += waits.ends

@@ -114,16 +114,18 @@ class GreenletWaits:
         self._watcher.close()
 
 
-def take_over(websocket: Any) -> tuple[socket.socket, bytes, list[tuple[str, str]]]:
+def take_over(websocket: Any) -> tuple[socket.socket, bytes, list[tuple[str, str]], str | None]:
     """Take the stream from a gevent-websocket WebSocket, which is of no use afterwards.
 
     Returns:
         The socket, now non-blocking; what came behind the upgrade request; the request's headers, repeated ones
-        included (a WSGI environ folds them into one).
+        included (a WSGI environ folds them into one); the subprotocol that the handler has agreed on.
     """
     handler = websocket.handler
     sock: socket.socket = handler.socket
     websocket.closed = True  # so that the handler does not send a CLOSE frame of its own at the end
     websocket.stream = websocket.raw_read = websocket.raw_write = None
     sock.setblocking(False)
-    return sock, read_buffered(handler.rfile), list(handler.headers.items())
+    answered = {str(name).lower(): str(value) for name, value in handler.response_headers}
+    subprotocol = answered.get("sec-websocket-protocol")
+    return sock, read_buffered(handler.rfile), list(handler.headers.items()), subprotocol

@@ -27,8 +27,9 @@ class MemoryConnection(InlineConnection):
         peer: str = "memory",
         scope: Scope | None = None,
         room: int | None = None,
+        subprotocol: str | None = None,
     ) -> None:
-        super().__init__(manager, headers, peer=peer, scope=scope)
+        super().__init__(manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
         self._output = Outbox()
         self._room = room  # bytes that the "network" takes before the device reads; None: all
         self.ended = False
@@ -87,6 +88,7 @@ def connect(
     *,
     scope: Scope | None = None,
     room: int | None = None,
+    subprotocol: str | None = None,
 ) -> MemoryConnection:
     """Connect a device to a manager in memory.
 
@@ -95,8 +97,9 @@ def connect(
         headers: of the upgrade request: none for a v0 device.
         scope: see `iotio.core.connection.Scope`; None for the manager's own, the application's context under Flask.
         room: how many bytes may wait for the device to read before they count as pending; None for any number.
+        subprotocol: what was agreed on: "iotio.v2" for a v2 device.
     """
-    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room)
+    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
     manager.attach(connection)
     connection.start()
     if connection.over:

@@ -20,7 +20,7 @@ cdef class NativeConnection(Connection):
     cdef public Outbox _out
     cdef public list _replies
     cdef public FrameDecoder _frames
-    cdef public Py_ssize_t _n_answers
+    cdef public Py_ssize_t _n_answers, _name_at
     cdef public bint _dirty, _writing_paused, _held, _ending, _peer_ended, _lost, _reading_paused
     cdef public Py_ssize_t _waiting, _running, _on_worker
 
@@ -30,7 +30,7 @@ cdef class NativeConnection(Connection):
     @cython.locals(
         routes=dict, most=Py_ssize_t, replies=list, tells_updates=bint, done=bint, calls=list, weight=Py_ssize_t,
         me=StandIn, host=NativeHost, seen_by=Py_ssize_t, packet=bytes, route=Route, end=Py_ssize_t, size=Py_ssize_t,
-        frame=bytes,
+        name_at=Py_ssize_t, frame=bytes,
     )
     cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1
     cdef _collect(self)

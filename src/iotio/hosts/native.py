@@ -23,6 +23,7 @@ from ..core.connection import Connection, Scope
 from ..core.native import wait
 from ..core.outbox import Outbox
 from ..core.route import Route
+from ..protocol import v2
 from ..protocol.errors import InvalidPacket
 from ..protocol.frames import Item
 from ..protocol.reasons import DisconnectReason
@@ -32,12 +33,11 @@ from ..protocol.values import Value
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
 from .native_host import NativeHost
-from .steps import Call, Kind, Step, does_nothing
+from .steps import Call, Kind, Step, does_nothing, is_coroutine_function
 from .workers import Job
 
 __all__ = ["NativeConnection"]
 
-_FIXED = 7  # bytes of a v1 packet at least
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # to look up a member of an Enum takes its time
 _LANE_FULL = 256  # events that wait; then the device is not read any more
 _LANE_LOW = 64
@@ -56,6 +56,7 @@ class NativeConnection(Connection):
         transport: the stream.
         peer: the other end's address, for the log.
         scope: see `Scope`.
+        subprotocol: what was agreed on, or None.
     """
 
     passed_on = ()  # a worker serves many devices: nothing that a handler raises may end it
@@ -68,8 +69,9 @@ class NativeConnection(Connection):
         *,
         peer: str,
         scope: Scope | None,
+        subprotocol: str | None = None,
     ) -> None:
-        super().__init__(host.manager, headers, peer=peer, scope=scope)
+        super().__init__(host.manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
         self._host = host
         self._transport = transport
         self._out = Outbox()
@@ -83,6 +85,7 @@ class NativeConnection(Connection):
         self._began = ("", 0.0)  # the event whose handler runs on a worker, and since when
         self._prepared = False  # user code may run in the context
         self._routes: dict[bytes, Route] | None = None  # from then on, if packets can take the short way
+        self._name_at = 0  # where the event's name begins in these packets
         self._lane_number = 0  # counts the times that a stuck step was given up
         self._stuck = 0  # calls that were given up and have not ended
         self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
@@ -175,6 +178,7 @@ class NativeConnection(Connection):
         """
         assert self._routes is not None
         routes, client, most = self._routes, self.client, self._session.options.max_payload
+        name_at = self._name_at
         host = self._host
         loop, replies, tells_updates = host.loop, self._replies, self.manager.tells_updates
         calls: list[Call] = []  # for a worker
@@ -185,10 +189,10 @@ class NativeConnection(Connection):
         try:
             for index in range(index, len(items)):  # noqa: B020  # it goes on from there
                 item = items[index]
-                if type(item) is not bytes or len(item) < _FIXED or self._gone is not None:
+                if type(item) is not bytes or len(item) < name_at + 4 or self._gone is not None:
                     return index
                 packet = item
-                end = 3 + (packet[1] << 8 | packet[2])
+                end = name_at + (packet[name_at - 2] << 8 | packet[name_at - 1])
                 size = len(packet) - end - 4
                 route = routes.get(packet[:end])
                 if (
@@ -202,8 +206,10 @@ class NativeConnection(Connection):
                 try:
                     if route.kind == 3:
                         value: Value = packet[end + 4 :].decode("utf-8")
-                    else:
+                    elif route.kind < v2.FLOAT:
                         value = decode_value(route.kind, packet[end + 4 :])
+                    else:
+                        value = v2.decode_value(route.kind, packet[end + 4 :])
                 except (UnicodeDecodeError, InvalidPacket):
                     return index
                 self.n_received += 1
@@ -431,7 +437,7 @@ class NativeConnection(Connection):
 
     def _let_in(self, client: IoTClient) -> None:
         with self._lock:
-            self._session.open()
+            self._open()
         before = self.manager.registry.swap(client)
         if before is client:  # its own device has connected again since
             self.dismiss(DisconnectReason.TAKEOVER)
@@ -553,6 +559,18 @@ class NativeConnection(Connection):
             function, arguments = call
             self._do(Step.of(Kind.EVENT, packet.event, function, *arguments))
 
+    def _dispatch_call(self, packet: v2.Packet) -> None:
+        if not self._counts() or self._leaving or self.client is None:
+            return
+        route = self._call_route(packet)
+        if route is None:
+            return
+        function, arguments = route
+        is_async = is_coroutine_function(function)
+        answering = self._answering_async if is_async else self._answering
+        call = (packet.event, answering(packet.call, function), arguments)
+        self._do(Step(Kind.EVENT, [call], is_async=is_async))
+
     def _do(self, step: Step) -> None:
         if self._lane or self._held or not self._may_begin(step):
             self._lane.append(step)
@@ -575,8 +593,10 @@ class NativeConnection(Connection):
         assert self._handlers is not None
         self._prepared = True
         self._enter_scope(self.client)
-        if self._session.is_plain_v1 and self._meter is None:
-            self._routes = self._handlers.routes
+        version = self._session.plain
+        if version and self._meter is None:
+            self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
+            self._routes = self._handlers.routes[version]
 
     def _begin(self, step: Step) -> None:
         if not self._prepared and step.kind is not Kind.END:

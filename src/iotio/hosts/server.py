@@ -29,8 +29,7 @@ from .keepalive import limit_silence
 from .listen import BACKLOG, CannotServe, address, check_files, listen
 from .native import NativeConnection
 from .native_host import NativeHost
-from .upgrade import UpgradeRequest, judge, read_again, read_usual
-from .wsgi import PATHS
+from .upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
 
 __all__ = ["NativeServer"]
 
@@ -164,6 +163,7 @@ class _Upgrade(_Protocol):
             self._transport,
             peer=peer,
             scope=self._server.scope_of(request, peer),
+            subprotocol=agreed(answer),
         )
         self._connection = connection
         self.data_received = connection.received  # type: ignore[method-assign]  # a hot path without a detour

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from ..core.device_type import DeviceType
 from ..core.manager import Manager
 
-__all__ = ["Call", "Kind", "Step", "does_nothing"]
+__all__ = ["Call", "Kind", "Step", "does_nothing", "is_coroutine_function"]
 
 Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...]]
 """The event, or what is called for the log; the function; its arguments."""
@@ -45,14 +45,19 @@ class Step:
     @classmethod
     def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:
         """A step of one call."""
-        # The plain function: a bound one in the cache would keep its connection alive.
-        is_async = kind is not Kind.END and _is_async(getattr(function, "__func__", function))
+        is_async = kind is not Kind.END and is_coroutine_function(function)
         return cls(kind, [(event, function, arguments)], is_async=is_async)
 
 
 def does_nothing(function: Callable[..., Any]) -> bool:
     """Whether this is a callback that nobody has overridden: not worth a step."""
     return getattr(function, "__func__", None) in (DeviceType.on_connect, Manager.on_connect)
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Whether a handler is an `async def`."""
+    # The plain function: a bound one in the cache would keep its connection alive.
+    return _is_async(getattr(function, "__func__", function))
 
 
 @lru_cache(maxsize=4096)

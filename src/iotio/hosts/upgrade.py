@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 from websockets.utils import accept_key
 
-__all__ = ["UpgradeRequest", "judge", "read_again", "read_usual", "welcome"]
+from ..protocol.v2 import SUBPROTOCOL
+
+__all__ = [
+    "PATH",
+    "PATHS",
+    "UpgradeRequest",
+    "agreed",
+    "judge",
+    "read_again",
+    "read_usual",
+    "subprotocol_at",
+    "welcome",
+]
+
+PATH = "/iot.io"
+PATHS = (PATH, PATH + "/")
 
 _USUAL = re.compile(
     rb"GET (/iot\.io/?) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
 )
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
-_UNUSUAL = frozenset(("content-length", "transfer-encoding", "expect", "sec-websocket-protocol"))
-_checker = ServerProtocol()  # one for all: `accept` keeps nothing of a request but the last failure
+_UNUSUAL = frozenset(("content-length", "transfer-encoding", "expect"))
+
+
+def _choose(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+_checker = ServerProtocol(select_subprotocol=_choose)  # one for all: `accept` keeps the last failure of a request only
 
 
 class UpgradeRequest(NamedTuple):
@@ -37,7 +60,7 @@ class UpgradeRequest(NamedTuple):
 def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
     """Read a device's request without an HTTP parser, if it is one that `judge` would welcome and looks as usual.
 
-    All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, a subprotocol.
+    All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, other subprotocols.
 
     Args:
         data: what the first read of a connection brought.
@@ -62,21 +85,35 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
         or not _KEY.fullmatch(headers.get("sec-websocket-key", ""))
         or "host" not in headers
         or not _UNUSUAL.isdisjoint(headers)
+        or headers.get("sec-websocket-protocol", SUBPROTOCOL) != SUBPROTOCOL
     ):
         return None
-    return UpgradeRequest(path, list(headers.items())), welcome(headers["sec-websocket-key"]), found.end()
+    answer = welcome(headers["sec-websocket-key"], headers.get("sec-websocket-protocol"))
+    return UpgradeRequest(path, list(headers.items())), answer, found.end()
 
 
-def welcome(key: str) -> bytes:
+def welcome(key: str, subprotocol: str | None = None) -> bytes:
     """The answer to a request that is right (RFC 6455, 4.2.2).
 
     Args:
         key: its `Sec-WebSocket-Key`.
+        subprotocol: what is agreed on.
     """
+    chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
         f"HTTP/1.1 101 Switching Protocols\r\nDate: {_date()}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{chosen}\r\n"
     ).encode()
+
+
+def agreed(answer: bytes) -> str | None:
+    """The subprotocol in an answer of `welcome` or `judge`."""
+    return SUBPROTOCOL if b"\r\nSec-WebSocket-Protocol: " in answer else None
+
+
+def subprotocol_at(path: str) -> str:
+    """What a device at this path may ask for; "" elsewhere. gevent-websocket asks the application."""
+    return SUBPROTOCOL if path in PATHS else ""
 
 
 def read_again(data: bytes) -> Request:

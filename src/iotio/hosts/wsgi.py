@@ -12,7 +12,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
 
 from iotio.core.connection import Scope
 from iotio.core.manager import Manager
@@ -21,13 +20,11 @@ from iotio.core.native import Signal, wait
 from .blocking import SocketConnection, Waits, read_buffered
 from .loop_thread import LoopThread
 from .threads import ThreadWaits
+from .upgrade import PATH, PATHS, agreed, judge
 
 __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
 
 logger = logging.getLogger("iotio.hosts")
-
-PATH = "/iot.io"
-PATHS = (PATH, PATH + "/")
 
 NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
 _NO_SOCKET = (
@@ -104,8 +101,8 @@ class IoTManagerMiddleware:
         """Serve a device whose upgrade gevent-websocket has answered."""
         from .greenlets import GreenletWaits, take_over
 
-        sock, first, headers = take_over(websocket)
-        self._serve(environ, headers, sock, GreenletWaits(sock), first, b"")
+        sock, first, headers, subprotocol = take_over(websocket)
+        self._serve(environ, headers, sock, GreenletWaits(sock), first, b"", subprotocol)
 
     def _serve(
         self,
@@ -115,9 +112,19 @@ class IoTManagerMiddleware:
         waits: Waits,
         first: bytes,
         response: bytes,
+        subprotocol: str | None = None,
     ) -> None:
         scope = self._scope_of(environ) if self._scope_of is not None else None
-        connection = SocketConnection(self.manager, headers, sock, waits, self._loops, peer=_peer(environ), scope=scope)
+        connection = SocketConnection(
+            self.manager,
+            headers,
+            sock,
+            waits,
+            self._loops,
+            peer=_peer(environ),
+            scope=scope,
+            subprotocol=subprotocol or agreed(response),
+        )
         connection.serve(first, response=response)
 
 
@@ -147,7 +154,7 @@ def _accept(environ: WSGIEnvironment, headers: list[tuple[str, str]]) -> Respons
     """Check the upgrade request (RFC 6455, 4.2) and make the answer. No extension is ever accepted."""
     request = Request(environ.get("PATH_INFO", PATH), Headers(headers))
     request.method = environ.get("REQUEST_METHOD", "GET")
-    return ServerProtocol().accept(request)
+    return judge(request)
 
 
 def _leftover(environ: WSGIEnvironment) -> bytes:

@@ -5,8 +5,17 @@
     IoTError
     ├── ProtocolError            the peer broke a rule
     │   ├── InvalidPacket        one packet is wrong; the connection lives on
+    │   │   └── UnsupportedPacket    one of a newer protocol
     │   └── HandshakeError       the device is refused
     ├── EncodeError              the caller's value cannot travel (also a ValueError)
+    ├── CallError                a call has no result
+    │   ├── CallTimeout          no answer within its time (also a TimeoutError)
+    │   ├── CallDisconnected     there is no connection, or it ended before the answer (also a ConnectionError)
+    │   ├── RemoteError          the handler at the other side raised
+    │   ├── NoHandler            the other side has no handler for the event
+    │   ├── InvalidData          the other side refused the value, or its own result cannot travel (also a ValueError)
+    │   ├── TooManyCalls         as many calls as may be are on their way
+    │   └── CallsUnsupported     the other side speaks a protocol without calls
     └── ConnectionEnded          the device is gone (`IoTClient.send` of iot.io 0.3)
 """
 
@@ -15,18 +24,28 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "CallDisconnected",
+    "CallError",
+    "CallFault",
+    "CallTimeout",
+    "CallsUnsupported",
     "ConnectionEnded",
     "EncodeError",
     "ErrorCode",
     "HandshakeError",
+    "InvalidData",
     "InvalidPacket",
     "IoTError",
+    "NoHandler",
     "ProtocolError",
+    "RemoteError",
+    "TooManyCalls",
+    "UnsupportedPacket",
 ]
 
 
 class ErrorCode(StrEnum):
-    """The error codes of protocol v1, as they stand on the wire (iot.io 0.4, `Errors`)."""
+    """The error codes of protocols v1 and v2, as they stand on the wire (iot.io 0.4, `Errors`)."""
 
     CLIENT_NO_ID = "client_no_id"
     CLIENT_NO_TYPE = "client_no_type"
@@ -38,6 +57,16 @@ class ErrorCode(StrEnum):
     CLIENT_INVALID_PACKET = "client_invalid_packet"
     SERVER_BUSY = "server_busy"  # ours: a limit is reached, try again later
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"  # ours: a web page of another host
+    UNSUPPORTED_PACKET = "unsupported_packet"  # v2: a type or a flag of a newer protocol
+
+
+class CallFault(StrEnum):
+    """Why a call failed at the side that was called, as it stands on the wire of protocol v2."""
+
+    NO_HANDLER = "no_handler"
+    EXCEPTION = "exception"
+    INVALID_DATA = "invalid_data"
+    BUSY = "busy"
 
 
 class IoTError(Exception):
@@ -67,6 +96,20 @@ class InvalidPacket(ProtocolError):
         self.problem = problem
 
 
+class UnsupportedPacket(InvalidPacket):
+    """A packet with something that this version of the protocol does not have.
+
+    Args:
+        what: "type" or "flag".
+        value: which.
+    """
+
+    def __init__(self, what: str, value: int) -> None:
+        super().__init__(f"protocol v2 has no {what} {value}; who sent it needs a newer iotio on the other side")
+        self.what = what
+        self.value = value
+
+
 class HandshakeError(ProtocolError):
     """A device that is refused at the handshake.
 
@@ -93,3 +136,45 @@ class ConnectionEnded(IoTError):
 
     def __init__(self, message: str = "Client socket no longer alive.") -> None:
         super().__init__(message)
+
+
+class CallError(IoTError):
+    """A call has no result."""
+
+
+class CallTimeout(CallError, TimeoutError):
+    """No answer came within the call's time; one that comes later is dropped."""
+
+
+class CallDisconnected(CallError, ConnectionError):
+    """There is no connection to call over, or it ended before the answer came; the handler may have run."""
+
+
+class RemoteError(CallError):
+    """The handler at the other side raised.
+
+    Attributes:
+        name: the name of its exception's class, or "" if the other side did not tell.
+        message: the exception's text.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}" if name and message else name or message)
+        self.name = name
+        self.message = message
+
+
+class NoHandler(CallError):
+    """The other side has no handler for the event."""
+
+
+class InvalidData(CallError, ValueError):
+    """The other side refused the value, or what its handler returned cannot travel."""
+
+
+class TooManyCalls(CallError):
+    """As many calls as may be are on their way over this connection."""
+
+
+class CallsUnsupported(CallError):
+    """The other side speaks a protocol without calls: v0 or v1."""

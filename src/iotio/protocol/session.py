@@ -5,7 +5,7 @@ Bytes and times go in; events and bytes to write come out. The states:
 ========== ============================================== ================================================
 state      what it is                                     what ends it
 ========== ============================================== ================================================
-GREETING   v0: the handshake frame is awaited             the frame (`open`, `refuse`); time-out -> CLOSING
+GREETING   v0: the handshake frame is awaited; v2: HELLO  the frame (`open`, `refuse`); time-out -> CLOSING
 OPEN       packets pass                                   CLOSE or TCP end of either side
 REFUSED    CLOSE is held back, the error packet is out    `Options.refusal_delay` -> CLOSING
 CLOSING    our CLOSE is out, the peer's is awaited        the peer's CLOSE, TCP end, `Options.close_timeout`
@@ -22,7 +22,7 @@ from enum import Enum
 from struct import Struct
 from typing import Protocol, TypeAlias
 
-from . import v0, v1
+from . import v0, v1, v2
 from .errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket
 from .frames import (
     BINARY,
@@ -43,7 +43,18 @@ from .options import Options
 from .reasons import DisconnectReason
 from .values import Value
 
-__all__ = ["Codec", "Ended", "Event", "Greeting", "Invalid", "Packet", "Session", "State", "string_frame"]
+__all__ = [
+    "BadGreeting",
+    "Codec",
+    "Ended",
+    "Event",
+    "Greeting",
+    "Invalid",
+    "Packet",
+    "Session",
+    "State",
+    "string_frame",
+]
 
 GOING_AWAY = 1001  # RFC 6455, 7.4.1: the server goes down
 POLICY = 1008  # RFC 6455, 7.4.1: refused; what iot.io devices take as "try again later" (not 1012 and above)
@@ -83,9 +94,26 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Greeting:
-    """A v0 device introduced itself; answer with `Session.open` or `Session.refuse`."""
+    """A v0 or v2 device introduced itself; answer with `Session.open` or `Session.refuse`.
+
+    Attributes:
+        hello: who it is.
+        library: what it says that it speaks with.
+        sends: the name of its stream of durable messages, or None.
+        heard: of the server's stream, the name that it knows, or None, and the last number that it took.
+    """
 
     hello: Hello
+    library: str = ""
+    sends: str | None = None
+    heard: tuple[str | None, int] = (None, 0)
+
+
+@dataclass(slots=True)
+class BadGreeting:
+    """A v2 device introduced itself wrongly; answer with `Session.refuse`."""
+
+    error: HandshakeError
 
 
 @dataclass(slots=True)
@@ -111,7 +139,10 @@ class Ended:
     detail: str
 
 
-Event: TypeAlias = Greeting | Packet | Invalid | Ended
+Event: TypeAlias = (
+    Greeting | BadGreeting | Packet | v2.Packet | v2.Ack | v2.Sleep | v2.Goodbye | v2.Problem | Invalid | Ended
+)
+"""What a session tells. What v2 has beside plain events comes as it was decoded."""
 
 
 class Session:
@@ -119,10 +150,10 @@ class Session:
 
     Attributes:
         frames: turns bytes into messages and control frames; for the reading side alone.
-        wire: which bytes this device reads: "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes.
+        wire: which bytes this device reads: "v2", "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes.
 
     Args:
-        version: 0 or 1; 0 waits for the handshake frame, 1 for `open` or `refuse`.
+        version: 0 or 1; 0 waits for the handshake frame, 1 for `open` or `refuse`. For 2 there is `V2Session`.
         options: limits and timings.
         now: the time, in seconds of any monotonic clock.
         codec: what reads and writes v1 packets.
@@ -233,24 +264,28 @@ class Session:
 
     # -- what the owner decides ------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Let the device in."""
+    def open(self, welcome: dict[str, object] | None = None) -> None:
+        """Let the device in.
+
+        Args:
+            welcome: what v2 tells the device beside the limits; other versions tell nothing.
+        """
         if self.state is State.GREETING:
             self.state = State.OPEN
 
     def refuse(self, error: HandshakeError, now: float, *, hold: bool = True) -> None:
-        """Turn the device away: v1 gets the error packet now and the CLOSE frame later, v0 the CLOSE frame.
+        """Turn the device away: v1 and v2 get the error packet now and the CLOSE frame later, v0 the CLOSE frame.
 
         Args:
             error: why.
             now: the time.
-            hold: False sends a v1 device the CLOSE frame at once, too.
+            hold: False sends all of them the CLOSE frame at once.
         """
         if self.state not in (State.GREETING, State.OPEN):
             return
-        if self.version == 1:
+        if self.version:
             self._tell(error.code, error.info)
-        if self.version == 1 and hold:
+        if self.version and hold:
             self._enter(State.REFUSED, now)
         else:
             self.close(DisconnectReason.REFUSED, now, str(error))
@@ -291,9 +326,9 @@ class Session:
         return encode_frame(BINARY if self.wire == "v0b" else TEXT, v0.encode(event, value).encode())
 
     @property
-    def is_plain_v1(self) -> bool:
-        """Whether messages may be read and answered as `v1` has it, past `digest`, while this is OPEN."""
-        return self.version == 1 and self._codec is v1 and type(self).digest is Session.digest
+    def plain(self) -> int:
+        """The version by which messages may be read and answered past `digest`, while this is OPEN; 0: by none."""
+        return 1 if self.version == 1 and self._codec is v1 and type(self).digest is Session.digest else 0
 
     def take_output(self) -> bytes:
         """What must be written now, joined; empty if nothing."""

@@ -1,0 +1,115 @@
+"""Calls over one connection: their numbers, and what a failed one says on the wire of protocol v2."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from .errors import (
+    CallError,
+    CallFault,
+    EncodeError,
+    InvalidData,
+    NoHandler,
+    RemoteError,
+    TooManyCalls,
+)
+from .values import Value
+
+__all__ = ["MAX_CALLS", "Calls", "error_of", "failure", "fault_of"]
+
+MAX_CALLS = 1000
+"""Calls that one side may have on their way over one connection."""
+
+_LAST = 0xFFFFFFFF  # the number of a call has four bytes
+_MAX_TEXT = 1000  # characters of an exception's text that travel
+
+_W = TypeVar("_W")
+
+
+class Calls(Generic[_W]):
+    """Who waits for the answer of which call. Not thread-safe; its owner locks.
+
+    Args:
+        most: calls at a time.
+    """
+
+    def __init__(self, most: int = MAX_CALLS) -> None:
+        self._most = most
+        self._next = 0
+        self._waiting: dict[int, _W] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, waiter: _W) -> int:
+        """Somebody calls.
+
+        Returns:
+            The call's number.
+
+        Raises:
+            TooManyCalls: `most` are on their way.
+        """
+        if len(self._waiting) >= self._most:
+            raise TooManyCalls(f"{self._most} calls are on their way over this connection; wait for their answers")
+        while True:
+            self._next = self._next + 1 if self._next < _LAST else 1
+            if self._next not in self._waiting:
+                self._waiting[self._next] = waiter
+                return self._next
+
+    def end(self, number: int) -> _W | None:
+        """An answer came, or nobody waits any more. Returns who waited; None for a late answer."""
+        return self._waiting.pop(number, None)
+
+    def end_all(self) -> list[_W]:
+        """The connection is over. Returns who waited."""
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        return waiting
+
+
+def failure(fault: CallFault, error: BaseException | None = None, text: str = "") -> dict[str, Value]:
+    """What a FAILURE packet carries. Never a traceback.
+
+    Args:
+        fault: the code.
+        error: what the handler raised.
+        text: words in its place.
+    """
+    name = type(error).__name__ if error is not None else ""
+    if error is not None:
+        try:
+            text = str(error)
+            text.encode()
+        except Exception:  # an exception of the program's own, whose text cannot be written
+            text = ""
+    return {"error": fault.value, "name": name, "message": text[:_MAX_TEXT]}
+
+
+def fault_of(error: BaseException) -> CallFault:
+    """The code for what was raised where a result was wanted."""
+    return CallFault.INVALID_DATA if isinstance(error, (EncodeError, InvalidData)) else CallFault.EXCEPTION
+
+
+def error_of(event: str, value: object) -> CallError:
+    """What the caller of a failed call raises.
+
+    Args:
+        event: what was called.
+        value: from the FAILURE packet; anything, for it comes from the other side.
+    """
+    fields = value if isinstance(value, dict) else {}
+    code, name, text = (_text(fields, key) for key in ("error", "name", "message"))
+    if code == CallFault.NO_HANDLER:
+        return NoHandler(f"the other side has no handler for the event {event!r}")
+    if code == CallFault.INVALID_DATA:
+        return InvalidData(text or f"the other side refused the value for {event!r}")
+    if code == CallFault.BUSY:
+        return TooManyCalls(text or "the other side has too many calls to handle")
+    return RemoteError(name, text or code)
+
+
+def _text(fields: dict[str, object], key: str) -> str:
+    value = fields.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,163 @@
+"""Durable messages between two sides that lose sight of each other: the sender's and the receiver's half of a stream.
+
+A stream has a name and numbered messages. The numbers only grow; there may be gaps, for a message can expire before
+it was sent. The receiver takes a message whose number is larger than the last one it took, and drops any other. One
+acknowledgement stands for all messages up to its number. A connection that ends loses what was on its way: the next
+one begins behind the last number that the receiver knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from .errors import InvalidPacket
+
+__all__ = ["MAX_UNACKNOWLEDGED", "Incoming", "Outgoing"]
+
+MAX_UNACKNOWLEDGED = 1000
+"""Messages of one stream that may be on their way."""
+
+_M = TypeVar("_M")
+
+
+class Outgoing(Generic[_M]):
+    """The sender's half: keeps messages until they are acknowledged. Not thread-safe; its owner locks.
+
+    Args:
+        name: of the stream; a new one where the numbers begin anew.
+        counter: the last number that was given.
+
+    Attributes:
+        name: as above.
+        counter: as above.
+    """
+
+    def __init__(self, name: str, counter: int = 0) -> None:
+        self.name = name
+        self.counter = counter
+        self._kept: dict[int, _M] = {}  # in order of their numbers
+        self._sent = 0  # the last number that went out on this connection
+        self._on_their_way = 0
+        self._resumed = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[tuple[int, _M]]:
+        return iter(list(self._kept.items()))
+
+    def add(self, message: _M) -> int:
+        """Keep a message until it is acknowledged. Returns its number."""
+        self.counter += 1
+        self._kept[self.counter] = message
+        return self.counter
+
+    def restore(self, number: int, message: _M) -> None:
+        """Put back what a store has kept; in order of the numbers, before anything else."""
+        self.counter = max(self.counter, number)
+        self._kept[number] = message
+
+    def drop(self, number: int) -> _M | None:
+        """Forget a message: it is too old, or another one has taken its place. None: it is not there."""
+        if number not in self._kept:
+            return None
+        if number <= self._sent:
+            self._on_their_way -= 1
+        return self._kept.pop(number)
+
+    def was_sent(self, number: int) -> bool:
+        """Whether it went out on the present connection."""
+        return number <= self._sent
+
+    def resume(self, stream: str | None, upto: int) -> list[tuple[int, _M]]:
+        """A connection begins; the receiver says what it has taken.
+
+        Args:
+            stream: the name of the stream that it knows, or None.
+            upto: the last number of it that it took.
+
+        Returns:
+            The messages that are acknowledged by that.
+        """
+        self._sent = self._on_their_way = 0
+        self._resumed = True
+        if stream != self.name:
+            return []
+        self.counter = max(self.counter, upto)  # given before a crash of this side, and not noted any more
+        self._sent = upto
+        return self._take_until(upto)
+
+    def suspend(self) -> None:
+        """The connection is over: all that is kept is to be sent anew."""
+        self._sent = self._on_their_way = 0
+        self._resumed = False
+
+    def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, _M] | None:
+        """The next message to send, which then counts as sent; None if there is none, or `most` are on their way."""
+        if not self._resumed or self._on_their_way >= most or self._sent >= self.counter:
+            return None
+        for number in self._unsent():
+            self._sent = number
+            self._on_their_way += 1
+            return number, self._kept[number]
+        self._sent = self.counter
+        return None
+
+    def _unsent(self) -> Iterator[int]:
+        if self._sent + 1 in self._kept:  # nearly always
+            yield self._sent + 1
+            return
+        yield from (number for number in list(self._kept) if number > self._sent)
+
+    def acknowledge(self, upto: int) -> list[tuple[int, _M]]:
+        """The receiver has taken all up to a number.
+
+        Returns:
+            The messages that are acknowledged by that.
+
+        Raises:
+            InvalidPacket: it was never sent on this connection.
+        """
+        if upto > self._sent:
+            raise InvalidPacket(f"ACK of number {upto}, but the last one sent is {self._sent}")
+        done = self._take_until(upto)
+        self._on_their_way -= len(done)
+        return done
+
+    def _take_until(self, upto: int) -> list[tuple[int, _M]]:
+        done = []
+        for number in self._kept:
+            if number > upto:
+                break
+            done.append((number, self._kept[number]))
+        for number, _ in done:
+            del self._kept[number]
+        return done
+
+
+class Incoming:
+    """The receiver's half: what has been taken. Not thread-safe; its owner locks.
+
+    Args:
+        stream: the name of the stream that it knows, or None.
+        last: the last number of it that was taken.
+    """
+
+    def __init__(self, stream: str | None = None, last: int = 0) -> None:
+        self.stream = stream
+        self.last = last
+
+    def resume(self, stream: str | None) -> None:
+        """A connection begins, and the sender says the name of its stream; another one begins anew."""
+        if stream != self.stream:
+            self.stream = stream
+            self.last = 0
+
+    def is_new(self, number: int) -> bool:
+        """Whether a message is to be handled; otherwise it is to be dropped and acknowledged again."""
+        return number > self.last
+
+    def took(self, number: int) -> None:
+        """A message has had its effect."""
+        self.last = max(self.last, number)

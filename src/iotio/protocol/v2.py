@@ -1,0 +1,349 @@
+"""Packets of protocol v2: binary, one per WebSocket message, the same in both directions.
+
+See docs/protocol/v2.md for the byte table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from struct import Struct
+
+from . import strict_json as json
+from . import v1
+from .errors import EncodeError, InvalidPacket, UnsupportedPacket
+from .options import DEFAULT_OPTIONS, Options
+from .values import Value
+
+__all__ = [
+    "CALL",
+    "DURABLE",
+    "FAILURE",
+    "FLOAT",
+    "HEAD",
+    "LEAST_HELLO",
+    "NULL",
+    "RESULT",
+    "SUBPROTOCOL",
+    "TIME",
+    "Ack",
+    "Goodbye",
+    "Greeting",
+    "Packet",
+    "Problem",
+    "Sleep",
+    "decode",
+    "decode_value",
+    "encode",
+    "encode_ack",
+    "encode_head",
+    "encode_json",
+    "encode_sleep",
+    "encode_value",
+    "max_message",
+]
+
+SUBPROTOCOL = "iotio.v2"
+
+CALL, RESULT, FAILURE, DURABLE, TIME = 0x01, 0x02, 0x04, 0x08, 0x10
+"""The flags."""
+
+FLOAT, NULL = 5, 6
+"""The types of a value beside those of v1."""
+
+HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
+"""The types of packets that carry no event."""
+
+_ABOUT_CALLS = CALL | RESULT | FAILURE
+_ALL_FLAGS = _ABOUT_CALLS | DURABLE | TIME
+_ALLOWED = frozenset(flags | time for flags in (0, CALL, RESULT, FAILURE, DURABLE) for time in (0, TIME))
+_FIXED = 8  # type, flags, event length and value length
+HEAD = 24  # bytes around event and value at most
+LEAST_HELLO = 4096  # bytes that the value of a packet without an event may have, however small `max_payload` is
+_MAX_EVENT = 0xFFFF
+_MAX_VALUE = 0xFFFFFFFF
+
+_double = Struct(">d")
+_pack_u16 = Struct(">H").pack
+_pack_u32 = Struct(">I").pack
+_pack_u64 = Struct(">Q").pack
+_pack_i64 = Struct(">q").pack
+_unpack_u32 = Struct(">I").unpack_from
+_unpack_u64 = Struct(">Q").unpack_from
+_unpack_i64 = Struct(">q").unpack_from
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An event, a call, or the answer to one.
+
+    Attributes:
+        event: its name; empty in an answer.
+        value: what it carries.
+        flags: which of the following are there.
+        call: the caller's number of the call (CALL, RESULT, FAILURE).
+        number: in the sender's stream, from 1 (DURABLE).
+        time: when it was, in milliseconds since 1970 in UTC (TIME).
+    """
+
+    event: str
+    value: Value
+    flags: int = 0
+    call: int = 0
+    number: int = 0
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """HELLO or WELCOME.
+
+    Attributes:
+        welcome: which.
+        fields: the JSON object.
+    """
+
+    welcome: bool
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All up to this number of the receiver's stream have been taken."""
+
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """The device goes to sleep for so many seconds."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The sender closes on purpose."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What v1 has the event `error` for.
+
+    Attributes:
+        error: the code.
+        info: more about it, or None.
+    """
+
+    error: str
+    info: object
+
+
+Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem
+
+
+def encode(event: str, value: Value, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
+    """Build the packet of an event, a call or an answer; see `Packet` for the arguments.
+
+    Raises:
+        EncodeError: the event or the value cannot travel in v2.
+    """
+    kind, body = encode_value(value)
+    return encode_head(kind, event, flags, call=call, number=number, time=time) + _pack_u32(len(body)) + body
+
+
+def encode_head(kind: int, event: str, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
+    """The part of a packet before the value's length."""
+    if not isinstance(event, str):
+        raise EncodeError(f"an event's name must be a str, not {type(event).__name__}")
+    try:
+        name = event.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"an event's name must be valid Unicode: {error.reason}") from None
+    if len(name) > _MAX_EVENT:
+        raise EncodeError(f"an event's name may have at most {_MAX_EVENT} bytes, this one has {len(name)}")
+    head = bytes((kind, flags))
+    if flags:
+        if flags & _ABOUT_CALLS:
+            head += _pack_u32(call)
+        if flags & DURABLE:
+            head += _pack_u64(number)
+        if flags & TIME:
+            head += _pack_i64(time)
+    return head + _pack_u16(len(name)) + name
+
+
+def encode_value(value: object) -> tuple[int, bytes]:
+    """Type byte and bytes of a value: those of v1, floats and None.
+
+    Raises:
+        EncodeError: it cannot travel in v2.
+    """
+    if value is None:
+        return NULL, b""
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise EncodeError("a float must be a finite number to be sent")
+        return FLOAT, _double.pack(value)
+    try:
+        return v1.encode_value(value)
+    except EncodeError:
+        if isinstance(value, (str, int, dict, list, bytes, bytearray)):
+            raise
+    raise EncodeError(
+        f"a value of type {type(value).__name__} cannot be sent with protocol v2;"
+        " send bytes, bool, int, float, str, dict, list or None"
+    )
+
+
+def encode_json(kind: int, fields: dict[str, object]) -> bytes:
+    """HELLO, WELCOME, GOODBYE or PROBLEM.
+
+    Raises:
+        EncodeError: the fields are not JSON.
+    """
+    try:
+        body = json.dumps(fields).encode()
+    except ValueError as error:
+        raise EncodeError(f"what is to be sent must be JSON: {error}") from None
+    return _control(kind, body)
+
+
+def encode_ack(upto: int) -> bytes:
+    """ACK."""
+    return _control(ACK, _pack_u64(upto))
+
+
+def encode_sleep(seconds: int) -> bytes:
+    """SLEEP."""
+    return _control(SLEEP, _pack_u32(seconds))
+
+
+def _control(kind: int, body: bytes) -> bytes:
+    return bytes((kind, 0, 0, 0)) + _pack_u32(len(body)) + body
+
+
+def max_message(options: Options) -> int:
+    """Largest message in bytes."""
+    return HEAD + max(options.max_event + options.max_payload, LEAST_HELLO)
+
+
+def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
+    """Read one packet.
+
+    Args:
+        packet: a whole binary message.
+        options: `max_event` and `max_payload` apply.
+
+    Raises:
+        UnsupportedPacket: a type or a flag that v2 does not have.
+        InvalidPacket: anything else that the byte table does not allow.
+    """
+    size = len(packet)
+    if size < _FIXED:
+        raise InvalidPacket(f"a packet has at least {_FIXED} bytes, this one has {size}")
+    kind, flags = packet[0], packet[1]
+    at, call, number, time = 2, 0, 0, 0
+    if flags:
+        _check_flags(flags)
+        if size < _FIXED + _extra(flags):
+            raise InvalidPacket("the packet ends before the fields that its flags promise")
+        if flags & _ABOUT_CALLS:
+            call = _unpack_u32(packet, at)[0]
+            at += 4
+        if flags & DURABLE:
+            number = _unpack_u64(packet, at)[0]
+            at += 8
+            if not number:
+                raise InvalidPacket("the numbers of a stream begin with 1")
+        if flags & TIME:
+            time = _unpack_i64(packet, at)[0]
+            at += 8
+    start = at + 2
+    end = start + (packet[at] << 8 | packet[at + 1])
+    if end + 4 > size:
+        raise InvalidPacket("the event's length points past the end of the packet")
+    if end - start > options.max_event:
+        raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has {end - start}")
+    length = _unpack_u32(packet, end)[0]
+    if length != size - end - 4:
+        raise InvalidPacket(f"the value's length says {length} bytes, the packet holds {size - end - 4}")
+    most = options.max_payload if kind < HELLO else max(options.max_payload, LEAST_HELLO)
+    if length > most:
+        raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
+    body = packet[end + 4 :]
+    if kind >= HELLO:
+        return _decode_control(kind, flags, end - start, body)
+    event = v1.decode_text(packet[start:end])
+    if event and flags & (RESULT | FAILURE):
+        raise InvalidPacket("the answer to a call has no event")
+    return Packet(event, decode_value(kind, body), flags, call, number, time)
+
+
+def decode_value(kind: int, body: bytes) -> Value:
+    """The value behind a type byte and its bytes.
+
+    Raises:
+        UnsupportedPacket: a type that v2 does not have.
+        InvalidPacket: wrong length for the type, not JSON, not finite.
+    """
+    if kind < FLOAT:
+        return v1.decode_value(kind, body)
+    if kind == FLOAT:
+        if len(body) != 8:
+            raise InvalidPacket(f"a float has 8 bytes, this one has {len(body)}")
+        value: float = _double.unpack(body)[0]
+        if not isfinite(value):
+            raise InvalidPacket("a float must be a finite number")
+        return value
+    if kind == NULL:
+        if body:
+            raise InvalidPacket(f"null has no bytes, this one has {len(body)}")
+        return None
+    raise UnsupportedPacket("type", kind)
+
+
+def _check_flags(flags: int) -> None:
+    if flags & ~_ALL_FLAGS:
+        raise UnsupportedPacket("flag", flags & ~_ALL_FLAGS)
+    if flags not in _ALLOWED:
+        raise InvalidPacket("of CALL, RESULT, FAILURE and DURABLE at most one is set")
+
+
+def _extra(flags: int) -> int:
+    return 4 * bool(flags & _ABOUT_CALLS) + 8 * bool(flags & DURABLE) + 8 * bool(flags & TIME)
+
+
+def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Decoded:
+    if kind > PROBLEM:
+        raise UnsupportedPacket("type", kind)
+    if flags or event_size:
+        raise InvalidPacket(f"a packet of type {kind} has neither flags nor an event")
+    if kind == ACK:
+        if len(body) != 8:
+            raise InvalidPacket(f"ACK has 8 bytes, this one has {len(body)}")
+        return Ack(_unpack_u64(body, 0)[0])
+    if kind == SLEEP:
+        if len(body) != 4:
+            raise InvalidPacket(f"SLEEP has 4 bytes, this one has {len(body)}")
+        return Sleep(_unpack_u32(body, 0)[0])
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise InvalidPacket(f"the value is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidPacket(f"a packet of type {kind} holds a JSON object")
+    if kind == GOODBYE:
+        return Goodbye(_text(fields, "reason"))
+    if kind == PROBLEM:
+        return Problem(_text(fields, "error"), fields.get("info"))
+    return Greeting(kind == WELCOME, fields)
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise InvalidPacket(f"the field {name!r} must be a text")
+    return value

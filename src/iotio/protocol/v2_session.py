@@ -1,0 +1,147 @@
+"""The server's side of a v2 connection: what differs from `Session`, which keeps states, pings and closing."""
+
+from __future__ import annotations
+
+from . import v2
+from .errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket, UnsupportedPacket
+from .frames import BINARY, FrameDecoder, encode_frame
+from .handshake import Hello
+from .options import Options
+from .reasons import DisconnectReason
+from .session import BadGreeting, Event, Greeting, Invalid, Packet, Session, State
+from .stream import MAX_UNACKNOWLEDGED
+from .values import Value
+
+__all__ = ["V2Session"]
+
+_MAX_NAME = 64  # characters of a stream's name
+
+
+class V2Session(Session):
+    """See `Session`. WELCOME is written by `open`, GOODBYE before a CLOSE frame of ours.
+
+    Args:
+        options: limits and timings.
+        now: the time, in seconds of any monotonic clock.
+    """
+
+    def __init__(self, options: Options, now: float) -> None:
+        Session.__init__(self, 2, options, now)
+        self.frames = FrameDecoder(v2.max_message(options))
+        self._welcomed = False  # WELCOME is out
+
+    def open(self, welcome: dict[str, object] | None = None) -> None:
+        """Let the device in: WELCOME, with these fields and the limits."""
+        if self._welcomed or self.state not in (State.GREETING, State.OPEN):
+            return
+        self._welcomed = True
+        self.state = State.OPEN
+        options = self.options
+        fields: dict[str, object] = {
+            **(welcome or {}),
+            "ping_interval": options.ping_interval,
+            "ping_timeout": options.ping_timeout,
+            "max_event": options.max_event,
+            "max_payload": options.max_payload,
+            "max_unacknowledged": MAX_UNACKNOWLEDGED,
+        }
+        self._out.append(encode_frame(BINARY, v2.encode_json(v2.WELCOME, fields)))
+
+    def close(self, reason: DisconnectReason, now: float, text: str = "", *, hold: bool = False) -> None:
+        """Say GOODBYE, then as `Session.close`."""
+        if self.state is State.OPEN and self._welcomed and not hold:
+            self._out.append(encode_frame(BINARY, v2.encode_json(v2.GOODBYE, {"reason": reason.value})))
+        Session.close(self, reason, now, text, hold=hold)
+
+    def encode(self, event: str, value: Value) -> bytes:
+        return encode_frame(BINARY, v2.encode(event, value))
+
+    @property
+    def plain(self) -> int:
+        return 2
+
+    def _packet(self, message: bytes | str) -> Event:
+        try:
+            if isinstance(message, str):
+                raise InvalidPacket("protocol v2 has binary frames, this one is text")
+            packet = v2.decode(message, self.options)
+            if isinstance(packet, v2.Greeting):
+                raise InvalidPacket("HELLO comes once, and WELCOME from the server only")
+            if isinstance(packet, v2.Packet) and not packet.flags:
+                return Packet(packet.event, packet.value)
+            return packet
+        except InvalidPacket as error:
+            return self._invalid(error)
+
+    def _invalid(self, error: InvalidPacket) -> Invalid:
+        code = ErrorCode.UNSUPPORTED_PACKET if isinstance(error, UnsupportedPacket) else ErrorCode.CLIENT_INVALID_PACKET
+        self._tell(code, {"problem": error.problem})
+        return Invalid(error.problem)
+
+    def _tell(self, code: ErrorCode, info: dict[str, object] | None) -> None:
+        try:
+            packet = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": info})
+        except EncodeError:  # words of the peer's own that are no Unicode
+            packet = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": None})
+        self._out.append(encode_frame(BINARY, packet))
+
+    def _greeting(self, message: bytes | str, events: list[Event], now: float) -> None:
+        try:
+            if isinstance(message, str):
+                raise InvalidPacket("protocol v2 has binary frames, this one is text")
+            packet = v2.decode(message, self.options)
+            if not isinstance(packet, v2.Greeting) or packet.welcome:
+                raise InvalidPacket("a device's first packet must be HELLO")
+            greeting = read_hello(packet.fields)
+        except HandshakeError as error:
+            events.append(BadGreeting(error))
+        except InvalidPacket as error:
+            events.append(self._invalid(error))
+            self.close(DisconnectReason.REFUSED, now, "a device's first packet must be HELLO")
+            return
+        else:
+            events.append(greeting)
+        self.state = State.OPEN  # packets may follow behind it; `refuse` takes it back
+
+
+def read_hello(fields: dict[str, object]) -> Greeting:
+    """What a HELLO says.
+
+    Raises:
+        HandshakeError: with the code of the first check that fails, in the order of v1.
+        InvalidPacket: what v1 does not have is not as it should be.
+    """
+    client_id, client_type = fields.get("id"), fields.get("type")
+    if not isinstance(client_id, str) or not client_id:
+        raise HandshakeError(ErrorCode.CLIENT_NO_ID)
+    if not isinstance(client_type, str):
+        raise HandshakeError(ErrorCode.CLIENT_NO_TYPE)
+    hello = Hello(client_id, client_type, fields.get("data", {}), fields.get("endpoints", []), 2)
+    library = fields.get("library", "")
+    return Greeting(
+        hello,
+        library[:_MAX_NAME] if isinstance(library, str) else "",
+        read_stream(fields.get("sends")),
+        read_heard(fields.get("heard")),
+    )
+
+
+def read_stream(name: object) -> str | None:
+    """The name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
+    if name is None:
+        return None
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+        raise InvalidPacket(f"the name of a stream is a text of 1 to {_MAX_NAME} characters")
+    return name
+
+
+def read_heard(heard: object) -> tuple[str | None, int]:
+    """What the other side has taken of this side's stream. Raises InvalidPacket."""
+    if heard is None:
+        return None, 0
+    if not isinstance(heard, dict):
+        raise InvalidPacket("'heard' must be an object with 'stream' and 'upto', or null")
+    upto = heard.get("upto")
+    if type(upto) is not int or not 0 <= upto < 1 << 64:
+        raise InvalidPacket("'upto' must be a number of 0 and more")
+    return read_stream(heard.get("stream")), upto
