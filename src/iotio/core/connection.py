@@ -24,6 +24,7 @@ from iotio.protocol.errors import (
     EncodeError,
     ErrorCode,
     HandshakeError,
+    InvalidPacket,
 )
 from iotio.protocol.frames import BINARY, Item, encode_frame
 from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
@@ -35,10 +36,12 @@ from iotio.version import __version__
 
 from .calls import PendingCall
 from .client import IoTClient
-from .context import current_client
+from .context import Message, current_client, current_message
+from .delivery import DeliveryState
 from .device_type import Handlers, reply_of
 from .limits import Meter, metered
 from .lock import Lock
+from .mailbox import Mailbox
 from .native import Signal
 from .outbox import Outbox
 
@@ -70,6 +73,7 @@ class Connection:
 
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
+    _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -387,11 +391,20 @@ class Connection:
         elif isinstance(event, v2.Packet):
             self._take_flagged(event)
         elif isinstance(event, Greeting):
+            self._greeting = event
             self._admit(event.hello)
         elif isinstance(event, BadGreeting):
             self._refuse(event.error)
         elif isinstance(event, Invalid):
             self._count_invalid(event.problem)
+        elif isinstance(event, v2.Ack):
+            self._acknowledged(event)
+        elif isinstance(event, v2.Sleep):
+            if self.client is not None:
+                self.client.device.sleeps(event.seconds)
+        elif isinstance(event, v2.Goodbye):
+            if self.client is not None:
+                self.client.device.says_goodbye()
         elif isinstance(event, v2.Problem):
             self._log_problem(event)
         elif isinstance(event, Ended) and event.reason is DisconnectReason.PROTOCOL_ERROR:
@@ -451,8 +464,17 @@ class Connection:
             self._take_answer(packet)
         elif packet.flags & v2.CALL:
             self._dispatch_call(packet)
+        elif packet.flags & v2.DURABLE and self._greeting.sends is None:
+            self._complain("a durable message needs the name of its stream: 'sends' in HELLO")
         else:
-            self._dispatch(Packet(packet.event, packet.value))
+            self._dispatch_call(packet)
+
+    def _complain(self, problem: str) -> None:
+        """Tell the device that a packet is invalid."""
+        with self._lock:
+            self._session.complain(problem)
+            self._flush()
+        self._count_invalid(problem)
 
     def _take_answer(self, packet: v2.Packet) -> None:
         with self._lock:
@@ -469,11 +491,121 @@ class Connection:
         raise NotImplementedError
 
     def _call_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """As `_route`, for a call: the device is told if there is no handler."""
+        """As `_route`, for a packet with flags: of a call the device is told if there is no handler."""
         route = self._route(Packet(packet.event, packet.value))
-        if route is None:
+        if route is None and packet.flags & v2.CALL:
             self._answer_call(packet.call, v2.FAILURE, failure(CallFault.NO_HANDLER))
+        elif route is None and packet.flags & v2.DURABLE:
+            return _nothing, ()
         return route
+
+    def _wrapped(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler with what the flags of a packet ask for."""
+        return self._answering(packet.call, function) if packet.flags & v2.CALL else self._taking(packet, function)
+
+    def _wrapped_async(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for an `async def`."""
+        if packet.flags & v2.CALL:
+            return self._answering_async(packet.call, function)
+        return self._taking_async(packet, function)
+
+    def _taking(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler that is told of its message's time, and takes a durable one once."""
+
+        def handler(*arguments: Any) -> Any:
+            message = self._begin_message(packet)
+            if message is None:
+                return None
+            token = current_message.set(message)
+            try:
+                result = function(*arguments)
+                if hasattr(result, "__await__"):
+                    result = self.run_async(result, self._context)
+            except Exception:
+                self._end_message(packet, [])
+                raise
+            finally:
+                current_message.reset(token)
+            self._end_message(packet, message.effects)
+            return result
+
+        return handler
+
+    def _taking_async(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for an `async def`."""
+
+        async def handler(*arguments: Any) -> Any:
+            message = self._begin_message(packet)
+            if message is None:
+                return None
+            token = current_message.set(message)
+            try:
+                result = await function(*arguments)
+            except Exception:
+                self._end_message(packet, [])
+                raise
+            finally:
+                current_message.reset(token)
+            self._end_message(packet, message.effects)
+            return result
+
+        return handler
+
+    def _begin_message(self, packet: v2.Packet) -> Message | None:
+        """None: it is a repetition."""
+        time_ms = packet.time if packet.flags & v2.TIME else None
+        if not packet.flags & v2.DURABLE:
+            return Message("", time_ms)
+        stream = self._greeting.sends or ""
+        if not self._mailbox.is_new(stream, packet.number):
+            self._mailbox.say_heard()
+            return None
+        return Message(f"{stream}/{packet.number}", time_ms)
+
+    def _end_message(self, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
+        if packet.flags & v2.DURABLE:
+            self._mailbox.took(self._greeting.sends or "", packet.number, effects)
+
+    @property
+    def _mailbox(self) -> Mailbox:
+        assert self.client is not None
+        return self.manager.post.mailbox(self.client.id)
+
+    # -- for the mailbox -------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The protocol's."""
+        return self._session.version
+
+    def has_room_for_durable(self) -> bool:
+        """Whether one more durable message may be sent: they shall not fill the outbox."""
+        options = self.manager.options
+        return self.pending() < options.max_outbox // 2 and len(self.outbox) < options.max_outbox_messages // 2
+
+    def probe(self, upto: int) -> None:
+        """Find out whether a device without acknowledgements has read what was sent: by a ping behind it."""
+        with self._lock:
+            if self.is_open:
+                self._session.probe(upto, self.manager.clock())
+                self._flush()
+
+    def cannot_store(self, error: Exception) -> None:
+        """What the device sent could not be written down. It is to send it again, over another connection."""
+        self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
+        self.close(DisconnectReason.STORE_UNAVAILABLE)
+
+    def _acknowledged(self, ack: v2.Ack) -> None:
+        """The device has all up to a number: in v2 it says so itself, in others its pong does."""
+        if self.client is None:
+            return
+        state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
+        try:
+            self._mailbox.acknowledge(self, ack.upto, state)
+        except InvalidPacket as error:
+            self._complain(error.problem)
+
+    # -- calls, inside ---------------------------------------------------------------------------------
 
     def _answering(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         """A handler that answers a call with what it returns or raises."""
@@ -521,14 +653,28 @@ class Connection:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _welcome(self) -> dict[str, object]:
-        """What a v2 device is told."""
-        return {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
-
     def _open(self) -> None:
-        """Let the device in; the lock is held."""
-        self._session.open(self._welcome())
-        self._flush()
+        """Let the device in."""
+        welcome: dict[str, object] = {}
+        if self.version == 2:
+            welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
+            welcome |= self._mailbox.greet(self._greeting.sends)
+        with self._lock:
+            self._session.open(welcome)
+            self._flush()
+
+    def _resume(self) -> None:
+        """The device is in, and the one of its id: durable messages pass."""
+        assert self.client is not None
+        mailbox = self._mailbox if self.version == 2 else self.manager.post.known_mailbox(self.client.id)
+        if mailbox is not None:
+            mailbox.resume(self, *self._greeting.heard)
+
+    def _suspend(self) -> None:
+        """Nothing passes any more."""
+        mailbox = None if self.client is None else self.manager.post.known_mailbox(self.client.id)
+        if mailbox is not None:
+            mailbox.suspend(self)
 
     def _log_problem(self, problem: v2.Problem) -> None:
         self.manager.log_some(
@@ -698,6 +844,10 @@ class Connection:
                 self._context.run(scope.__exit__, None, None, None)
             except Exception:
                 logger.exception("the context of device %r could not be left", self.name)
+
+
+def _nothing() -> None:
+    """The handler of a durable message that nobody wants."""
 
 
 def _offer(headers: list[tuple[str, str]]) -> str | None:

@@ -92,8 +92,8 @@ class InlineConnection(Connection):
         self.farewell()
 
     def _let_in(self, client: IoTClient) -> None:
+        self._open()
         with self._lock:
-            self._open()
             self._busy = True
         try:
             before = self.manager.registry.swap(client)
@@ -143,7 +143,9 @@ class InlineConnection(Connection):
             route = self._call_route(packet)
             if route is not None:
                 function, arguments = route
-                self.call(packet.event, self._answering(packet.call, function), *arguments)
+                result = self.call(packet.event, self._wrapped(packet, function), *arguments)
+                if result is not None:
+                    self._reply(packet.event, result)
         finally:
             self._end_turn()
 

@@ -436,8 +436,7 @@ class NativeConnection(Connection):
     # -- the lane --------------------------------------------------------------------------------------
 
     def _let_in(self, client: IoTClient) -> None:
-        with self._lock:
-            self._open()
+        self._open()
         before = self.manager.registry.swap(client)
         if before is client:  # its own device has connected again since
             self.dismiss(DisconnectReason.TAKEOVER)
@@ -567,8 +566,8 @@ class NativeConnection(Connection):
             return
         function, arguments = route
         is_async = is_coroutine_function(function)
-        answering = self._answering_async if is_async else self._answering
-        call = (packet.event, answering(packet.call, function), arguments)
+        wrapped = self._wrapped_async if is_async else self._wrapped
+        call = (packet.event, wrapped(packet, function), arguments)
         self._do(Step(Kind.EVENT, [call], is_async=is_async))
 
     def _do(self, step: Step) -> None:

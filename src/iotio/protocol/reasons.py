@@ -17,6 +17,7 @@ class DisconnectReason(StrEnum):
     TAKEOVER = "takeover"  # a new connection of the same id took its place
     BACKPRESSURE = "backpressure"  # the device read too slowly
     RATE_LIMIT = "rate_limit"  # the device sent more than it may
+    STORE_UNAVAILABLE = "store_unavailable"  # what the device sent could not be written down; it sends it again
     REMOVED = "removed"  # `client.close()` or `manager.remove(client)`
     SERVER_SHUTDOWN = "server_shutdown"  # the server is going down
     REFUSED = "refused"  # the handshake failed; no handler ever saw the device

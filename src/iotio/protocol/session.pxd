@@ -10,7 +10,7 @@ cdef class Session:
     cdef public str wire
     cdef public double last_received
     cdef public object _codec, _ping_sent, _reason
-    cdef public list _out
+    cdef public list _out, _probes
     cdef public double _since
     cdef public int _pings
     cdef public bint _ended

@@ -165,6 +165,7 @@ class Session:
         "_out",
         "_ping_sent",
         "_pings",
+        "_probes",
         "_reason",
         "_since",
         "frames",
@@ -188,6 +189,7 @@ class Session:
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
         self._pings = 0
+        self._probes: list[tuple[int, int]] = []  # pings behind something that is to be known to have been read
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self.wire = f"v{version}"
@@ -315,6 +317,21 @@ class Session:
         self._end(reason, "ended by the server", events, now)
         return events
 
+    def probe(self, upto: int, now: float) -> None:
+        """Send a ping. When it is answered, the device has read all before it, and `v2.Ack(upto)` is the event.
+
+        Args:
+            upto: what is then known to have been read; anything that grows.
+            now: the time.
+        """
+        if self.state is State.OPEN:
+            self._ping(now)
+            self._probes.append((self._pings, upto))
+
+    def complain(self, problem: str) -> None:
+        """Tell the device that a packet is invalid, for a reason that only the owner knows."""
+        self._invalid(InvalidPacket(problem))
+
     def encode(self, event: str, value: Value) -> bytes:
         """The frame that carries an event to this device.
 
@@ -394,6 +411,8 @@ class Session:
             if self._ping_sent is not None and item.payload == _ping_payload(self._pings):
                 self.rtt = now - self._ping_sent
                 self._ping_sent = None
+            if self._probes:
+                self._answer_probe(item.payload, events)
         elif isinstance(item, Violation):
             if not closing:
                 self._out.append(encode_close(item.code, item.reason))
@@ -405,13 +424,26 @@ class Session:
 
     def _keep_alive(self, events: list[Event], now: float) -> None:
         if self._ping_sent is None:
-            self._pings += 1
-            self._ping_sent = now
-            self._out.append(encode_frame(PING, _ping_payload(self._pings)))
+            self._ping(now)
         elif self.last_received > self._ping_sent:  # anything that came is as good as a pong
             self._ping_sent = None
         else:
             events += self.abort(DisconnectReason.PING_TIMEOUT, now)
+
+    def _ping(self, now: float) -> None:
+        self._pings += 1
+        if self._ping_sent is None:
+            self._ping_sent = now
+        self._out.append(encode_frame(PING, _ping_payload(self._pings)))
+
+    def _answer_probe(self, payload: bytes, events: list[Event]) -> None:
+        if len(payload) != 4:
+            return
+        number = int.from_bytes(payload, "big")
+        read = [upto for ping, upto in self._probes if ping <= number <= self._pings]
+        if read:
+            del self._probes[: len(read)]
+            events.append(v2.Ack(read[-1]))
 
     def _end(self, reason: DisconnectReason, detail: str, events: list[Event], now: float) -> None:
         self._enter(State.CLOSED, now)

@@ -38,7 +38,7 @@ class Outgoing(Generic[_M]):
         self.counter = counter
         self._kept: dict[int, _M] = {}  # in order of their numbers
         self._sent = 0  # the last number that went out on this connection
-        self._on_their_way = 0
+        self._flying = 0
         self._resumed = False
 
     def __len__(self) -> int:
@@ -63,12 +63,22 @@ class Outgoing(Generic[_M]):
         if number not in self._kept:
             return None
         if number <= self._sent:
-            self._on_their_way -= 1
+            self._flying -= 1
         return self._kept.pop(number)
 
     def was_sent(self, number: int) -> bool:
         """Whether it went out on the present connection."""
         return number <= self._sent
+
+    @property
+    def has_more(self) -> bool:
+        """Whether messages are kept that have not been sent on the present connection."""
+        return bool(self._kept) and next(reversed(self._kept)) > self._sent
+
+    @property
+    def on_their_way(self) -> int:
+        """Messages that were sent on the present connection and are not acknowledged."""
+        return self._flying
 
     def resume(self, stream: str | None, upto: int) -> list[tuple[int, _M]]:
         """A connection begins; the receiver says what it has taken.
@@ -80,7 +90,7 @@ class Outgoing(Generic[_M]):
         Returns:
             The messages that are acknowledged by that.
         """
-        self._sent = self._on_their_way = 0
+        self._sent = self._flying = 0
         self._resumed = True
         if stream != self.name:
             return []
@@ -90,16 +100,16 @@ class Outgoing(Generic[_M]):
 
     def suspend(self) -> None:
         """The connection is over: all that is kept is to be sent anew."""
-        self._sent = self._on_their_way = 0
+        self._sent = self._flying = 0
         self._resumed = False
 
     def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, _M] | None:
         """The next message to send, which then counts as sent; None if there is none, or `most` are on their way."""
-        if not self._resumed or self._on_their_way >= most or self._sent >= self.counter:
+        if not self._resumed or self._flying >= most or self._sent >= self.counter:
             return None
         for number in self._unsent():
             self._sent = number
-            self._on_their_way += 1
+            self._flying += 1
             return number, self._kept[number]
         self._sent = self.counter
         return None
@@ -122,7 +132,7 @@ class Outgoing(Generic[_M]):
         if upto > self._sent:
             raise InvalidPacket(f"ACK of number {upto}, but the last one sent is {self._sent}")
         done = self._take_until(upto)
-        self._on_their_way -= len(done)
+        self._flying -= len(done)
         return done
 
     def _take_until(self, upto: int) -> list[tuple[int, _M]]:

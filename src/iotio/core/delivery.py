@@ -1,0 +1,174 @@
+"""What becomes of one durable message: a handle to ask, or to wait on."""
+
+from __future__ import annotations
+
+import secrets
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .native import Signal, allocate_lock
+from .waiting import check_no_loop, wait_on_loop
+
+if TYPE_CHECKING:
+    from .manager import Manager
+
+__all__ = ["Delivery", "DeliveryState"]
+
+
+class DeliveryState(StrEnum):
+    """Where a durable message stands.
+
+    ::
+
+        QUEUED <──> SENT ──> DONE            v2: the device's handler has ended
+          │          ├────> ACKNOWLEDGED    v0, v1: the device's library has read it; no more is known
+          ├──────────┴────> DROPPED         see `Delivery.reason`
+          └───────────────> EXPIRED         its time to live was over before it was sent
+    """
+
+    QUEUED = "queued"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    DONE = "done"
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+
+
+_OPEN = frozenset({DeliveryState.QUEUED, DeliveryState.SENT})
+
+
+class Delivery:
+    """One durable message to one device. Every method may be called from any thread.
+
+    Attributes:
+        id: names the message; `manager.delivery(id)` finds it until it is over.
+        manager: the server's.
+        device_id: to whom.
+        event: the event's name.
+        number: in the stream to the device.
+        created: when it was emitted, in seconds since 1970.
+        expires: when it is of no use any more, or None.
+        coalesce: a later message with the same word takes its place, or None.
+        kind: type of the value on the wire.
+        body: the value on the wire.
+        reason: why it was dropped, or "".
+    """
+
+    __slots__ = (
+        "_lock",
+        "_over",
+        "_state",
+        "_written",
+        "body",
+        "coalesce",
+        "created",
+        "device_id",
+        "event",
+        "expires",
+        "id",
+        "kind",
+        "manager",
+        "number",
+        "reason",
+    )
+
+    def __init__(
+        self,
+        manager: Manager,
+        device_id: str,
+        event: str,
+        kind: int,
+        body: bytes,
+        created: float,
+        expires: float | None,
+        coalesce: str | None,
+        delivery_id: str = "",
+    ) -> None:
+        self.id = delivery_id or secrets.token_hex(8)
+        self.manager = manager
+        self.device_id = device_id
+        self.event = event
+        self.kind = kind
+        self.body = body
+        self.created = created
+        self.expires = expires
+        self.coalesce = coalesce
+        self.number = 0
+        self.reason = ""
+        self._lock = allocate_lock()
+        self._state = DeliveryState.QUEUED
+        self._over: Signal | None = None
+        self._written: Signal | None = None  # None: there is nothing to wait for
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.id} of {self.event!r} to {self.device_id!r}: {self._state}>"
+
+    @property
+    def state(self) -> DeliveryState:
+        """Where it stands now."""
+        return self._state
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its state can change no more."""
+        return self._state not in _OPEN
+
+    def wait(self, timeout: float | None = None) -> DeliveryState:
+        """Wait in this thread until its state can change no more.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+
+        Returns:
+            The state then: `queued` or `sent` if the time was over first.
+
+        Raises:
+            RuntimeError: an event loop runs in this thread; write `await delivery.finished()` there.
+        """
+        check_no_loop("wait()", "await delivery.finished()")
+        self.manager.wait_here(self._signal(), timeout)
+        return self._state
+
+    async def finished(self, timeout: float | None = None) -> DeliveryState:
+        """`wait` for coroutines."""
+        await wait_on_loop(self._signal(), timeout)
+        return self._state
+
+    async def written(self) -> bool:
+        """Wait until the message is in the store, and survives the end of the server.
+
+        Returns:
+            Whether it is; without a store it never is. False with the state `dropped`: it could not be written.
+        """
+        if self._written is None:
+            return False
+        await wait_on_loop(self._written, None)
+        return self._state is not DeliveryState.DROPPED
+
+    def _signal(self) -> Signal:
+        with self._lock:
+            if self._over is None:
+                self._over = Signal()
+            signal = self._over
+            over = self.is_over
+        if over:
+            signal.set()
+        return signal
+
+    # -- for the mailbox -------------------------------------------------------------------------------
+
+    def become(self, state: DeliveryState, reason: str = "") -> bool:
+        """Its state changes. False: it was over already."""
+        with self._lock:
+            if self.is_over:
+                return False
+            self._state = state
+            self.reason = reason
+            signal = self._over if self.is_over else None
+        if signal is not None:
+            signal.set()
+        return True
+
+    def await_store(self, done: Signal) -> None:
+        """It is about to be written."""
+        self._written = done

@@ -1,0 +1,243 @@
+"""Durable messages of all devices: how many may wait, how long, and where they are written down."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from iotio.protocol import v2
+
+from .delivery import Delivery, DeliveryState
+from .mailbox import Effect, Mailbox
+from .native import allocate_lock
+from .store import Change, DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
+
+if TYPE_CHECKING:
+    from .device import Device
+    from .journal import Journal, Ticket
+    from .manager import Manager
+
+__all__ = ["Post", "new_stream"]
+
+
+_LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
+
+
+def new_stream() -> str:
+    """A name for a stream whose numbers begin with 1."""
+    return secrets.token_hex(8)
+
+
+class Post:
+    """The mailboxes of a manager.
+
+    Attributes:
+        journal: where all is written down, or None.
+
+    Args:
+        manager: whose it is.
+        wall: the date, in seconds since 1970.
+    """
+
+    def __init__(self, manager: Manager, wall: Callable[[], float] = time.time) -> None:
+        self._manager = manager
+        self.wall = wall
+        self.journal: Journal | None = None
+        self._lock = allocate_lock()  # for what follows; taken by who holds a mailbox's
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._kept: dict[str, tuple[Mailbox, Delivery]] = {}  # by the id of the delivery
+        self._expiries: list[tuple[float, int, str]] = []  # a heap: when, and the id; some are over
+        self._numbers = itertools.count()
+        self._stalled: set[Mailbox] = set()  # their devices read too slowly when it was their turn
+
+    def send(
+        self,
+        devices: Iterable[Device],
+        event: str,
+        data: Any,
+        *,
+        ttl: float | None = None,
+        coalesce: str | None = None,
+    ) -> list[Delivery]:
+        """Keep a message for each of these devices until it has it.
+
+        Args:
+            devices: connected or away.
+            event: the event's name.
+            data: bytes, bool, int, float, str, dict, list or None.
+            ttl: seconds after which it is of no use; None for never.
+            coalesce: takes the place of an earlier one with this word that has not been sent yet.
+
+        Raises:
+            EncodeError: it cannot travel in v2.
+            StoreUnavailable: it cannot be written down; nobody gets it who has not got it already.
+        """
+        kind, body = v2.encode_value(data)
+        v2.encode_head(kind, event)
+        created = self.wall()
+        expires = None if ttl is None else created + ttl
+        deliveries = []
+        for device in devices:
+            delivery = Delivery(self._manager, device.id, event, kind, body, created, expires, coalesce)
+            self.mailbox(device.id).put(delivery)
+            deliveries.append(delivery)
+        return deliveries
+
+    def find(self, delivery_id: str) -> Delivery | None:
+        """The message of that id, unless it is over."""
+        with self._lock:
+            found = self._kept.get(delivery_id)
+        return None if found is None else found[1]
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are kept."""
+        return len(self._kept)
+
+    # -- for connections -------------------------------------------------------------------------------
+
+    def mailbox(self, device_id: str) -> Mailbox:
+        """The mailbox of a device; most devices get one when it is needed first."""
+        with self._lock:
+            found = self._mailboxes.get(device_id)
+            if found is not None:
+                return found
+            made = self._mailboxes[device_id] = Mailbox(self, device_id, new_stream())
+        client = self._manager.registry.get(device_id)
+        if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
+            made.resume(client.socket)
+        return made
+
+    def known_mailbox(self, device_id: str) -> Mailbox | None:
+        """The mailbox of a device, if it has one."""
+        with self._lock:
+            return self._mailboxes.get(device_id)
+
+    def drop(self, device_id: str) -> None:
+        """A device is forgotten."""
+        with self._lock:
+            mailbox = self._mailboxes.pop(device_id, None)
+        if mailbox is not None:
+            mailbox.drop_all("the device was forgotten")
+
+    # -- for mailboxes ---------------------------------------------------------------------------------
+
+    def no_room(self, count: int, size: int) -> str:
+        """Why one more message cannot be kept for a device, or "".
+
+        Args:
+            count: messages that are kept for it.
+            size: their bytes, with the new one's.
+        """
+        options = self._manager.options
+        if count >= options.max_queued:
+            return f"{count} messages wait for the device already (max_queued)"
+        if size > options.max_queued_bytes:
+            return f"more than {options.max_queued_bytes} bytes would wait for the device (max_queued_bytes)"
+        return ""
+
+    def keep(self, mailbox: Mailbox, delivery: Delivery) -> None:
+        """A message waits."""
+        with self._lock:
+            self._kept[delivery.id] = (mailbox, delivery)
+            if delivery.expires is not None:
+                heapq.heappush(self._expiries, (delivery.expires, next(self._numbers), delivery.id))
+
+    def let_go(self, device_id: str, deliveries: list[Delivery], *, write: bool = True) -> None:
+        """Messages are over."""
+        with self._lock:
+            for delivery in deliveries:
+                self._kept.pop(delivery.id, None)
+        if write and self.journal is not None:
+            with suppress(StoreUnavailable):  # it is closed; a device that comes later says again what it has
+                self.journal.submit(DropMessages(device_id, tuple(delivery.number for delivery in deliveries)))
+
+    def stalled(self, mailbox: Mailbox) -> None:
+        """Something waits that its device, which reads too slowly, has no room for."""
+        with self._lock:
+            self._stalled.add(mailbox)
+
+    def write(self, delivery: Delivery, replaced: list[Delivery]) -> Ticket | None:
+        """Write a message down, and that others are over. Raises StoreUnavailable."""
+        if self.journal is None:
+            return None
+        changes: list[Change] = [PutMessage(_record(delivery))]
+        if replaced:
+            changes.append(DropMessages(delivery.device_id, tuple(one.number for one in replaced)))
+        return self.journal.submit(*changes)
+
+    def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
+        """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
+
+        Without a store the effects take place at once.
+        """
+        if self.journal is None:
+            for effect in effects:
+                effect(None)
+            return None
+        return self.journal.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
+
+    # -- for the manager -------------------------------------------------------------------------------
+
+    def restore(self, record: DeviceRecord) -> None:
+        """Put back how far a store knows the streams of a device."""
+        self._mailboxes[record.id] = Mailbox(
+            self, record.id, record.stream, record.counter, record.heard_stream, record.heard
+        )
+
+    def restore_messages(self, records: Iterable[MessageRecord]) -> None:
+        """Put back what a store has kept; behind `restore`."""
+        for record in records:
+            delivery = Delivery(
+                self._manager,
+                record.device_id,
+                record.event,
+                record.kind,
+                record.value,
+                record.created,
+                record.expires,
+                record.coalesce,
+                record.id,
+            )
+            delivery.number = record.number
+            self.mailbox(record.device_id).restore(delivery)
+
+    def sweep(self) -> None:
+        """Forget what is too old; send on to devices that read too slowly before."""
+        now = self.wall()
+        while (found := self._take_expired(now)) is not None:
+            mailbox, delivery = found
+            if not mailbox.withdraw(delivery, DeliveryState.EXPIRED) and not delivery.is_over:  # it is on its way
+                with self._lock:
+                    heapq.heappush(self._expiries, (now + _LATER, next(self._numbers), delivery.id))
+        with self._lock:
+            stalled, self._stalled = self._stalled, set()
+        for mailbox in stalled:
+            mailbox.send_on()
+
+    def _take_expired(self, now: float) -> tuple[Mailbox, Delivery] | None:
+        with self._lock:
+            while self._expiries and self._expiries[0][0] <= now:
+                found = self._kept.get(heapq.heappop(self._expiries)[2])
+                if found is not None:
+                    return found
+        return None
+
+
+def _record(delivery: Delivery) -> MessageRecord:
+    return MessageRecord(
+        delivery.device_id,
+        delivery.number,
+        delivery.id,
+        delivery.event,
+        delivery.kind,
+        delivery.body,
+        delivery.created,
+        delivery.expires,
+        delivery.coalesce,
+    )

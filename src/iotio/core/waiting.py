@@ -1,0 +1,61 @@
+"""Waiting for a signal on an event loop, whichever that is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .native import Signal
+
+__all__ = ["check_no_loop", "wait_on_loop"]
+
+
+async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
+    """Wait until the signal is set; the loop goes on meanwhile.
+
+    Args:
+        signal: what to wait for.
+        timeout: seconds; None waits as long as it takes.
+
+    Returns:
+        Whether it is set.
+    """
+    if signal.is_set:
+        return True
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def happened() -> None:
+        if asyncio._get_running_loop() is loop:
+            wake()
+            return
+        try:
+            loop.call_soon_threadsafe(wake)
+        except RuntimeError:  # that loop is closed: nobody waits there any more
+            return
+
+    signal.add_callback(happened)
+    timer = None if timeout is None else loop.call_later(timeout, wake)
+    try:
+        await future
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return signal.is_set
+
+
+def check_no_loop(function: str, instead: str) -> None:
+    """Refuse to wait in a thread whose event loop would stand still meanwhile.
+
+    Args:
+        function: what was called.
+        instead: what to write.
+
+    Raises:
+        RuntimeError: an event loop is running here.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(f"{function} would block the event loop that runs in this thread: write {instead}")
