@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from iotio.core.native import Signal, allocate_lock, start_thread, wait
+from iotio.core.native import Bell, Signal, allocate_lock, start_thread, wait
 
 
 def test_a_signal_calls_back_once() -> None:
@@ -41,6 +41,19 @@ def test_a_signal_after_the_time_is_harmless() -> None:
     assert not wait(signal, 0)
     signal.set()
     assert wait(signal, 0)
+
+
+def test_a_bell_rings_once_for_all_that_was_rung() -> None:
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+    bell.wait(None)
+    started = time.monotonic()
+    bell.wait(0.02)
+    assert time.monotonic() - started > 0.015
+    threading.Timer(0.02, bell.ring).start()
+    bell.wait(5)
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("_", range(50))

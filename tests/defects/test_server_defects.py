@@ -565,9 +565,11 @@ def test_s39_what_is_installed_is_what_is_needed() -> None:
     base = [one for one in importlib.metadata.requires("iotio") or [] if "extra ==" not in one]
     assert sorted(one.split(">")[0] for one in base) == [
         "a2wsgi",
+        "alembic",
         "click",
         "flask",
         "httptools",
+        "sqlalchemy",
         "uvicorn",
         "uvloop",
         "websockets",

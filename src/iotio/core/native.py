@@ -7,11 +7,12 @@ belongs to a hub; ours are held for microseconds, never while user code runs, so
 from __future__ import annotations
 
 import _thread
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Signal", "allocate_lock", "get_ident", "start_thread", "wait"]
+__all__ = ["Bell", "Signal", "allocate_lock", "get_ident", "start_thread", "wait"]
 
 
 def _original(name: str) -> Any:
@@ -68,6 +69,25 @@ class Signal:
                 self._callbacks.append(callback)
                 return
         callback()
+
+
+class Bell:
+    """Wakes one real thread; what is rung while nobody waits is not lost, and several rings are as one."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """Wake it. Never blocks."""
+        with contextlib.suppress(RuntimeError):  # it has rung already
+            self._lock.release()
+
+    def wait(self, timeout: float | None) -> None:
+        """Block this thread until it rings, or for so many seconds."""
+        self._lock.acquire(timeout=-1 if timeout is None else timeout)
 
 
 def wait(signal: Signal, timeout: float | None) -> bool:

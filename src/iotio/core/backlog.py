@@ -1,0 +1,242 @@
+"""What waits to be written, in an order that comes to the same as the order in which it was said.
+
+A device record, what was heard of a device, and the messages to forget are *kept*: they are never refused, and merged
+for each device, so that they are bounded by the devices there are. The rest is *entries*: each is one whole, and can
+be given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .native import Signal, wait
+from .store import (
+    Change,
+    DeviceRecord,
+    DropDevice,
+    DropMessages,
+    Heard,
+    PutDevice,
+    PutMessage,
+)
+
+__all__ = ["Batch", "Entry", "KeptDrops", "Slot", "Ticket", "is_kept"]
+
+_KEPT = (PutDevice, DropDevice, Heard, DropMessages)
+
+
+def is_kept(changes: Iterable[Change]) -> bool:
+    """Whether these are never given up: there is nothing else among them."""
+    return all(isinstance(change, _KEPT) for change in changes)
+
+
+class Ticket:
+    """Tells what became of changes.
+
+    Attributes:
+        done: set when it is decided.
+        error: None once they are written; a `StoreUnavailable` if they were given up; what was wrong with them if they
+            could never be written.
+    """
+
+    __slots__ = ("done", "error")
+
+    def __init__(self) -> None:
+        self.done = Signal()
+        self.error: Exception | None = None
+
+    def wait(self, timeout: float) -> None:
+        """Block this thread until the changes are written.
+
+        Args:
+            timeout: in seconds.
+
+        Raises:
+            TimeoutError: it is not decided yet.
+            Exception: `error`.
+        """
+        if not wait(self.done, timeout):
+            raise TimeoutError(f"not written after {timeout:g} s")
+        if self.error is not None:
+            raise self.error
+
+
+class Slot:
+    """A part of a batch.
+
+    Attributes:
+        decided: written, or given up; for an entry guarded by the journal's lock.
+    """
+
+    __slots__ = ("decided",)
+
+    def __init__(self) -> None:
+        self.decided = False
+
+    def changes(self) -> Iterable[Change]:
+        """What to write."""
+        raise NotImplementedError
+
+
+class Entry(Slot):
+    """Changes that are made together or not at all.
+
+    Attributes:
+        deadline: monotonic seconds; it is given up then.
+    """
+
+    __slots__ = ("_changes", "deadline", "ticket")
+
+    def __init__(self, changes: tuple[Change, ...], deadline: float) -> None:
+        super().__init__()
+        self._changes = changes
+        self.deadline = deadline
+        self.ticket = Ticket()
+
+    def changes(self) -> Iterable[Change]:
+        return self._changes
+
+    def messages(self) -> Iterator[tuple[str, int]]:
+        """Device and number of the messages in it."""
+        for change in self._changes:
+            if isinstance(change, PutMessage):
+                yield change.record.device_id, change.record.number
+
+
+class KeptDevice(Slot):
+    """What is known of a device by now."""
+
+    __slots__ = ("_heard", "_record")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._record: DeviceRecord | None = None
+        self._heard: Heard | None = None
+
+    def merge(self, change: PutDevice | Heard) -> None:
+        """Add what was said later."""
+        if isinstance(change, PutDevice):
+            self._record = change.record
+            if self._heard is not None and change.record.heard_stream not in (None, self._heard.stream):
+                self._heard = None  # of a stream that is over
+        else:
+            self._heard = change
+
+    def changes(self) -> Iterator[Change]:
+        if self._record is not None:
+            yield PutDevice(self._record)
+        if self._heard is not None:
+            yield self._heard
+
+
+class KeptDrops(Slot):
+    """The messages of a device to forget."""
+
+    __slots__ = ("_device_id", "_numbers")
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__()
+        self._device_id = device_id
+        self._numbers: set[int] = set()
+
+    def merge(self, change: DropMessages) -> None:
+        """Add what was said later."""
+        self._numbers.update(change.numbers)
+
+    def changes(self) -> Iterator[Change]:
+        yield DropMessages(self._device_id, tuple(sorted(self._numbers)))
+
+
+class KeptEnd(Slot):
+    """A device to forget."""
+
+    __slots__ = ("_change",)
+
+    def __init__(self, change: DropDevice) -> None:
+        super().__init__()
+        self._change = change
+
+    def changes(self) -> Iterator[Change]:
+        yield self._change
+
+
+class Batch:
+    """What is written by one commit.
+
+    Attributes:
+        kept: the ticket of all that is kept in it.
+        done: set when nothing is left of it to write.
+        finished: that it is set, guarded by the journal's lock.
+    """
+
+    __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "kept")
+
+    def __init__(self) -> None:
+        self._slots: dict[int, Slot] = {}  # in the order to write them
+        self._next = 0
+        self._devices: dict[str, int] = {}  # where later records of a device are merged
+        self._drops: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
+        self.kept = Ticket()
+        self.done = Signal()
+        self.finished = False
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def slots(self) -> list[Slot]:
+        """All of it, in the order to write it."""
+        return list(self._slots.values())
+
+    def add_entry(self, entry: Entry) -> None:
+        """Add changes that are made together."""
+        self._append(entry)
+        for change in entry.changes():
+            # A later record must not be merged into one that is written before this.
+            match change:
+                case PutDevice(record):
+                    self._devices.pop(record.id, None)
+                case DropDevice(device_id):
+                    self._devices.pop(device_id, None)
+                    self._drops.pop(device_id, None)
+                case Heard(device_id=device_id):
+                    self._devices.pop(device_id, None)
+
+    def add_kept(self, change: Change) -> None:
+        """Add a change that is merged."""
+        match change:
+            case PutDevice(record):
+                self._device(record.id).merge(change)
+            case Heard(device_id=device_id):
+                self._device(device_id).merge(change)
+            case DropMessages(device_id=device_id):
+                self._drop(device_id).merge(change)
+            case DropDevice(device_id):
+                for index in (self._devices, self._drops, self._ends):
+                    place = index.pop(device_id, None)
+                    if place is not None:
+                        del self._slots[place]
+                self._ends[device_id] = self._append(KeptEnd(change))
+
+    def _append(self, slot: Slot) -> int:
+        place = self._next
+        self._next += 1
+        self._slots[place] = slot
+        return place
+
+    def _device(self, device_id: str) -> KeptDevice:
+        """Where it was first named: its messages come after it."""
+        place = self._devices.get(device_id)
+        if place is None:
+            place = self._devices[device_id] = self._append(KeptDevice())
+        slot = self._slots[place]
+        assert isinstance(slot, KeptDevice)
+        return slot
+
+    def _drop(self, device_id: str) -> KeptDrops:
+        """At the end: the messages come before it."""
+        place = self._drops.get(device_id)
+        slot = KeptDrops(device_id) if place is None else self._slots.pop(place)
+        assert isinstance(slot, KeptDrops)
+        self._drops[device_id] = self._append(slot)
+        return slot

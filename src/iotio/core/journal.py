@@ -1,0 +1,367 @@
+"""Writes to the store in a thread of its own: nobody who has something to store ever waits for a disk.
+
+Whatever has come together while one commit ran is the next commit. When the store cannot be written, what is kept (see
+`iotio.core.backlog`) waits for as long as it takes; the rest is refused after `patience` seconds, or at once when too
+much waits already. A second thread watches the time, since the first may hang in a commit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from .backlog import Batch, Entry, KeptDrops, Slot, Ticket, is_kept
+from .limits import Throttle
+from .native import Bell, Signal, allocate_lock, start_thread, wait
+from .store import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
+
+__all__ = ["Journal", "Ticket"]
+
+logger = logging.getLogger("iotio.store")
+
+_FIRST_PAUSE = 0.1  # seconds after the first failure; it doubles
+_EXIT_TIMEOUT = 5.0  # seconds that the end of the program waits for what is not written yet
+_WATCH = 0.5  # seconds between two looks at the time, while entries wait
+
+
+class Journal:
+    """The way to a store. Every method may be called from any thread.
+
+    Args:
+        store: open; from now on only the journal's thread uses it, and it closes it.
+        snapshot: all that the store should hold by now; called in the journal's thread when the store has lost what
+            was written. It may tell of changes whose ticket is not decided yet.
+        patience: seconds that an entry waits.
+        max_backlog: entries that wait at a time.
+        max_pause: seconds, at most, until a failed commit is tried again.
+
+    Attributes:
+        written: entries that were written.
+        failed: entries that were refused, given up, or wrong.
+        trouble: why the store cannot be written now, "" when it can.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        snapshot: Callable[[], Snapshot],
+        *,
+        patience: float = 5.0,
+        max_backlog: int = 10_000,
+        max_pause: float = 2.0,
+    ) -> None:
+        self._store = store
+        self._snapshot = snapshot
+        self._patience = patience
+        self._max_backlog = max_backlog
+        self._max_pause = max_pause
+        self.written = 0
+        self.failed = 0
+        self.trouble = ""
+        self._lock = allocate_lock()  # for what follows; never held while something is waited for
+        self._pending = Batch()
+        self._current: Batch | None = None  # what the thread writes
+        self._aging: deque[Entry] = deque()  # all that are not decided, and some that are; the oldest first
+        self._waiting = 0
+        self._watched = False  # the watch looks at the time, it need not be woken
+        self._closed = False
+        self._abandoned = False  # closed, and nobody waits for the rest any longer
+        # The writing thread's own.
+        self._lost = False  # the store has to be opened anew and all of it written anew
+        self._pause = _FIRST_PAUSE
+        self._undo: list[Slot] = []
+        self._throttle = Throttle(time.monotonic)  # a store that comes and goes must not fill the log
+        self._work = Bell()
+        self._hurry = Bell()
+        self._watch = Bell()
+        self._ended = Signal()
+        atexit.register(self._exit)
+        start_thread(self._write_all)
+        start_thread(self._watch_all)
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not decided yet."""
+        return self._waiting
+
+    def submit(self, *changes: Change) -> Ticket:
+        """Have these changes written, together or not at all. Never blocks.
+
+        Returns:
+            What becomes of them. Changes that are all kept share a ticket with others.
+
+        Raises:
+            StoreUnavailable: too much waits already, or the journal is closed. Nothing was taken.
+        """
+        kept = is_kept(changes)
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            if kept:
+                for change in changes:
+                    self._pending.add_kept(change)
+                ticket = self._pending.kept
+            elif self._waiting < self._max_backlog:
+                ticket = self._add_entry(changes)
+            else:
+                self.failed += 1
+                ticket = None
+        if ticket is None:
+            problem = self._begin_trouble(f"{self._max_backlog} changes wait for it already", first=True)
+            raise StoreUnavailable(f"the store cannot be written: {problem}")
+        self._work.ring()
+        return ticket
+
+    def flush(self, timeout: float, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
+        """Wait until all that was submitted before is written or given up.
+
+        Args:
+            timeout: in seconds.
+            wait: how to wait where this is called; it blocks the thread if not said otherwise.
+
+        Returns:
+            Whether it is.
+        """
+        with self._lock:
+            batch = self._pending if self._pending else self._current
+        return batch is None or wait(batch.done, timeout)
+
+    def close(self, timeout: float = 5.0, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
+        """Take nothing more, write what waits, and close the store. Called by itself when the program ends.
+
+        Args:
+            timeout: seconds; what is not written by then is given up.
+            wait: see `flush`.
+
+        Returns:
+            Whether all was written or given up before.
+        """
+        with self._lock:
+            self._closed = True
+        self._work.ring()
+        self._hurry.ring()
+        ended = wait(self._ended, timeout)
+        atexit.unregister(self._exit)
+        if not ended:
+            self._abandon()
+        return ended and not self._abandoned
+
+    def _exit(self) -> None:
+        self.close(_EXIT_TIMEOUT)
+
+    def _add_entry(self, changes: tuple[Change, ...]) -> Ticket:
+        entry = Entry(changes, time.monotonic() + self._patience)
+        self._pending.add_entry(entry)
+        self._aging.append(entry)
+        self._waiting += 1
+        if not self._watched:
+            self._watched = True
+            self._watch.ring()
+        return entry.ticket
+
+    # The thread that writes.
+
+    def _write_all(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                self._write_batch(batch)
+        finally:
+            try:
+                self._store.close()
+            except Exception:
+                logger.exception("the store could not be closed")
+            self._ended.set()
+            self._watch.ring()
+
+    def _next_batch(self) -> Batch | None:
+        """Wait for something to write; None when the journal is closed and nothing is left to do."""
+        while True:
+            with self._lock:
+                if self._abandoned:
+                    return None
+                if self._pending:
+                    batch = self._current = self._pending
+                    self._pending = Batch()
+                    return batch
+                self._current = None
+                if self._closed:
+                    return None
+            self._work.wait(None)
+
+    def _write_batch(self, batch: Batch) -> None:
+        slots = batch.slots()
+        while (slots or self._lost) and not self._abandoned:
+            try:
+                self._recover()
+                self._write(batch, slots)
+            except Exception as error:
+                self._note(error)
+                self._hurry.wait(self._pause)
+                self._pause = min(2 * self._pause, _FIRST_PAUSE if self._closed else self._max_pause)
+            else:
+                self._pause = _FIRST_PAUSE
+                self._end_trouble()
+                slots, self._undo = [*slots, *self._undo], []
+            slots = [slot for slot in slots if not slot.decided]
+        self._finish(batch, None)
+
+    def _recover(self) -> None:
+        """If what was written before is gone, write it again."""
+        if self._lost:
+            self._store.close()
+            self._store.open()
+            self._store.replace(self._snapshot())
+            self._lost = False
+
+    def _write(self, batch: Batch, slots: list[Slot]) -> None:
+        """Write these, but for the ones that can never be written: look for them by halves.
+
+        Raises:
+            StoreError: the store is to blame; those that are written are marked as decided.
+        """
+        try:
+            self._store.commit([change for slot in slots for change in slot.changes()])
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(slots) > 1:
+                middle = len(slots) // 2
+                self._write(batch, slots[:middle])
+                self._write(batch, slots[middle:])
+            elif slots:
+                self._refuse(batch, slots[0], error)
+        else:
+            self._settle(slots)
+
+    def _settle(self, slots: list[Slot]) -> None:
+        """These are written. What was given up while they were has to be taken back."""
+        settled: list[Entry] = []
+        with self._lock:
+            for slot in slots:
+                if not isinstance(slot, Entry):
+                    slot.decided = True
+                elif self._decide(slot):
+                    settled.append(slot)
+                else:
+                    self._undo.extend(_undo(slot))
+            self.written += len(settled)
+        for entry in settled:
+            _tell(entry.ticket, None)
+
+    def _refuse(self, batch: Batch, slot: Slot, error: Exception) -> None:
+        """This can never be written."""
+        if isinstance(slot, Entry):
+            self._fail([slot], error)
+            return
+        slot.decided = True
+        batch.kept.error = error
+        logger.error("this cannot be stored: %s", list(slot.changes()), exc_info=error)
+
+    def _finish(self, batch: Batch, error: Exception | None) -> None:
+        """Nothing is left of the batch, or nobody waits for it any longer."""
+        with self._lock:
+            if batch.finished:
+                return
+            batch.finished = True
+        _tell(batch.kept, error or batch.kept.error)
+        batch.done.set()
+
+    def _note(self, error: Exception) -> None:
+        """A commit has failed."""
+        self._lost = self._lost or isinstance(error, StoreLost)
+        if not isinstance(error, StoreError):
+            logger.error("the store has failed in a way that it should not", exc_info=error)
+        self._begin_trouble(str(error))
+
+    # Giving up.
+
+    def _watch_all(self) -> None:
+        while not self._ended.is_set:
+            with self._lock:
+                self._watched = watched = bool(self._aging)
+            self._watch.wait(min(_WATCH, self._patience / 4) if watched else None)
+            late = self._take_late(time.monotonic())
+            if late:
+                problem = self._begin_trouble(f"it has not answered for {self._patience:g} s", first=True)
+                self._fail(late, StoreUnavailable(f"not stored within {self._patience:g} s: {problem}"))
+
+    def _take_late(self, now: float) -> list[Entry]:
+        """Those that have waited too long; forget those that are decided."""
+        late = []
+        with self._lock:
+            while self._aging and (self._aging[0].decided or self._aging[0].deadline <= now):
+                entry = self._aging.popleft()
+                if not entry.decided:
+                    late.append(entry)
+        return late
+
+    def _abandon(self) -> None:
+        """The journal is closed and could not write all in time."""
+        with self._lock:
+            self._abandoned = True
+            batches = [batch for batch in (self._current, self._pending) if batch is not None]
+            entries = list(self._aging)
+        error = StoreUnavailable(f"the store was closed before this was written: {self.trouble or 'no time was left'}")
+        self._fail(entries, error)
+        for batch in batches:
+            self._finish(batch, error)
+        logger.error("not all could be written before the store was closed: %s", self.trouble or "no time was left")
+        self._hurry.ring()
+
+    def _fail(self, entries: Sequence[Entry], error: Exception) -> None:
+        with self._lock:
+            failed = [entry for entry in entries if self._decide(entry)]
+            self.failed += len(failed)
+        for entry in failed:
+            _tell(entry.ticket, error)
+
+    def _decide(self, entry: Entry) -> bool:
+        """Whether this is the one to say what became of an entry. Called with the lock."""
+        if entry.decided:
+            return False
+        entry.decided = True
+        self._waiting -= 1
+        return True
+
+    # What the log says.
+
+    def _begin_trouble(self, problem: str, *, first: bool = False) -> str:
+        """The store cannot be written. Returns why; with `first`, what was said before counts."""
+        with self._lock:
+            begins = not self.trouble
+            if begins or not first:
+                self.trouble = problem
+            problem = self.trouble
+        if begins:
+            told = self._throttle.ask("trouble") is not None
+            level = logging.ERROR if told else logging.DEBUG
+            logger.log(level, "the store cannot be written: %s; durable messages are refused until it can", problem)
+        return problem
+
+    def _end_trouble(self) -> None:
+        with self._lock:
+            ended, self.trouble = self.trouble, ""
+        if ended:
+            told = self._throttle.ask("over") is not None
+            logger.log(logging.WARNING if told else logging.DEBUG, "the store can be written again")
+
+
+def _undo(entry: Entry) -> list[Slot]:
+    """What takes back the messages of an entry; its sender has been told that they are not stored."""
+    slots: list[Slot] = []
+    for device_id, number in entry.messages():
+        drops = KeptDrops(device_id)
+        drops.merge(DropMessages(device_id, (number,)))
+        slots.append(drops)
+    return slots
+
+
+def _tell(ticket: Ticket, error: Exception | None) -> None:
+    ticket.error = error
+    try:
+        ticket.done.set()
+    except Exception:  # a callback of somebody's must not stop the journal
+        logger.exception("a callback of a ticket has failed")

@@ -1,0 +1,212 @@
+"""What a store holds and what it has to be able to do.
+
+The manager's memory is the truth. A store is read once, when the server starts, and only written afterwards, in the
+background, by the journal. So it may be slow, or away for a while, and no device notices.
+
+All times are wall-clock seconds since 1970: they outlive the process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Change",
+    "DeviceRecord",
+    "DropDevice",
+    "DropMessages",
+    "Heard",
+    "MessageRecord",
+    "PutDevice",
+    "PutMessage",
+    "Run",
+    "Snapshot",
+    "Store",
+    "StoreError",
+    "StoreLost",
+    "StoreUnavailable",
+]
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written; the text says why and what to do."""
+
+
+class StoreLost(StoreError):
+    """What was written before is gone (a deleted file): open the store anew and write all of it again."""
+
+
+class StoreUnavailable(StoreError):
+    """The store could not be written in time, or too much waits for it. What was refused is not in the store."""
+
+
+# What is stored.
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """A device, connected or away.
+
+    Attributes:
+        id: its id.
+        type: the name of its type.
+        data: what it said about itself when it connected; anything that JSON can carry.
+        rooms: the rooms that it is in.
+        presence: its presence, as a word.
+        since: when it became so.
+        last_seen: when anything came from it last.
+        stream: the name of the stream of durable messages to it.
+        counter: the number that was given last in that stream.
+        heard_stream: the name of the stream of durable messages from it, None before the first.
+        heard: the number of that stream that was handled last.
+    """
+
+    id: str
+    type: str
+    data: Any
+    rooms: tuple[str, ...]
+    presence: str
+    since: float
+    last_seen: float
+    stream: str
+    counter: int = 0
+    heard_stream: str | None = None
+    heard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A durable message that waits for its device.
+
+    Attributes:
+        device_id: the id of the device.
+        number: its place in the stream to the device; with `device_id` it names the message.
+        id: what the program knows it by.
+        event: the event.
+        kind: the type of the value on the wire.
+        value: the value as it travels.
+        created: when it was sent.
+        expires: when it is of no use any more, None for never.
+        coalesce: a later message with the same word takes its place, None for never.
+    """
+
+    device_id: str
+    number: int
+    id: str
+    event: str
+    kind: int
+    value: bytes
+    created: float
+    expires: float | None = None
+    coalesce: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a store holds; the messages of a device in the order of their numbers."""
+
+    devices: tuple[DeviceRecord, ...] = ()
+    messages: tuple[MessageRecord, ...] = ()
+
+
+# What changes. Each may be done a second time without harm: after a failure nobody knows whether it was done.
+
+
+@dataclass(frozen=True, slots=True)
+class PutDevice:
+    """Store a device, new or known.
+
+    While its streams stay the same, `counter` and `heard` never go down; without a `heard_stream` both of these stay.
+    """
+
+    record: DeviceRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropDevice:
+    """Forget a device and its messages."""
+
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutMessage:
+    """Store a message, and raise the `counter` of its device to its number if the device is stored."""
+
+    record: MessageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropMessages:
+    """Forget messages: they are acknowledged, expired or replaced."""
+
+    device_id: str
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of the device has been handled; nothing happens if the device is not stored."""
+
+    device_id: str
+    stream: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Let the program write in the same transaction.
+
+    The function is called in the journal's thread, again after a failure, with the store's connection: SQLAlchemy's
+    `Connection` for a database, None in memory. It must neither commit nor roll back.
+    """
+
+    function: Callable[[Any], object]
+
+
+Change = PutDevice | DropDevice | PutMessage | DropMessages | Heard | Run
+
+
+class Store(ABC):
+    """Keeps devices and messages. Every method may block, and only one thread at a time calls any of them."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make it ready, and bring what an older version wrote to the form of this one. Harmless if it is open.
+
+        Raises:
+            StoreError: it cannot be opened; the text says what to do.
+        """
+
+    @abstractmethod
+    def load(self) -> Snapshot:
+        """All that is stored.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+
+    @abstractmethod
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Make these changes in this order: all of them, on return safe from the end of the process, or none.
+
+        Raises:
+            StoreError: it cannot be written now; trying again may help.
+            StoreLost: what was written before is gone.
+            Exception: one of these changes can never be written, for instance because its `Run` raised this.
+        """
+
+    @abstractmethod
+    def replace(self, snapshot: Snapshot) -> None:
+        """Hold this and nothing else.
+
+        Raises:
+            StoreError: it cannot be written now.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections. Harmless if it is closed; it can be opened again."""

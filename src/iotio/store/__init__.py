@@ -1,0 +1,34 @@
+"""Where devices and durable messages outlive the process.
+
+The contract is `iotio.core.store`. The packages for a database are imported when one is opened, not before.
+"""
+
+from __future__ import annotations
+
+from iotio.core.store import Store, StoreError
+
+from .memory import MemoryStore
+
+__all__ = ["MemoryStore", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """Open the store at this URL.
+
+    Args:
+        url: "sqlite:///iotio.db" for a file in the working directory, "sqlite:////var/lib/iotio.db" for one anywhere.
+
+    Returns:
+        The store, open.
+
+    Raises:
+        StoreError: there is no such kind of store, or it cannot be opened; the text says what to do.
+    """
+    kind = url.partition(":")[0]
+    if kind != "sqlite":
+        raise StoreError(f"there is no store for {kind!r}: write sqlite:///iotio.db, with the name of your file")
+    from .sql import SqlStore
+
+    store = SqlStore(url)
+    store.open()
+    return store

@@ -1,0 +1,51 @@
+"""Brings a database to the schema of this version, with Alembic and no file for it on the user's disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from iotio.core.store import StoreError
+
+from .tables import SCHEMA_TABLE
+
+__all__ = ["alembic_config", "upgrade"]
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def alembic_config() -> Config:
+    """What an alembic.ini would hold."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """Bring the database to the newest schema, in the connection's transaction.
+
+    Args:
+        connection: in a transaction.
+        name: of the database, for people.
+
+    Raises:
+        StoreError: a newer version of iotio has written it.
+    """
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
+    there = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE}).get_current_revision()
+    newest = script.get_current_head()
+    if there == newest:
+        return
+    if there is not None and there not in {one.revision for one in script.walk_revisions()}:
+        raise StoreError(
+            f"{name} has the schema {there} of a newer iotio, this one knows the schemas up to {newest}:"
+            " install the newer iotio again (pip install --upgrade iotio), or name another file"
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

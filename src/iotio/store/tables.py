@@ -1,0 +1,42 @@
+"""The tables as this version has them; `migrations` makes them. Times are wall-clock seconds since 1970."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, MetaData, Table, Text
+
+__all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata"]
+
+SCHEMA_TABLE = "iotio_schema"
+"""Holds the version of the schema. Not Alembic's own name: the program may keep tables of its own in the same file."""
+
+metadata = MetaData()
+
+devices = Table(
+    "iotio_devices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("data", Text),  # JSON, NULL for None
+    Column("rooms", Text, nullable=False),  # JSON
+    Column("presence", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("heard_stream", Text),
+    Column("heard", BigInteger, nullable=False),
+)
+
+messages = Table(
+    "iotio_messages",
+    metadata,
+    Column("device_id", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("coalesce", Text),
+)

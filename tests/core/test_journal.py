@@ -1,0 +1,454 @@
+"""What is to be stored is written by a thread of its own, or refused, and nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from iotio.core.journal import Journal, Ticket
+from iotio.core.store import (
+    Change,
+    DropDevice,
+    DropMessages,
+    Heard,
+    PutDevice,
+    PutMessage,
+    Run,
+    Snapshot,
+    StoreError,
+    StoreLost,
+    StoreUnavailable,
+)
+from iotio.store import MemoryStore
+from tests.store.records import device, message
+
+PATIENCE = 0.2  # seconds, where a test waits for its end
+
+
+class TroubledStore(MemoryStore):
+    """Stalls or fails when told to, and notes what it is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problem: Exception | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = threading.Semaphore(0)  # one more for each call of commit
+        self.commits: list[list[Change]] = []
+        self.opens = threading.Semaphore(0)
+        self.closed = 0
+        self.thread: int | None = None
+
+    def open(self) -> None:
+        self.opens.release()
+        if self.problem is not None:
+            raise self.problem
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        self.thread = threading.get_ident()
+        problem = self.problem
+        self.asked.release()
+        self.answers.wait(20)
+        if problem is not None:
+            raise problem
+        super().commit(changes)
+        self.commits.append(list(changes))
+
+
+StartJournal = Callable[..., Journal]
+
+
+@pytest.fixture
+def store() -> TroubledStore:
+    """Without trouble yet."""
+    return TroubledStore()
+
+
+@pytest.fixture
+def start(store: TroubledStore) -> Iterator[StartJournal]:
+    """Start the journal of `store`."""
+    journals: list[Journal] = []
+
+    def function(**values: Any) -> Journal:
+        journals.append(Journal(store, values.pop("snapshot", Snapshot), **values))
+        return journals[-1]
+
+    yield function
+    store.problem = None
+    store.answers.set()
+    for journal in journals:
+        journal.close(5)
+
+
+def stall(store: TroubledStore, journal: Journal) -> Ticket:
+    """Have the journal hang in a commit."""
+    store.answers.clear()
+    ticket = journal.submit(PutMessage(message(1, "first")))
+    assert store.asked.acquire(timeout=5)
+    return ticket
+
+
+def error_of(ticket: Ticket) -> Exception | None:
+    with pytest.raises(StoreUnavailable) as caught:
+        ticket.wait(5)
+    return caught.value
+
+
+def test_what_is_submitted_is_written(store: TroubledStore, start: StartJournal) -> None:
+    journal = start()
+    ticket = journal.submit(PutDevice(device()), PutMessage(message(7)))
+    ticket.wait(5)
+    assert store.load() == Snapshot((device(counter=7),), (message(7),))
+    assert (journal.written, journal.waiting, journal.failed, journal.trouble) == (1, 0, 0, "")
+    assert store.thread != threading.get_ident()
+    journal.submit(DropMessages("lamp", (7,))).wait(5)
+    assert store.load().messages == ()
+    assert journal.written == 1, "counts entries"
+
+
+def test_what_comes_meanwhile_is_one_commit(store: TroubledStore, start: StartJournal) -> None:
+    journal = start()
+    stall(store, journal)
+    tickets = [journal.submit(PutMessage(message(number))) for number in range(500)]
+    assert journal.waiting == 501
+    store.answers.set()
+    for ticket in tickets:
+        ticket.wait(5)
+    assert [len(commit) for commit in store.commits] == [1, 500]
+    assert [one.number for one in store.load().messages if one.device_id == "lamp"] == list(range(500))
+
+
+def test_submit_never_blocks(store: TroubledStore, start: StartJournal) -> None:
+    """While a commit hangs, that is; and what is kept takes no more room however often it is said."""
+    journal = start()
+    stall(store, journal)
+    took = []
+    for number in range(5000):
+        before = time.thread_time()  # a busy machine is not the journal's fault; blocked it would hang until the end
+        journal.submit(PutMessage(message(number)))
+        journal.submit(PutDevice(device(counter=number)))
+        journal.submit(Heard("lamp", "d1", number))
+        journal.submit(DropMessages("lamp", (number,)))
+        took.append(time.thread_time() - before)
+    assert sum(took) / len(took) < 0.001
+    store.answers.set()
+    assert journal.flush(10)
+    written = store.commits[1]
+    assert [type(change) for change in written[:2]] == [PutMessage, PutDevice]
+    assert [type(change) for change in written if not isinstance(change, PutMessage)] == [
+        PutDevice,
+        Heard,
+        DropMessages,
+    ]
+    assert store.load().devices == (device(counter=4999, heard_stream="d1", heard=4999),)
+    assert [one.device_id for one in store.load().messages] == ["first"]
+
+
+def test_a_full_backlog_is_refused_at_once(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = start(max_backlog=10)
+    stall(store, journal)
+    tickets = [journal.submit(PutMessage(message(number))) for number in range(9)]
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="10 changes wait for it already"):
+            journal.submit(PutMessage(message(99)))
+    kept = [journal.submit(PutDevice(device(f"d{number}"))) for number in range(100)]
+    store.answers.set()
+    for ticket in (*tickets, *kept):
+        ticket.wait(5)
+    assert len(store.load().messages) == 10
+    assert len(store.load().devices) == 100
+    assert journal.failed == 3
+    assert len(caplog.records) == 2, "it began, it is over"
+
+
+def test_who_waits_too_long_is_told(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit that hangs for ever: the other thread tells it. What is written after all is taken back."""
+    journal = start(patience=PATIENCE)
+    tickets = [stall(store, journal), journal.submit(PutMessage(message(1)), Heard("lamp", "d1", 1))]
+    kept = [journal.submit(change) for change in (PutDevice(device()), Heard("lamp", "d1", 3))]
+    for ticket in tickets:
+        assert str(error_of(ticket)) == "not stored within 0.2 s: it has not answered for 0.2 s"
+    assert not any(ticket.done.is_set for ticket in kept)
+    assert (journal.waiting, journal.failed) == (0, 2)
+    store.answers.set()
+    for ticket in kept:
+        ticket.wait(5)
+    assert store.load() == Snapshot((device(heard_stream="d1", heard=3),), ())
+    assert DropMessages("first", (1,)) in store.commits[1]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+    assert journal.trouble == ""
+
+
+def test_a_failing_store(store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says it once; what is kept is written when it is over."""
+    journal = start(patience=PATIENCE, max_pause=0.1)
+    store.commit([PutDevice(device("gone")), PutMessage(message(1)), PutMessage(message(2))])
+    store.problem = StoreError("the disk is full")
+    kept = [
+        journal.submit(change)
+        for change in (PutDevice(device()), Heard("lamp", "d1", 4), DropMessages("lamp", (1,)), DropDevice("gone"))
+    ]
+    for ticket in [journal.submit(PutMessage(message(number))) for number in (3, 4, 5)]:
+        assert "the disk is full" in str(error_of(ticket))
+    assert journal.trouble == "the disk is full"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the store cannot be written: the disk is full; durable messages are refused until it can"
+    ]
+    journal.submit(DropMessages("lamp", (2,)))
+    store.problem = None
+    assert journal.flush(5)
+    for ticket in kept:
+        ticket.wait(0)
+    assert store.load() == Snapshot((device(heard_stream="d1", heard=4),), ())
+    assert [record.getMessage() for record in caplog.records][1:] == ["the store can be written again"]
+    assert (journal.written, journal.failed, journal.waiting) == (0, 3, 0)
+
+
+def test_a_short_trouble_refuses_nothing(store: TroubledStore, start: StartJournal) -> None:
+    journal = start(max_pause=0.05)
+    store.problem = StoreError("locked")
+    ticket = journal.submit(PutMessage(message(1)))
+    for _ in range(3):
+        assert store.asked.acquire(timeout=5)
+    assert not ticket.done.is_set
+    store.problem = None
+    ticket.wait(5)
+    assert (journal.written, journal.failed) == (1, 0)
+
+
+def test_a_mixed_entry_is_refused_as_a_whole(store: TroubledStore, start: StartJournal) -> None:
+    journal = start(patience=PATIENCE)
+    store.problem = StoreError("locked")
+    error_of(journal.submit(PutDevice(device()), PutMessage(message(1))))
+    store.problem = None
+    journal.submit(Heard("lamp", "d1", 1)).wait(5)
+    assert store.load() == Snapshot()
+
+
+def test_a_store_that_comes_and_goes_does_not_fill_the_log(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = start()
+    for number in range(30):
+        store.problem = StoreError("no")
+        ticket = journal.submit(PutMessage(message(number)))
+        assert store.asked.acquire(timeout=5)
+        store.problem = None
+        journal._hurry.ring()
+        ticket.wait(5)
+        store.asked.acquire(timeout=5)
+    caplog.handler.flush()
+    assert 2 <= len([one for one in caplog.records if one.levelno >= logging.WARNING]) <= 20
+
+
+def test_what_can_never_be_written_fails_alone(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise KeyError("mine")
+
+    journal = start()
+    stall(store, journal)
+    tickets = [journal.submit(PutMessage(message(number))) for number in range(40)]
+    bad = [journal.submit(PutMessage(message(99)), Run(fail)), journal.submit(Run(fail))]
+    tickets += [journal.submit(PutMessage(message(number))) for number in range(40, 80)]
+    tickets.append(journal.submit(PutDevice(device())))
+    store.answers.set()
+    for ticket in tickets:
+        ticket.wait(5)
+    for ticket in bad:
+        with pytest.raises(KeyError, match="mine"):
+            ticket.wait(5)
+    assert [one.number for one in store.load().messages if one.device_id == "lamp"] == list(range(80))
+    assert journal.failed == 2
+    assert caplog.records == [], "who submitted it was told"
+
+
+def test_a_record_that_can_never_be_written_is_logged(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = MemoryStore.commit
+
+    def commit(self: MemoryStore, changes: Sequence[Change]) -> None:
+        if PutDevice(device("bad")) in changes:
+            raise TypeError("not JSON")
+        apply(self, changes)
+
+    journal = start()
+    stall(store, journal)
+    monkeypatch.setattr(MemoryStore, "commit", commit)
+    ticket = [journal.submit(PutDevice(device(name))) for name in ("a", "bad", "b")][-1]
+    store.answers.set()
+    with pytest.raises(TypeError, match="not JSON"):
+        ticket.wait(5)
+    assert {one.id for one in store.load().devices} == {"a", "b"}
+    assert ["bad" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_store_that_has_lost_all_is_written_anew(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Snapshot((device(counter=5), device("other")), (message(4), message(5)))
+    journal = start(snapshot=lambda: memory, max_pause=0.05)
+    store.problem = StoreLost("iotio.db was deleted")
+    kept = journal.submit(DropMessages("lamp", (4,)))
+    new = journal.submit(PutMessage(message(6)))
+    assert store.asked.acquire(timeout=5)
+    assert store.opens.acquire(timeout=5), "and now it cannot even be opened"
+    store.problem = None
+    kept.wait(5)
+    new.wait(5)
+    assert store.load() == Snapshot((device(counter=6), device("other")), (message(5), message(6)))
+    assert store.opens.acquire(timeout=5)
+    assert len(caplog.records) == 2
+
+
+def test_it_is_written_anew_even_when_nothing_else_waits(store: TroubledStore, start: StartJournal) -> None:
+    journal = start(snapshot=lambda: Snapshot((device(),)), patience=PATIENCE, max_pause=0.05)
+    store.problem = StoreLost("iotio.db was deleted")
+    error_of(journal.submit(PutMessage(message(1))))
+    store.problem = None
+    assert journal.flush(5)
+    assert store.load() == Snapshot((device(),))
+
+
+def test_a_broken_callback_stops_nothing(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = start()
+    ticket = stall(store, journal)
+    ticket.done.add_callback(lambda: 1 / 0)
+    store.answers.set()
+    journal.submit(PutMessage(message(1))).wait(5)
+    assert "callback" in caplog.text
+
+
+def test_flush(store: TroubledStore, start: StartJournal) -> None:
+    journal = start()
+    assert journal.flush(0)
+    stall(store, journal)
+    assert not journal.flush(0.01)
+    journal.submit(PutDevice(device()))
+    assert not journal.flush(0.01)
+    store.answers.set()
+    assert journal.flush(5)
+    assert len(store.load().devices) == 1
+
+
+def test_close_writes_what_waits(store: TroubledStore, start: StartJournal) -> None:
+    journal = start()
+    stall(store, journal)
+    tickets = [journal.submit(PutMessage(message(number))) for number in range(100)]
+    threading.Timer(0.05, store.answers.set).start()
+    assert journal.close(5)
+    assert len(store.load().messages) == 101
+    assert all(ticket.done.is_set and ticket.error is None for ticket in tickets)
+    assert store.closed == 1
+    with pytest.raises(StoreUnavailable, match="closed"):
+        journal.submit(PutDevice(device()))
+    assert journal.close(5), "harmless"
+
+
+def test_close_does_not_wait_for_ever(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = start()
+    stuck = stall(store, journal)
+    tickets = [stuck, journal.submit(PutMessage(message(1))), journal.submit(PutDevice(device()))]
+    assert not journal.close(0.05)
+    for ticket in tickets:
+        assert "closed before" in str(error_of(ticket))
+    assert journal.waiting == 0
+    assert len(caplog.records) == 1
+    store.answers.set()
+    assert not journal.close(5), "the rest was given up"
+    assert store.closed == 1
+
+
+def test_close_while_it_fails(store: TroubledStore, start: StartJournal) -> None:
+    """It is tried until the end, and then given up."""
+    journal = start(max_pause=20)
+    store.problem = StoreError("locked")
+    ticket = journal.submit(PutMessage(message(1)))
+    assert store.asked.acquire(timeout=5)
+    threading.Timer(0.05, setattr, (store, "problem", None)).start()
+    assert journal.close(5)
+    ticket.wait(0)
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_many_threads(store: TroubledStore, start: StartJournal, _: int) -> None:
+    journal = start()
+    tickets: list[Ticket] = []
+
+    def run(name: str) -> None:
+        for number in range(1, 101):
+            tickets.append(journal.submit(PutMessage(message(number, name))))
+            journal.submit(PutDevice(device(name, counter=number)))
+
+    threads = [threading.Thread(target=run, args=(f"d{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert journal.flush(10)
+    assert all(ticket.done.is_set and ticket.error is None for ticket in tickets)
+    assert len(store.load().messages) == 600
+    assert {one.counter for one in store.load().devices} == {100}
+    assert (journal.written, journal.waiting) == (600, 0)
+
+
+PROGRAM = """
+{patch}
+import logging, sys
+from iotio.core import journal
+from iotio.core.store import PutMessage, Snapshot
+from iotio.store import MemoryStore
+from tests.store.records import message
+import time
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+journal._EXIT_TIMEOUT = 0.3
+real_sleep = time.sleep
+{real}
+class Slow(MemoryStore):
+    def commit(self, changes):
+        real_sleep({seconds})
+        super().commit(changes)
+    def close(self):
+        print("stored", len(self.load().messages), flush=True)
+one = journal.Journal(Slow(), Snapshot)
+one.submit(PutMessage(message(1)))
+real_sleep(0.02)
+one.submit(PutMessage(message(2)))
+print("end", flush=True)
+"""
+GEVENT = ("from gevent import monkey; monkey.patch_all()", 'real_sleep = monkey.get_original("time", "sleep")')
+
+
+@pytest.mark.parametrize(("patch", "real"), [("", ""), GEVENT], ids=["plain", "gevent"])
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.05, ["end", "stored 2"]),
+        (60, ["end", "not all could be written before the store was closed: no time was left"]),
+    ],
+)
+def test_the_end_of_the_program(patch: str, real: str, seconds: float, said: list[str]) -> None:
+    """It waits for what can be written in time, and not for a disk that hangs."""
+    program = PROGRAM.format(patch=patch, real=real, seconds=seconds)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines() == said

@@ -1,0 +1,38 @@
+"""Both kinds of store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from iotio.core.store import Store
+from iotio.store import MemoryStore, open_store
+
+Reopen = Callable[[], Store]
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
+    """Open the store; when called again, close it and open it again with what it holds."""
+    memory = MemoryStore()
+    opened: list[Store] = []
+
+    def function() -> Store:
+        while opened:
+            opened.pop().close()
+        store = memory if request.param == "memory" else open_store(f"sqlite:///{tmp_path / 'iotio.db'}")
+        store.open()
+        opened.append(store)
+        return store
+
+    yield function
+    while opened:
+        opened.pop().close()
+
+
+@pytest.fixture
+def store(reopen: Reopen) -> Store:
+    """An open, empty store."""
+    return reopen()

@@ -1,0 +1,27 @@
+"""Records to store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iotio.core.store import DeviceRecord, MessageRecord
+
+
+def device(name: str = "lamp", **values: Any) -> DeviceRecord:
+    """A device record."""
+    known: dict[str, Any] = {
+        "type": "lamp",
+        "data": {"name": "Küche", "size": [1, 2.5, None]},
+        "rooms": ("kitchen", "all"),
+        "presence": "online",
+        "since": 1000.5,
+        "last_seen": 1001.25,
+        "stream": "s1",
+    }
+    return DeviceRecord(name, **{**known, **values})
+
+
+def message(number: int, name: str = "lamp", **values: Any) -> MessageRecord:
+    """A message record."""
+    known: dict[str, Any] = {"id": f"m{number}", "event": "set", "kind": 2, "value": b"\x00\xff", "created": 1002.0}
+    return MessageRecord(name, number, **{**known, **values})

@@ -1,0 +1,182 @@
+"""What every store does: see `iotio.core.store`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iotio.core.store import (
+    Change,
+    DropDevice,
+    DropMessages,
+    Heard,
+    PutDevice,
+    PutMessage,
+    Run,
+    Snapshot,
+    Store,
+)
+from iotio.store import MemoryStore, open_store
+
+from .records import device, message
+
+Reopen = Callable[[], Store]
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    assert store.load() == Snapshot()
+
+
+def test_all_fields_come_back_after_it_was_closed(reopen: Reopen) -> None:
+    lamp = device(counter=9, heard_stream="d1", heard=2**40)
+    plain = device("plain", data=None, rooms=(), presence="")
+    full = message(9, value=b"", expires=2000.0, coalesce="level", event="")
+    reopen().commit([PutDevice(lamp), PutDevice(plain), PutMessage(full), PutMessage(message(3))])
+    found = reopen().load()
+
+    assert {one.id: one for one in found.devices} == {"lamp": lamp, "plain": plain}
+    assert found.messages == (message(3), full), "in the order of their numbers"
+
+
+@pytest.mark.parametrize("data", [None, False, 0, "", "text", [], {"a": {"b": [None, 1.5, "é\u2028"]}}])
+def test_data_is_what_json_carries(store: Store, data: Any) -> None:
+    store.commit([PutDevice(device(data=data))])
+    assert store.load().devices == (device(data=data),)
+
+
+def test_opening_and_closing_twice_is_harmless(store: Store) -> None:
+    store.open()
+    store.commit([PutDevice(device())])
+    store.close()
+    store.close()
+    store.open()
+    assert store.load().devices == (device(),)
+
+
+def test_a_message_raises_the_counter(store: Store) -> None:
+    store.commit([PutDevice(device(counter=3)), PutMessage(message(7)), PutMessage(message(5))])
+    assert store.load().devices[0].counter == 7
+
+
+def test_a_message_of_an_unknown_device_is_kept(store: Store) -> None:
+    store.commit([PutMessage(message(7))])
+    assert store.load() == Snapshot((), (message(7),))
+
+
+def test_counts_never_go_down_in_a_stream(store: Store) -> None:
+    store.commit([PutDevice(device(counter=7, heard_stream="d1", heard=5))])
+    store.commit([PutDevice(device(counter=6, heard_stream="d1", heard=4, presence="away"))])
+    assert store.load().devices == (device(counter=7, heard_stream="d1", heard=5, presence="away"),)
+    store.commit([PutDevice(device(stream="s2", counter=1, heard_stream="d2", heard=1))])
+    assert store.load().devices == (device(stream="s2", counter=1, heard_stream="d2", heard=1),)
+
+
+def test_heard_is_not_forgotten_by_a_record_without_it(store: Store) -> None:
+    store.commit([PutDevice(device()), Heard("lamp", "d1", 5), PutDevice(device(presence="away"))])
+    assert store.load().devices == (device(presence="away", heard_stream="d1", heard=5),)
+
+
+def test_heard(store: Store) -> None:
+    store.commit([Heard("nobody", "d1", 1), PutDevice(device()), Heard("lamp", "d1", 5), Heard("lamp", "d1", 4)])
+    assert store.load().devices == (device(heard_stream="d1", heard=5),)
+    store.commit([Heard("lamp", "d2", 1)])
+    assert store.load().devices == (device(heard_stream="d2", heard=1),)
+
+
+def test_dropping_messages(store: Store) -> None:
+    store.commit([PutMessage(message(number)) for number in range(5)] + [PutMessage(message(1, "other"))])
+    store.commit([DropMessages("lamp", (0, 1, 3, 99)), DropMessages("nobody", (1,)), DropMessages("lamp", ())])
+    assert [one.number for one in store.load().messages if one.device_id == "lamp"] == [2, 4]
+    assert len(store.load().messages) == 3
+
+
+def test_dropping_a_device(store: Store) -> None:
+    store.commit([PutDevice(device(counter=9)), PutDevice(device("other")), PutMessage(message(1))])
+    store.commit([DropDevice("lamp"), DropDevice("nobody")])
+    assert store.load() == Snapshot((device("other"),), ())
+    store.commit([PutDevice(device())])
+    assert store.load().devices[-1].counter == 0, "it begins anew"
+
+
+def test_changes_are_made_in_their_order(store: Store) -> None:
+    store.commit([PutMessage(message(1)), DropMessages("lamp", (1,)), PutMessage(message(2)), DropDevice("lamp")])
+    assert store.load() == Snapshot()
+    store.commit([DropDevice("lamp"), PutDevice(device()), PutMessage(message(3))])
+    assert store.load() == Snapshot((device(counter=3),), (message(3),))
+
+
+def test_all_or_nothing(store: Store) -> None:
+    store.commit([PutMessage(message(1))])
+
+    def fail(_: object) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        store.commit([PutDevice(device()), DropMessages("lamp", (1,)), Run(fail), PutMessage(message(2))])
+    assert store.load() == Snapshot((), (message(1),))
+    store.commit([PutMessage(message(3))])
+    assert len(store.load().messages) == 2
+
+
+def test_replace(store: Store) -> None:
+    store.commit([PutDevice(device("old", counter=9)), PutMessage(message(9, "old")), PutMessage(message(1))])
+    snapshot = Snapshot((device(counter=7),), (message(5), message(6)))
+    store.replace(snapshot)
+    assert store.load() == snapshot
+    store.replace(Snapshot())
+    assert store.load() == Snapshot()
+
+
+_NAMES = st.sampled_from(["a", "b"])
+_NUMBERS = st.integers(1, 4)
+_STREAMS = st.sampled_from(["s1", "s2"])
+CHANGES: st.SearchStrategy[Change] = st.one_of(
+    st.builds(
+        lambda name, stream, counter, heard_stream, heard: PutDevice(
+            device(name, stream=stream, counter=counter, heard_stream=heard_stream, heard=heard if heard_stream else 0)
+        ),
+        _NAMES,
+        _STREAMS,
+        _NUMBERS,
+        st.none() | _STREAMS,
+        _NUMBERS,
+    ),
+    st.builds(DropDevice, _NAMES),
+    st.builds(
+        lambda name, number, value: PutMessage(message(number, name, value=value)), _NAMES, _NUMBERS, st.binary()
+    ),
+    st.builds(DropMessages, _NAMES, st.lists(_NUMBERS, max_size=3).map(tuple)),
+    st.builds(Heard, _NAMES, _STREAMS, _NUMBERS),
+)
+
+
+def test_both_stores_come_to_the_same(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'iotio.db'}")
+
+    @settings(max_examples=30)
+    @given(st.lists(st.lists(CHANGES, max_size=8), max_size=4))
+    def check(commits: list[list[Change]]) -> None:
+        other = MemoryStore()
+        store.replace(Snapshot())
+        for changes in commits:
+            store.commit(changes)
+            other.commit(changes)
+        assert _sorted(store.load()) == _sorted(other.load())
+
+    with closing(store):
+        check()
+
+
+def _sorted(snapshot: Snapshot) -> Snapshot:
+    return replace(
+        snapshot,
+        devices=tuple(sorted(snapshot.devices, key=lambda one: one.id)),
+        messages=tuple(sorted(snapshot.messages, key=lambda one: (one.device_id, one.number))),
+    )
