@@ -53,6 +53,7 @@ class Buffer:
         max_messages: how many may wait for the server.
         drop_oldest: what happens when there are more: True drops the one that has waited longest, and counts it;
             False refuses the new one.
+        patience: seconds to wait for a file that another program has locked.
 
     Attributes:
         outgoing: to the server.
@@ -64,13 +65,19 @@ class Buffer:
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, max_messages: int = 10_000, drop_oldest: bool = False
+        self,
+        path: str | Path | None = None,
+        *,
+        max_messages: int = 10_000,
+        drop_oldest: bool = False,
+        patience: float = 5.0,
     ) -> None:
         if max_messages < 1:
             raise ValueError("max_messages must be at least 1")
         self._path = path
         self._most = max_messages
         self._drops = drop_oldest
+        self._patience = patience
         self._lock = threading.RLock()
         self.outgoing: Outgoing[Kept] = Outgoing(secrets.token_hex(8))
         self.incoming = Incoming()
@@ -185,7 +192,7 @@ class Buffer:
 
     def _open(self, path: str | Path) -> sqlite3.Connection:
         try:
-            file = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=self._patience)
         except sqlite3.Error as error:
             raise BufferFailed(f"the buffer file {path} cannot be opened: {error}; does its folder exist?") from error
         try:

@@ -10,6 +10,8 @@
         │   └── UpgradeRefused      the server answered with an HTTP status instead of the upgrade
         ├── ConnectionLost          a connection ended (also a ConnectionError)
         ├── DeviceRejected          the server said why it does not want this device; trying again cannot help
+        ├── BufferFull              too many durable messages wait for the server
+        ├── BufferFailed            the file of durable messages cannot be used
         └── InvalidEndpoint         an EndpointInfo that no server accepts (also a ValueError)
 """
 
@@ -18,6 +20,8 @@ from __future__ import annotations
 from iotio.protocol.errors import ErrorCode, IoTError
 
 __all__ = [
+    "BufferFailed",
+    "BufferFull",
     "ClientError",
     "ConnectFailed",
     "ConnectTimeout",
@@ -131,6 +135,14 @@ class DeviceRejected(ClientError):
         super().__init__(text if info is None else f"{text} (the server says: {info})")
         self.code = code
         self.info = info
+
+
+class BufferFull(ClientError):
+    """Too many durable messages wait for the server already; this one is not kept."""
+
+
+class BufferFailed(ClientError):
+    """The file that keeps durable messages cannot be opened, read or written."""
 
 
 class InvalidEndpoint(ClientError, ValueError):
