@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TooManyCalls,
     )
     from .protocol.options import Options
+    from .protocol.presence import Presence, PresenceReason
     from .protocol.reasons import DisconnectReason
 
 __author__ = "The iotio developers"
@@ -48,8 +49,8 @@ __all__ = [
     "IoTManager",
     "NoHandler",
     "Options",
-    "RemoteError",
-    "TooManyCalls",
+    "Presence",
+    "PresenceReason",
     "close_room",
     "emit",
     "join",
@@ -76,6 +77,8 @@ _HOMES = {
     "IoTError": ".protocol.errors",
     "IoTManager": ".app",
     "Options": ".protocol.options",
+    "Presence": ".protocol.presence",
+    "PresenceReason": ".protocol.presence",
     "close_room": ".app",
     "emit": ".app",
     "join": ".app",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 from wsgiref.types import WSGIEnvironment
 
@@ -15,8 +16,9 @@ from werkzeug.test import EnvironBuilder
 from .core.client import IoTClient
 from .core.connection import Scope
 from .core.context import current_client
+from .core.device import Device
 from .core.manager import Manager
-from .core.native import Signal
+from .core.native import Signal, wait
 from .core.results import EmitResult
 from .hosts import signals
 from .hosts.asgi_app import is_asgi, what_it_is
@@ -227,9 +229,13 @@ class IoTManager(Manager):
             raise RuntimeError("the manager has no Flask application yet: call init_app(app) first")
         self._middleware.serve_websocket(ws, ws.environ)
 
-    def wait_here(self, signal: Signal, timeout: float) -> bool:
-        """Wait in this thread, or in this greenlet where a hub serves devices."""
-        return waiting_here()(signal, timeout)
+    def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        """See `Manager.run_awaitable`: hosts without a loop use that of the manager's own thread."""
+        if self.loops:
+            return super().run_awaitable(awaitable, context)
+        outcome = self._loops.submit(awaitable, context)
+        wait(outcome.done, None)
+        return outcome.result()
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] | None = None) -> None:
         """Close every connection; see `Manager.close`. `async def` handlers that still run are cancelled.
@@ -284,7 +290,7 @@ def emit(
     room: str | None = None,
     trigger_update: bool = True,
     *,
-    skip: str | IoTClient | Iterable[str | IoTClient] | None = None,
+    skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
 ) -> EmitResult:
     """Send an event: with a target as `IoTManager.emit`, without one to the device whose handler is running.
 
@@ -299,14 +305,14 @@ def emit(
     return _manager("emit").emit(event, data, client_id, client_type, room, trigger_update, skip=skip)
 
 
-def join(room: str, client: IoTClient | str | None = None) -> bool:
+def join(room: str, client: IoTClient | Device | str | None = None) -> bool:
     """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
     if client is None:
         return _current("join", "client=").join(room)
     return _manager("join").join(client, room)
 
 
-def leave(room: str, client: IoTClient | str | None = None) -> bool:
+def leave(room: str, client: IoTClient | Device | str | None = None) -> bool:
     """Take a device out of a room; by default the one whose handler is running. See `IoTManager.leave`."""
     if client is None:
         return _current("leave", "client=").leave(room)

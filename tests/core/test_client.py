@@ -112,7 +112,10 @@ def test_rooms() -> None:
     with pytest.raises(TypeError, match="'room' must be an instance of str"):
         client.join(5)  # type: ignore[arg-type]  # that is the point
     device.drop()
-    assert client.join("r") is False, "it is gone"
+    assert client.join("r") is True, "rooms belong to the device, which will come back"
+    assert device.connection.manager.rooms == {"r": ["d1"]}
+    assert device.connection.manager.forget("d1")
+    assert client.join("r") is client.leave("r") is False
     assert device.connection.manager.rooms == {}
 
 
@@ -151,8 +154,9 @@ def test_an_old_client_object_does_not_reach_the_new_connection() -> None:
     assert before is not None
     new = v1_device(manager)
     assert before.emit("x", 1).offline == ("d1",)
-    assert before.join("r") is False
-    assert manager.leave(before, "r") is False
+    assert before.device is manager.device("d1")
+    assert before.join("r") is True, "rooms belong to the device"
+    assert manager.leave(before, "r") is True
     assert manager.remove(before) is False
     assert new.packets() == []
     assert new.connection.is_open

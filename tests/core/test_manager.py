@@ -579,6 +579,7 @@ def test_emit_from_many_threads_while_devices_come_and_go(_: int) -> None:
                 device = v1_device(manager, f"guest{count % 2}")
                 manager.join(f"guest{count % 2}", "r")
                 device.drop()
+                manager.leave(f"guest{count % 2}", "r")
         except BaseException as error:
             problems.append(error)
 

@@ -57,15 +57,17 @@ def test_swap_and_discard_know_which_connection_they_mean(registry: Registry) ->
     registry.join(old, "r")
     new = client("a", "other")
     assert registry.swap(new) is old
-    assert old.joined == {"r"}, "for its on_disconnect to see"
+    assert registry.rooms_of(old) == registry.rooms_of(new) == ["r"], "they are the device's"
+    assert registry.audience(room="r") == [new]
     assert ids(registry.audience("echo")) == ["b"]
     assert registry.discard(old) is False
-    assert registry.rooms() == {}
+    assert registry.audience(room="r") == [new]
     assert registry.get("a") is new
-    assert registry.join(old, "r") is False
     assert registry.discard(new) is True
     assert registry.discard(new) is False
     assert registry.ids() == ["b", "c"]
+    assert registry.members("r") == ([], [registry.device("a")])
+    assert registry.rooms() == {"r": ["a"]}
 
 
 def test_rooms_are_sets_and_go_with_the_last(registry: Registry) -> None:
@@ -80,12 +82,13 @@ def test_rooms_are_sets_and_go_with_the_last(registry: Registry) -> None:
     assert registry.leave(a, "r") is False
     assert registry.leave(a, "nosuch") is False
     assert registry.discard(b)
-    assert registry.rooms() == {"q": ["a"]}
+    assert registry.rooms() == {"q": ["a"], "r": ["b"]}
     assert registry.close_room("q") == 1
     assert registry.close_room("q") == 0
+    assert registry.close_room("r") == 1
     assert registry.rooms() == {}
-    assert a.joined == set()
-    assert registry._rooms == {}
+    assert registry.rooms_of(a) == registry.rooms_of(b) == []
+    assert (registry._rooms, registry._away) == ({}, {})
 
 
 def test_leaving_costs_the_own_rooms_only(registry: Registry) -> None:
@@ -110,6 +113,28 @@ def test_leaving_costs_the_own_rooms_only(registry: Registry) -> None:
     registry.join(known(registry, "a"), "mine")
     registry.discard(known(registry, "a"))
     assert Watched.touched == 1
+
+
+def test_devices_stay_and_can_be_forgotten(registry: Registry) -> None:
+    device = registry.device("a")
+    assert device is not None
+    assert registry.join(device, "r")
+    registry.discard(known(registry, "a"))
+    assert registry.device("a") is device
+    assert len(registry) == 3
+    assert registry.join(device, "q")
+    assert registry.members("q", "other") == ([], [])
+    again = client("a")
+    registry.swap(again)
+    assert (again.device, registry.members("q")) == (device, ([again], []))
+    assert registry.forget(device) is True
+    assert registry.forget(device) is registry.join(again, "r") is registry.leave(device, "r") is False
+    assert registry.rooms() == {}
+    assert [one.id for one in registry.devices()] == ["b", "c"]
+    registry.discard(again)
+    registry.swap(client("a"))
+    assert registry.device("a") is not device
+    assert registry.enter(device) is False, "the id is known again"
 
 
 def test_many_threads() -> None:

@@ -200,7 +200,7 @@ def test_s11_joining_twice_is_being_in_once() -> None:
     manager.join("d1", "r")
     manager.emit("x", 1, room="r")
     assert device.packets() == [("x", 1)]
-    device.drop()
+    assert manager.leave("d1", "r")
     assert manager.rooms == {}
 
 
@@ -214,7 +214,9 @@ def test_s12_empty_rooms_go() -> None:
     assert manager.registry._rooms == {}
     manager.join("d1", "last")
     device.drop()
-    assert manager.registry._rooms == {}
+    assert (manager.registry._rooms, manager.rooms) == ({}, {"last": ["d1"]})
+    manager.leave("d1", "last")
+    assert (manager.registry._away, manager.rooms) == ({}, {})
 
 
 def test_s13_a_type_knows_its_manager() -> None:

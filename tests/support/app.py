@@ -206,8 +206,8 @@ def make_app(
 ) -> tuple[flask.Flask, IoTManager]:
     """The application and its manager.
 
-    Besides devices it serves `GET /hello`, `GET /state` (clients and rooms), `POST /call` (any method of the
-    manager, `{"method", "args", "kw"}`) and `POST /api/iot.io`.
+    Besides devices it serves `GET /hello`, `GET /state` (clients, and rooms with those that are connected),
+    `POST /call` (any method of the manager, `{"method", "args", "kw"}`) and `POST /api/iot.io`.
     """
     loop_thread.SWEEP_INTERVAL = 0.02  # seconds; ten times as often as in production, for tests of time-outs
     app = flask.Flask("tests.support.app")
@@ -215,6 +215,9 @@ def make_app(
     manager.record = record
     manager.add_type(Echo(record, sleep))
     manager.add_type(Recording("other", record))
+
+    def connected(members: list[str]) -> list[str]:
+        return [one for one in members if manager.client(one) is not None]
 
     @app.get("/hello")
     def hello() -> str:
@@ -224,7 +227,7 @@ def make_app(
     def state() -> Any:
         return {
             "clients": manager.clients,
-            "rooms": manager.rooms,
+            "rooms": {room: ids for room, members in manager.rooms.items() if (ids := connected(members))},
             "sockets": len(manager.connections()),
         }
 

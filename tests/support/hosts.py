@@ -123,7 +123,7 @@ class Host(ABC):
             connection.close()
 
     def state(self) -> dict[str, Any]:
-        """Clients and rooms, as the manager has them."""
+        """Clients, and rooms with those that are connected, as the manager has them."""
         status, body = self.request("GET", "/state")
         assert status == 200, body
         found: dict[str, Any] = json.loads(body)

@@ -21,6 +21,7 @@ from .calls import DEFAULT_TIMEOUT, check_no_loop, check_timeout
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .device import Device
     from .manager import Manager
     from .results import EmitResult
 
@@ -65,7 +66,7 @@ class IoTClient:
         self.encoder = encoder
         self.logger = logger
         self.logging_level = logging_level
-        self.joined: set[str] = set()  # the registry's: read and changed under its lock only
+        self.device: Device | None = None  # what lasts of it; the registry sets it when the device is let in
 
     def __repr__(self) -> str:
         return f"<IoTClient {self._id!r} type={self._type!r}>"
@@ -87,7 +88,7 @@ class IoTClient:
 
     @property
     def rooms(self) -> list[str]:
-        """The rooms it is in, sorted; a copy."""
+        """The rooms its device is in, sorted; a copy."""
         return self.manager.rooms_of(self)
 
     @property
@@ -198,11 +199,11 @@ class IoTClient:
             raise ConnectionEnded
 
     def join(self, room: str) -> bool:
-        """Enter a room. Returns whether it is in the room now; False if the device is gone."""
+        """Have the device enter a room, for good. Returns whether it is in the room now; False if it is forgotten."""
         return self.manager.join(self, room)
 
     def leave(self, room: str) -> bool:
-        """Leave a room. Returns whether it was in there."""
+        """Have the device leave a room. Returns whether it was in there."""
         return self.manager.leave(self, room)
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ class Connection:
 
     Its course, beside the session's states: *connected* once `on_connect` is called; *gone*, with the reason, once no
     emit reaches it; *leaving* once somebody has taken `on_disconnect` upon itself; `farewell_done` when that has run
-    and rooms and registry are left.
+    and the registry is left.
 
     Args:
         manager: whose device it is.
@@ -160,7 +160,7 @@ class Connection:
         raise NotImplementedError
 
     def farewell(self) -> None:
-        """Run `on_disconnect` if it is owed and nobody has; leave rooms and registry. Whoever calls first, does."""
+        """Run `on_disconnect` if it is owed and nobody has; leave the registry. Whoever calls first, does."""
         raise NotImplementedError
 
     def _let_in(self, client: IoTClient) -> None:
@@ -192,6 +192,11 @@ class Connection:
     def is_open(self) -> bool:
         """Whether an emit could reach the device now."""
         return self._gone is None and self._session.state is State.OPEN
+
+    @property
+    def gone(self) -> DisconnectReason | None:
+        """Why no emit reaches the device here any more; None if that is not so."""
+        return self._gone
 
     @property
     def wire(self) -> str:
@@ -798,6 +803,21 @@ class Connection:
             self._log_failure(event, error)
             return None
 
+    def _tell_presence(self) -> None:
+        """Tell what has become of the device's presence; a step of its lane, run like a handler."""
+        assert self.client is not None
+        self.manager.devices.teller.tell(self.client.id, self._tell)
+
+    def _tell(self, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            result = function(*args)
+            if hasattr(result, "__await__"):
+                self.run_async(result, copy_context())
+        except BaseException as error:
+            if isinstance(error, self.passed_on):
+                raise
+            self._log_failure("presence", error)
+
     def _log_failure(self, event: str, error: BaseException) -> None:
         kind = self.client.type if self.client is not None else "?"
         logger.error("handler on_%s of type %r failed for device %r", event, kind, self.name, exc_info=error)
@@ -810,9 +830,8 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
-            if self._calls is not None:
-                for pending in self._calls.end_all():
-                    pending.disconnected(reason.value)
+            if self.client is not None:
+                self.manager.devices.gone(self.client, reason)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:

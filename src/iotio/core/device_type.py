@@ -22,6 +22,7 @@ __all__ = ["DeviceType", "Handlers", "find_handlers", "reply_of"]
 
 _PREFIX = "on_"
 _LIFE_CYCLE = ("on_connect", "on_disconnect")
+_WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, client, old, new, reason)"}
 
 
 def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[int, dict[bytes, Route]]:
@@ -47,6 +48,7 @@ class Handlers:
         fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
         on_connect: called with the client.
         on_disconnect: called with the client and the reason; None if the type has none of its own.
+        on_presence: called with the device, its presence before and now, and the reason, if the type has one.
     """
 
     routes: dict[int, dict[bytes, Route]]
@@ -55,6 +57,7 @@ class Handlers:
     fallback: Callable[..., Any] | None
     on_connect: Callable[..., Any]
     on_disconnect: Callable[..., Any] | None
+    on_presence: Callable[..., Any] | None
 
 
 class DeviceType:
@@ -62,21 +65,30 @@ class DeviceType:
 
     A handler takes `(self, message, client)` and may be `def` or `async def`. What it returns goes back to the
     device under the same event; a tuple `(event, value)` goes back under another one; None sends nothing.
+    `on_presence(self, client, old, new, reason)` is called once for each real change of a device's presence
+    (`Presence`; a `DisconnectReason` or `PresenceReason`), with the `Device`, which is there when it is away, too.
 
     Args:
         type_name: what devices of this kind call themselves at the handshake.
         ping_interval: seconds of silence after which the server sends a ping; 0 for never; None as in the
             manager's `Options`.
         ping_timeout: seconds that the device then has; None as in the manager's `Options`.
+        grace: seconds that a device may be away before its presence changes; None as in the manager's `Options`.
     """
 
     def __init__(
-        self, type_name: str, *, ping_interval: float | None = None, ping_timeout: float | None = None
+        self,
+        type_name: str,
+        *,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+        grace: float | None = None,
     ) -> None:
         self._type = type_name
         self._context: Manager | None = None
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
+        self._grace = grace
 
     @property
     def type(self) -> str:
@@ -108,6 +120,8 @@ class DeviceType:
             general = replace(general, ping_interval=self._ping_interval)
         if self._ping_timeout is not None:
             general = replace(general, ping_timeout=self._ping_timeout)
+        if self._grace is not None:
+            general = replace(general, grace=self._grace)
         return general
 
     def call_event_handler(self, event: str, message: Value, client: IoTClient) -> tuple[str | None, Value]:
@@ -134,7 +148,7 @@ def find_handlers(device: DeviceType, options: Options = DEFAULT_OPTIONS) -> Han
         TypeError: a method named `on_...` cannot be called the way handlers are.
     """
     events: dict[str, Callable[..., Any]] = {}
-    fallback = None
+    fallback = on_presence = None
     for name in dir(device):
         if not name.startswith(_PREFIX) or name in _LIFE_CYCLE:
             continue
@@ -143,14 +157,21 @@ def find_handlers(device: DeviceType, options: Options = DEFAULT_OPTIONS) -> Han
             continue
         if name == "on_event" and _takes(function, 3):
             fallback = function
+        elif name == "on_presence" and _takes(function, 4):
+            on_presence = function
         elif _takes(function, 2):
             events[name[len(_PREFIX) :]] = function
         else:
-            wanted = "(self, event, data, client)" if name == "on_event" else "(self, message, client)"
-            raise TypeError(f"{type(device).__name__}.{name} must take {wanted}")
+            raise TypeError(f"{type(device).__name__}.{name} must take {_WANTED.get(name, '(self, message, client)')}")
     options = device.options(options)
     return Handlers(
-        _routes(events, options), options, events, fallback, _connect_handler(device), _disconnect_handler(device)
+        routes=_routes(events, options),
+        options=options,
+        events=events,
+        fallback=fallback,
+        on_connect=_connect_handler(device),
+        on_disconnect=_disconnect_handler(device),
+        on_presence=on_presence,
     )
 
 
@@ -176,6 +197,11 @@ def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
     if _takes(function, 1):
         return lambda client, _reason: function(client)
     return None
+
+
+def takes_presence(function: Callable[..., Any]) -> bool:
+    """Whether this can be called as an `on_presence`."""
+    return _takes(function, 4)
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

@@ -70,6 +70,8 @@ class InlineConnection(Connection):
         try:
             for function in owed:
                 self.call("disconnect", function, self.client, self._gone)
+            if self.client is not None and self.manager.devices.teller.waits(self.client.id):
+                self.call("presence", self._tell_presence)
         finally:
             self._forget()
 
@@ -122,6 +124,8 @@ class InlineConnection(Connection):
             assert self._handlers is not None
             self.call("connect", self._handlers.on_connect, client)
             self.call("connect", self.manager.on_connect, client)
+            if self.manager.devices.teller.waits(client.id):
+                self.call("presence", self._tell_presence)
 
     def _dispatch(self, packet: Packet) -> None:
         if not self._begin_turn():

@@ -7,7 +7,8 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from iotio.endpoints import Endpoint, ValidationResponse
@@ -16,6 +17,7 @@ from iotio.protocol.encoder import DefaultPacketEncoder
 from iotio.protocol.errors import EncodeError, ErrorCode, InvalidPacket
 from iotio.protocol.handshake import Hello
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio.protocol.presence import Presence, PresenceReason
 from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Codec, Session
 from iotio.protocol.values import Value
@@ -24,10 +26,12 @@ from .broadcast import broadcast
 from .client import IoTClient
 from .connection import Connection, Scope
 from .context import current_client
-from .device_type import DeviceType, Handlers, find_handlers, with_reason
+from .device import Device
+from .device_type import DeviceType, Handlers, find_handlers, takes_presence, with_reason
+from .devices import Devices
 from .limits import Admission, Takeovers, Throttle
 from .native import Signal, allocate_lock, wait
-from .registry import Registry, chooser
+from .registry import chooser
 from .results import EmitResult
 
 __all__ = ["Manager"]
@@ -36,11 +40,14 @@ connection_logger = logging.getLogger("iotio.connection")
 
 _MAX_HELD_BACK = 1000  # refused or evicted devices at a time; each holds a socket, on some hosts a thread
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
-_EVENTS = ("on_connect", "on_disconnect", "on_update", "on_get_offline_validator")
+_EVENTS = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
 
 
 class Manager:
     """Everything that the devices of one server share. Every method may be called from any thread.
+
+    Attributes:
+        devices: those that are known, connected or away; see `Devices`.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -68,11 +75,14 @@ class Manager:
         self.options = options
         self.clock = clock
         self.codec = _codec_of(encoder)
-        self.registry = Registry()
+        self.devices = Devices(self)
+        self.registry = self.devices.registry
+        self.loops: list[Callable[[Awaitable[Any], Context], Any]] = []  # each runs an awaitable on a host's loop
         self.admission = Admission(options, clock)
         self.epochs = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
+        _check_presence(self.on_presence)
         self._totals: Counter[str] = Counter()  # of connections that have ended
         self.closing = False
         self.holding = False  # `close` is at work: who comes meanwhile is told at its end
@@ -129,7 +139,7 @@ class Manager:
         room: str | None = None,
         trigger_update: bool = True,
         *,
-        skip: str | IoTClient | Iterable[str | IoTClient] | None = None,
+        skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
     ) -> EmitResult:
         """Send an event to one device, to a room, to a type, or to a type within a room.
 
@@ -138,9 +148,9 @@ class Manager:
             data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
             client_id: one device; the other targets are then ignored, as in iot.io 0.4.
             client_type: every device of this type; together with `room`, only those in the room.
-            room: every device in this room.
+            room: every device in this room; those that are away are `offline` in the result.
             trigger_update: whether `on_update` hears of it.
-            skip: an id, an IoTClient, or several of them, to leave out.
+            skip: an id, an IoTClient, a Device, or several of them, to leave out.
 
         Returns:
             What became of it.
@@ -164,17 +174,24 @@ class Manager:
             return self.emit_to(client, event, data, trigger_update=trigger_update)
         if client_type is None and room is None:
             raise ValueError("'client_id', 'client_type', or 'room' must be provided")
-        audience = self.registry.audience(client_type, room)
+        away: list[Device] = []
+        if room is None:
+            audience = self.registry.audience(client_type)
+        else:
+            audience, away = self.registry.members(room, client_type)
         if skip is not None:
             audience = [client for client in audience if not skipped(client)]
-        return self._send(audience, event, data, trigger_update)
+            away = [device for device in away if not skipped(device)]
+        return self._send(audience, event, data, trigger_update, away)
 
     def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
         """Send an event over one very connection; see `IoTClient.emit`."""
         _check_event(event)
         return self._send([client], event, data, trigger_update)
 
-    def _send(self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool) -> EmitResult:
+    def _send(
+        self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool, away: Sequence[Device] = ()
+    ) -> EmitResult:
         sent, offline, dropped, error = broadcast(audience, event, data)
         if error is not None:
             raise error
@@ -183,6 +200,8 @@ class Manager:
         if trigger_update and self.tells_updates:
             for client in sent:
                 self.log_update(client.id, event, data)
+        if away:
+            offline += [device.id for device in away]
         return EmitResult(len(sent), tuple(offline), dropped)
 
     @property
@@ -199,48 +218,50 @@ class Manager:
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    def join(self, client: IoTClient | str, room: str) -> bool:
-        """Put a device into a room, which is made when the first enters it.
+    def join(self, client: IoTClient | Device | str, room: str) -> bool:
+        """Put a device into a room, which is made when the first enters it. It stays in there when it is away.
 
         Returns:
-            Whether it is in the room now; False if it is not connected.
+            Whether it is in the room now; False if no such device is known.
 
         Raises:
-            TypeError: room is not a str, client neither an IoTClient nor an id.
+            TypeError: room is not a str, client none of IoTClient, Device and id.
         """
-        return self._with_client(client, room, self.registry.join)
+        return self._with_device(client, room, self.registry.join)
 
-    def leave(self, client: IoTClient | str, room: str) -> bool:
+    def leave(self, client: IoTClient | Device | str, room: str) -> bool:
         """Take a device out of a room.
 
         Returns:
             Whether it was in there.
 
         Raises:
-            TypeError: room is not a str, client neither an IoTClient nor an id.
+            TypeError: room is not a str, client none of IoTClient, Device and id.
         """
-        return self._with_client(client, room, self.registry.leave)
+        return self._with_device(client, room, self.registry.leave)
 
     def close_room(self, room: str) -> int:
         """Take every device out of a room. Returns how many that were. TypeError if room is not a str."""
         _check_room(room)
         return self.registry.close_room(room)
 
-    def rooms_of(self, client: IoTClient) -> list[str]:
+    def rooms_of(self, client: IoTClient | Device) -> list[str]:
         """The rooms of a device, sorted."""
         return self.registry.rooms_of(client)
 
     @property
     def rooms(self) -> dict[str, list[str]]:
-        """All rooms with the ids in them; a copy."""
+        """All rooms with the ids in them, connected or away; a copy."""
         return self.registry.rooms()
 
-    def _with_client(self, client: IoTClient | str, room: str, action: Callable[[IoTClient, str], bool]) -> bool:
+    def _with_device(
+        self, client: IoTClient | Device | str, room: str, action: Callable[[IoTClient | Device, str], bool]
+    ) -> bool:
         _check_room(room)
         if isinstance(client, str):
-            found = self.registry.get(client)
+            found = self.registry.device(client)
             return found is not None and action(found, room)
-        if not isinstance(client, IoTClient):
+        if not isinstance(client, (IoTClient, Device)):
             raise TypeError("'client' must be the ID of the client as a str, or an instance of IoTClient")
         return action(client, room)
 
@@ -259,6 +280,27 @@ class Manager:
     def client(self, client_id: str) -> IoTClient | None:
         """The connected device of that id, or None."""
         return self.registry.get(client_id)
+
+    def device(self, device_id: str) -> Device | None:
+        """The device of that id, connected or away; None if it has never been let in, or is forgotten."""
+        return self.registry.device(device_id)
+
+    def forget(self, client: IoTClient | Device | str) -> bool:
+        """Forget a device; see `Device.forget`.
+
+        Returns:
+            Whether it was known.
+
+        Raises:
+            TypeError: none of IoTClient, Device and id.
+        """
+        if isinstance(client, str):
+            device = self.registry.device(client)
+        elif isinstance(client, (IoTClient, Device)):
+            device = client.device if isinstance(client, IoTClient) else client
+        else:
+            raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
+        return device is not None and self.devices.forget(device)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -335,19 +377,23 @@ class Manager:
         """Set a callback of the manager by its function's name; works as a decorator.
 
         Args:
-            coroutine: a function of any kind, named on_connect, on_disconnect, on_update or on_get_offline_validator.
+            coroutine: a function of any kind, named on_connect, on_disconnect, on_presence, on_update or
+                on_get_offline_validator.
 
         Returns:
             The function itself; False for another name, which is logged too (iot.io 0.4 returned a bool).
 
         Raises:
-            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` that cannot be called.
+            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
+                be called.
         """
         if coroutine.__name__ not in _EVENTS:
             self.logger.warning("%r is no event of the manager; there are: %s", coroutine.__name__, ", ".join(_EVENTS))
             return False
         if coroutine.__name__ == "on_disconnect":
             self._checked(coroutine)
+        if coroutine.__name__ == "on_presence":
+            _check_presence(coroutine)
         if coroutine.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(coroutine):
             raise TypeError(f"{coroutine.__name__} must be a def: it runs in the thread that sends")
         setattr(self, coroutine.__name__, coroutine)
@@ -363,6 +409,11 @@ class Manager:
         def on_disconnect(self, client: IoTClient) -> Any:
             """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
 
+    def on_presence(
+        self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
+    ) -> Any:
+        """The presence of any device changed; runs after its type's. See `DeviceType`."""
+
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
         """An event was sent to a device, or addressed to one that is away. `def` only: it runs in the sender."""
 
@@ -376,6 +427,12 @@ class Manager:
         """Calls `on_disconnect` with client and reason; None if the program has none of its own."""
         default = getattr(self.on_disconnect, "__func__", None) is Manager.on_disconnect
         return None if default else self.disconnect_handler
+
+    @property
+    def own_presence_handler(self) -> Callable[..., Any] | None:
+        """`on_presence`; None if the program has none of its own."""
+        default = getattr(self.on_presence, "__func__", None) is Manager.on_presence
+        return None if default else self.on_presence
 
     def disconnect_handler(self, client: IoTClient, reason: DisconnectReason) -> Any:
         """Call `on_disconnect` with or without the reason, as it wants."""
@@ -466,6 +523,14 @@ class Manager:
                     connection.tick(now)
             except Exception:  # one broken socket must not stop the clock for all
                 self.logger.exception("what is due for device %r could not be done", connection.name)
+        self.devices.sweep(now)
+
+    def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        """Run an awaitable on a host's loop, in a context or a copy of it, and wait for its result.
+
+        Not to be called on a loop's own thread.
+        """
+        return self.loops[-1](awaitable, context)
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] = wait) -> None:
         """Close every connection: devices get CLOSE 1001, `on_disconnect` the reason `server_shutdown`.
@@ -567,6 +632,11 @@ def _check_encodable(codec: Codec, event: str, data: Any) -> None:
 def _check_event(event: object) -> None:
     if not isinstance(event, str):
         raise TypeError("'event' must be of type str")
+
+
+def _check_presence(function: Callable[..., Any]) -> None:
+    if not takes_presence(function):
+        raise TypeError("the manager's on_presence must take (client, old, new, reason)")
 
 
 def _check_room(room: object) -> None:

@@ -1,120 +1,260 @@
-"""Who is connected and who is in which room: one lock, never held while user code runs or bytes are written."""
+"""Who is connected and who is in which room: one lock, never held while user code runs or bytes are written.
+
+Rooms belong to devices. What a broadcast needs is kept ready: the connected members of a room, as clients; the members
+that are away are listed beside them. A device is in one of the two lists of each of its rooms.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
+
+from iotio.protocol.presence import Presence
 
 from .client import IoTClient
+from .device import Device, Stored
 from .native import allocate_lock
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "Watcher"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Watcher:
+    """What hears of devices as they change. The registry's lock is held: these must be quick and must not lock it."""
+
+    def arrived(self, device: Device, *, differs: bool) -> None:
+        """It has a connection, or another one; `differs` if it is new, or of another type or data than before."""
+
+    def left(self, device: Device, client: IoTClient | None) -> None:
+        """It is away; its connection has been this one."""
+
+    def changed(self, device: Device) -> None:
+        """What `Device.stored` tells is another than before."""
+
+    def dropped(self, device: Device) -> None:
+        """It is not known any more."""
 
 
 class Registry:
-    """Clients by id and type, and the rooms. Every method is atomic and returns copies."""
+    """Clients by id and type, devices by id, and the rooms. Every method is atomic and returns copies.
 
-    def __init__(self) -> None:
-        self._lock = allocate_lock()
+    Args:
+        watcher: hears of what happens to devices.
+    """
+
+    def __init__(self, watcher: Watcher | None = None) -> None:
+        self.lock = allocate_lock()
+        self._watcher = Watcher() if watcher is None else watcher
         self._clients: dict[str, IoTClient] = {}
         self._types: dict[str, dict[str, IoTClient]] = {}
+        self._devices: dict[str, Device] = {}
         self._rooms: dict[str, dict[IoTClient, None]] = {}  # a dict for its order of joining
+        self._away: dict[str, dict[str, Device]] = {}  # of rooms, the members without a connection
+
+    # -- clients ---------------------------------------------------------------------------------------
 
     def ids(self) -> list[str]:
         """The ids of all clients, in order of arrival."""
-        with self._lock:
+        with self.lock:
             return list(self._clients)
 
     def get(self, client_id: str) -> IoTClient | None:
         """The client of that id."""
-        with self._lock:  # `swap` takes the old one out before it puts the new one in
+        with self.lock:  # `swap` takes the old one out before it puts the new one in
             return self._clients.get(client_id)
 
     def swap(self, client: IoTClient) -> IoTClient | None:
-        """Enter a client in the place of the one that has its id now.
+        """Enter a client in the place of the one that has its id now. It is in the rooms of its device.
 
         Returns:
-            The one before, or None. It keeps its rooms until `discard`, for its `on_disconnect` to see.
+            The one before, or None.
             The client itself if a connection that was made later has been quicker; it is not entered then.
         """
-        with self._lock:
+        with self.lock:
             before = self._clients.get(client.id)
             if before is not None and before.epoch > client.epoch:
+                client.device = before.device
                 return client
             self._clients.pop(client.id, None)
             if before is not None:
                 self._forget_type(before)
             self._clients[client.id] = client
             self._types.setdefault(client.type, {})[client.id] = client
+            self._take_place(client)
             return before
 
     def discard(self, client: IoTClient) -> bool:
-        """Take a client out of its rooms, and out of the registry if it is still the one of its id.
+        """Take a client out of the registry if it is still the one of its id. Its device remains, and in its rooms.
 
         Returns:
             Whether it was. A client that was taken over can never remove its successor.
         """
-        with self._lock:
-            for room in client.joined:
-                self._drop_member(client, room)
-            client.joined.clear()
+        with self.lock:
             if self._clients.get(client.id) is not client:
                 return False
             del self._clients[client.id]
             self._forget_type(client)
+            device = client.device
+            if device is not None and device.current is client:
+                self._take_out(device)
+                device.current = None
+                self._put_in(device)
+                if self.knows(device):
+                    self._watcher.left(device, client)
             return True
 
     def audience(self, client_type: str | None = None, room: str | None = None) -> list[IoTClient]:
         """The clients of a type, of a room, of a type within a room, or all."""
-        with self._lock:
-            if room is not None:
-                members = list(self._rooms.get(room, ()))
-                return members if client_type is None else [m for m in members if m.type == client_type]
+        if room is not None:
+            return self.members(room, client_type)[0]
+        with self.lock:
             if client_type is not None:
                 return list(self._types.get(client_type, {}).values())
             return list(self._clients.values())
 
-    def join(self, client: IoTClient, room: str) -> bool:
-        """Put a client into a room. False if it is not connected (any more)."""
-        with self._lock:
-            if self._clients.get(client.id) is not client:
+    def members(self, room: str, client_type: str | None = None) -> tuple[list[IoTClient], list[Device]]:
+        """Who is in a room: the clients of those that are connected, and the devices that are away. A hot path."""
+        with self.lock:
+            members = list(self._rooms.get(room, ()))
+            away = list(self._away[room].values()) if room in self._away else []
+        if client_type is None:
+            return members, away
+        return [one for one in members if one.type == client_type], [one for one in away if one.type == client_type]
+
+    # -- devices ---------------------------------------------------------------------------------------
+
+    def device(self, device_id: str) -> Device | None:
+        """The device of that id, connected or not."""
+        with self.lock:
+            return self._devices.get(device_id)
+
+    def devices(self) -> list[Device]:
+        """All devices, in the order in which they came first."""
+        with self.lock:
+            return list(self._devices.values())
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def enter(self, device: Device) -> bool:
+        """Enter a device that is away. False if its id is known already; nothing is changed then."""
+        with self.lock:
+            if device.id in self._devices:
                 return False
-            self._rooms.setdefault(room, {})[client] = None
-            client.joined.add(room)
+            self._devices[device.id] = device
+            self._put_in(device)
+            self._watcher.left(device, None)
             return True
 
-    def leave(self, client: IoTClient, room: str) -> bool:
-        """Take a client out of a room. False if it was not in there."""
-        with self._lock:
-            if room not in client.joined:
+    def forget(self, device: Device) -> bool:
+        """Forget a device: it is in no room any more. Its client stays until `discard`. False if it is not known."""
+        with self.lock:
+            return self.drop(device)
+
+    def knows(self, device: Device) -> bool:
+        """Whether this is the device of its id, for who holds the lock."""
+        return self._devices.get(device.id) is device
+
+    def drop(self, device: Device) -> bool:
+        """`forget`, for who holds the lock."""
+        if not self.knows(device):
+            return False
+        del self._devices[device.id]
+        self._take_out(device)
+        device.joined.clear()
+        self._watcher.dropped(device)
+        return True
+
+    # -- rooms -----------------------------------------------------------------------------------------
+
+    def join(self, member: IoTClient | Device, room: str) -> bool:
+        """Put a device into a room. False if it is not known (any more)."""
+        with self.lock:
+            device = self._device_of(member)
+            if device is None:
                 return False
-            client.joined.discard(room)
-            self._drop_member(client, room)
+            if room not in device.joined:
+                device.joined[room] = None
+                self._put_in_room(device, room)
+                self._watcher.changed(device)
+            return True
+
+    def leave(self, member: IoTClient | Device, room: str) -> bool:
+        """Take a device out of a room. False if it was not in there."""
+        with self.lock:
+            device = self._device_of(member)
+            if device is None or room not in device.joined:
+                return False
+            del device.joined[room]
+            self._take_out_of_room(device, room)
+            self._watcher.changed(device)
             return True
 
     def close_room(self, room: str) -> int:
         """Take everybody out of a room. Returns how many that were."""
-        with self._lock:
-            members = self._rooms.pop(room, {})
-            for client in members:
-                client.joined.discard(room)
+        with self.lock:
+            found = [client.device for client in self._rooms.pop(room, ())]
+            members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
+            for device in members:
+                device.joined.pop(room, None)
+                self._watcher.changed(device)
             return len(members)
 
-    def rooms_of(self, client: IoTClient) -> list[str]:
-        """The rooms of a client, sorted."""
-        with self._lock:
-            return sorted(client.joined)
+    def rooms_of(self, member: IoTClient | Device) -> list[str]:
+        """The rooms of a device, sorted."""
+        with self.lock:
+            device = self._device_of(member)
+            return [] if device is None else sorted(device.joined)
 
     def rooms(self) -> dict[str, list[str]]:
-        """All rooms with the ids in them."""
-        with self._lock:
-            return {room: [client.id for client in members] for room, members in self._rooms.items()}
+        """All rooms with the ids in them: first those that are connected, then those that are away."""
+        with self.lock:
+            found = {room: [client.id for client in members] for room, members in self._rooms.items()}
+            for room, away in self._away.items():
+                found.setdefault(room, []).extend(away)
+            return found
 
-    def _drop_member(self, client: IoTClient, room: str) -> None:
-        members = self._rooms.get(room)
-        if members is not None:
-            members.pop(client, None)
-            if not members:  # names come from devices: empty rooms must not pile up
-                del self._rooms[room]
+    # -- inside: the lock is held ----------------------------------------------------------------------
+
+    def _device_of(self, member: IoTClient | Device) -> Device | None:
+        device = member.device if isinstance(member, IoTClient) else member
+        return device if device is not None and self.knows(device) else None
+
+    def _take_place(self, client: IoTClient) -> None:
+        """A client becomes the connection of its device, which is made if there is none."""
+        device = self._devices.get(client.id)
+        differs = device is None or device.kind != client.type or device.said != client.data
+        if device is None:
+            stored = Stored(client.id, client.type, client.data, (), Presence.OFFLINE, 0.0, 0.0)
+            device = self._devices[client.id] = Device(client.manager, stored)
+        self._take_out(device)
+        device.current = client
+        client.device = device
+        self._put_in(device)
+        device.kind, device.said = client.type, client.data
+        self._watcher.arrived(device, differs=differs)
+
+    def _take_out(self, device: Device) -> None:
+        for room in device.joined:
+            self._take_out_of_room(device, room)
+
+    def _put_in(self, device: Device) -> None:
+        for room in device.joined:
+            self._put_in_room(device, room)
+
+    def _put_in_room(self, device: Device, room: str) -> None:
+        if device.current is not None:
+            self._rooms.setdefault(room, {})[device.current] = None
+        else:
+            self._away.setdefault(room, {})[device.id] = device
+
+    def _take_out_of_room(self, device: Device, room: str) -> None:
+        if device.current is not None:
+            _remove(self._rooms, room, device.current)
+        else:
+            _remove(self._away, room, device.id)
 
     def _forget_type(self, client: IoTClient) -> None:
         same_type = self._types[client.type]
@@ -123,18 +263,27 @@ class Registry:
             del self._types[client.type]
 
 
-def chooser(skip: object) -> Callable[[IoTClient], bool]:
-    """Turn `skip=` into a question: is this client to be left out?
+def _remove(rooms: dict[str, dict[K, V]], room: str, member: K) -> None:
+    members = rooms.get(room)
+    if members is not None:
+        members.pop(member, None)
+        if not members:  # names come from devices: empty rooms must not pile up
+            del rooms[room]
+
+
+def chooser(skip: object) -> Callable[[IoTClient | Device], bool]:
+    """Turn `skip=` into a question: is this client or device to be left out?
 
     Args:
-        skip: None, an id, an IoTClient, or an iterable of these.
+        skip: None, an id, an IoTClient, a Device, or an iterable of these.
 
     Raises:
         TypeError: something else.
     """
     if skip is None:
         return lambda client: False
-    ids = {_id_of(skip)} if isinstance(skip, (str, IoTClient)) else {_id_of(one) for one in _items(skip)}
+    is_one = isinstance(skip, (str, IoTClient, Device))
+    ids = {_id_of(skip)} if is_one else {_id_of(one) for one in _items(skip)}
     return lambda client: client.id in ids
 
 
@@ -142,12 +291,12 @@ def _items(skip: object) -> list[object]:
     try:
         return list(skip)  # type: ignore[call-overload, no-any-return]  # the except is the check
     except TypeError:
-        raise TypeError("'skip' must be an id, an IoTClient, or several of these") from None
+        raise TypeError("'skip' must be an id, an IoTClient, a Device, or several of these") from None
 
 
 def _id_of(one: object) -> str:
-    if isinstance(one, IoTClient):
+    if isinstance(one, (IoTClient, Device)):
         return one.id
     if isinstance(one, str):
         return one
-    raise TypeError(f"'skip' must hold ids and IoTClients, not {type(one).__name__}")
+    raise TypeError(f"'skip' must hold ids, IoTClients and Devices, not {type(one).__name__}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextvars import Context
 from typing import Any
 
@@ -82,6 +82,13 @@ class MemoryConnection(InlineConnection):
         return asyncio.run(main())
 
 
+def _run(awaitable: Awaitable[Any], context: Context) -> Any:
+    async def main() -> Any:
+        return await awaitable
+
+    return context.run(asyncio.run, main())
+
+
 def connect(
     manager: Manager,
     headers: Iterable[tuple[str, str]] = (),
@@ -99,7 +106,9 @@ def connect(
         room: how many bytes may wait for the device to read before they count as pending; None for any number.
         subprotocol: what was agreed on: "iotio.v2" for a v2 device.
     """
-    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
+    if not manager.loops:
+        manager.loops.append(_run)
+    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room)
     manager.attach(connection)
     connection.start()
     if connection.over:

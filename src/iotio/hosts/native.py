@@ -474,8 +474,18 @@ class NativeConnection(Connection):
             for function in (self._handlers.on_connect, self.manager.on_connect)
             if not does_nothing(function)
         ]
+        steps += self._presence_steps(Kind.CONNECT, client)
         self._lane.extendleft(reversed(steps))  # before what the device has sent in the meantime
         self._pump()
+
+    def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
+        """What tells of the device's presence, if there is anything to tell."""
+        teller = self.manager.devices.teller
+        if client is None or client.device is None or not teller.waits(client.id):
+            return []
+        if teller.is_async(client.device):
+            return [Step.of(kind, "presence", teller.tell_async, client.id, self._log_failure)]
+        return [Step.of(kind, "presence", self._tell_presence)]
 
     @property
     def busy(self) -> bool:
@@ -523,6 +533,7 @@ class NativeConnection(Connection):
             self._waiting = 0
         for function in owed:
             self._lane.append(Step.of(Kind.DISCONNECT, "disconnect", function, self.client, self._gone))
+        self._lane.extend(self._presence_steps(Kind.DISCONNECT, self.client))
         self._lane.append(Step.of(Kind.END, "", self._forget))
         self._pump()
 

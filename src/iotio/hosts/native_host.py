@@ -7,8 +7,9 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
 
 from ..core.manager import Manager
 from .stand_in import StandIn
@@ -48,10 +49,12 @@ class NativeHost:
         self._awake = False  # a flush is on its way
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
+        manager.loops.append(self.run_awaitable)
 
     def close(self) -> None:
         """Stop sweeping and end the workers."""
         self._sweeper.cancel()
+        self.manager.loops.remove(self.run_awaitable)
         self.workers.close()
 
     def flush_later(self, connection: NativeConnection) -> None:
@@ -63,6 +66,16 @@ class NativeHost:
         """Call this on the loop soon; from any thread. Once the loop is closed it does nothing."""
         self._ended.append(function)
         self._wake()
+
+    def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        """Run an awaitable on the loop, in a copy of a context, and wait for its result; from another thread only."""
+        coroutine = _whole(awaitable)
+        try:
+            outcome = context.run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            raise
+        return outcome.result()
 
     @property
     def is_current(self) -> bool:
@@ -105,3 +118,7 @@ class NativeHost:
             self.manager.sweep(self.manager.clock())
         self._sweep_due = self.loop.time() + pause
         self._sweeper = self.loop.call_later(pause, self._sweep)
+
+
+async def _whole(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

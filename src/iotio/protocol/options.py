@@ -14,6 +14,7 @@ _NOT_NEGATIVE = (
     "refusal_delay",
     "ping_interval",
     "takeover_timeout",
+    "grace",
     "max_connections",
     "max_connections_per_address",
     "max_handshakes_per_second",
@@ -50,6 +51,9 @@ class Options:
         allowed_origins: web pages of other hosts that may connect from a browser, such as "https://example.org";
             "*" for all. Pages of the server's own host may always.
         takeover_timeout: how long a new connection waits for a handler of the old one to end.
+        grace: how long a device may be away before its presence changes; 0 for no time at all.
+        max_devices: devices that the server remembers, connected or away; beyond, the one that has been away longest
+            is forgotten.
     """
 
     max_payload: int = 1024 * 1024
@@ -63,6 +67,8 @@ class Options:
     max_outbox_messages: int = 100_000
     slow_reader: SlowReader = "disconnect"
     takeover_timeout: float = 10.0
+    grace: float = 15.0
+    max_devices: int = 100_000
     max_connections: int = 0
     max_connections_per_address: int = 0
     max_handshakes_per_second: float = 0.0
@@ -71,7 +77,7 @@ class Options:
     allowed_origins: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_payload", "max_event", "max_outbox", "max_outbox_messages"):
+        for name in ("max_payload", "max_event", "max_outbox", "max_outbox_messages", "max_devices"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Options.{name} must be at least 1")
         for name in ("handshake_timeout", "ping_timeout", "close_timeout"):

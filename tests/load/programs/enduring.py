@@ -137,7 +137,7 @@ class Commands:
         return {
             "clients": len(self.manager.clients),
             "sockets": len(self.manager.connections()),
-            "rooms": len(self.manager.rooms),
+            "rooms": len(self.manager.registry._rooms),  # those that somebody connected is in
             "objects": dict(kinds),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "threads": os_status("Threads"),

@@ -176,7 +176,7 @@ def add_routes(app: flask.Flask, manager: IoTManager, journal: Journal, problems
         return {
             "clients": len(manager.clients),
             "sockets": len(manager.connections()),
-            "rooms": len(manager.rooms),
+            "rooms": len(manager.registry._rooms),  # those that somebody connected is in
             "types": {name: len(manager.registry.audience(name)) for name in ("plain", "slow")},
             "threads": threading.active_count(),
             "native": os_status("Threads"),

@@ -1,0 +1,188 @@
+"""Calls `on_presence`: once for each change, and for one device in order."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from iotio.protocol.presence import Transition
+
+from .device import Device
+from .native import allocate_lock, start_thread
+
+if TYPE_CHECKING:
+    from .manager import Manager
+
+__all__ = ["Teller"]
+
+logger = logging.getLogger("iotio.connection")
+
+_MAX_THREADS = 8  # for what comes with no connection; they end when there is nothing more to tell
+_MAX_UNTOLD = 64  # changes of one device; beyond, two become one
+_PATIENCE = 2.0  # seconds that a change may wait for the handlers of its device, which may be stuck
+
+
+class _Queue:
+    """What is to be told of one device.
+
+    Attributes:
+        items: the changes, oldest first.
+        is_told: somebody is at it; he goes on with what is added meanwhile.
+        since: when it was begun, on the manager's clock.
+    """
+
+    __slots__ = ("is_told", "items", "since")
+
+    def __init__(self, since: float) -> None:
+        self.items: deque[tuple[Device, Transition]] = deque()
+        self.is_told = False
+        self.since = since
+
+
+class Teller:
+    """Keeps changes of presence until they are told.
+
+    A change that comes with a connection is told in its lane, after `on_connect` or `on_disconnect`; any other one, and
+    one whose lane is stuck, by a thread of the teller's own.
+
+    Attributes:
+        spawn: starts such a thread; a test may put its own here.
+        merged: how many changes were never told, because `on_presence` was too slow.
+
+    Args:
+        manager: whose devices they are.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self.spawn: Callable[[Callable[[], None]], object] = start_thread
+        self.merged = 0
+        self._manager = manager
+        self._lock = allocate_lock()  # may be taken by who holds the registry's
+        self._queues: dict[str, _Queue] = {}
+        self._ready: OrderedDict[str, None] = OrderedDict()  # ids for our threads
+        self._threads = 0
+
+    def functions(self, device: Device) -> list[Callable[..., Any]]:
+        """What is to be called for a device: its type's `on_presence`, then the manager's."""
+        entry = self._manager.device_type(device.type)
+        found = (None if entry is None else entry.on_presence, self._manager.own_presence_handler)
+        return [function for function in found if function is not None]
+
+    def put(self, device: Device, transition: Transition) -> None:
+        """Keep a change. The registry's lock is held."""
+        if not self.functions(device):
+            return
+        with self._lock:
+            queue = self._queues.get(device.id)
+            if queue is None:
+                queue = self._queues[device.id] = _Queue(self._manager.clock())
+            if len(queue.items) >= _MAX_UNTOLD:
+                self.merged += 1
+                last = queue.items.pop()[1]
+                if last.old is transition.new:
+                    self.merged += 1
+                    return
+                transition = Transition(last.old, transition.new, transition.reason)
+            queue.items.append((device, transition))
+
+    def waits(self, device_id: str) -> bool:
+        """Whether there is something to tell that nobody is at."""
+        queue = self._queues.get(device_id)
+        return queue is not None and not queue.is_told
+
+    def is_async(self, device: Device) -> bool:
+        """Whether all that is to be called for a device is `async def`."""
+        return all(inspect.iscoroutinefunction(function) for function in self.functions(device))
+
+    def tell(self, device_id: str, call: Callable[..., object]) -> None:
+        """Tell what there is, here and now.
+
+        Args:
+            device_id: of whom.
+            call: takes a function and its arguments, calls it, and deals with what it raises.
+        """
+        while (item := self._take(device_id)) is not None:
+            device, change = item
+            try:
+                for function in self.functions(device):
+                    call(function, device, change.old, change.new, change.reason)
+            finally:
+                self._told(device_id)
+
+    async def tell_async(self, device_id: str, failed: Callable[[str, BaseException], object]) -> None:
+        """The same, where all that is to be called is `async def`. `failed` is told what it raises."""
+        while (item := self._take(device_id)) is not None:
+            device, change = item
+            try:
+                for function in self.functions(device):
+                    try:
+                        await function(device, change.old, change.new, change.reason)
+                    except Exception as error:
+                        failed("presence", error)
+            finally:
+                self._told(device_id)
+
+    def soon(self, device_id: str) -> None:
+        """Have one of our threads tell what there is."""
+        with self._lock:
+            if device_id not in self._queues:
+                return
+            self._ready[device_id] = None
+            starts = self._threads < _MAX_THREADS
+            self._threads += starts
+        if starts:
+            self.spawn(self._work)
+
+    def sweep(self, now: float) -> None:
+        """Take over what has waited too long for its lane."""
+        if not self._queues:
+            return
+        with self._lock:
+            late = [one for one, queue in self._queues.items() if not queue.is_told and now - queue.since > _PATIENCE]
+        for device_id in late:
+            self.soon(device_id)
+
+    def _take(self, device_id: str) -> tuple[Device, Transition] | None:
+        with self._lock:
+            queue = self._queues.get(device_id)
+            if queue is None or queue.is_told:
+                return None
+            queue.is_told = True
+            return queue.items.popleft()
+
+    def _told(self, device_id: str) -> None:
+        with self._lock:
+            queue = self._queues[device_id]
+            queue.is_told = False
+            if not queue.items:
+                del self._queues[device_id]
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._ready:
+                    self._threads -= 1
+                    return
+                device_id, _ = self._ready.popitem(last=False)
+            self.tell(device_id, self._call)
+
+    def _call(self, function: Callable[..., Any], device: Device, *args: Any) -> None:
+        """Call an `on_presence` in no device's context, but in the application's."""
+        context = Context()
+        scope = self._manager.scope
+        entered = nullcontext() if scope is None else scope(device)  # type: ignore[arg-type]  # for who asks, a device will do
+        try:
+            context.run(entered.__enter__)
+            try:
+                result = context.run(function, device, *args)
+                if hasattr(result, "__await__"):
+                    self._manager.run_awaitable(result, context)
+            finally:
+                context.run(entered.__exit__, None, None, None)
+        except BaseException as error:  # nothing that it raises may end the thread, which serves other devices too
+            logger.error("handler on_presence of type %r failed for device %r", device.type, device.id, exc_info=error)

@@ -1,0 +1,744 @@
+"""What lasts of devices: rooms, presence, the bound, and how they are found."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from iotio import DeviceType, Presence
+from iotio.core.device import Device as Lasting
+from iotio.core.device import Stored
+from iotio.core.manager import Manager
+from iotio.core.registry import Watcher
+from tests.support.memory import Clock, Device, make_manager, v1_device
+
+Told = list[tuple[str, str, str, str]]
+
+
+class Telling(DeviceType):
+    """Writes down each change of presence: id, old, new, reason."""
+
+    def __init__(self, type_name: str = "echo", **options: Any) -> None:
+        super().__init__(type_name, **options)
+        self.told: Told = []
+
+    def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        self.told.append((client.id, str(old), str(new), str(reason)))
+
+    def take(self) -> list[str]:
+        """What was told since, without the ids: "old new reason"."""
+        told, self.told[:] = self.told[:], []
+        return [" ".join(one[1:]) for one in told]
+
+
+def here(manager: Manager) -> Manager:
+    """Have `on_presence` run where it would start a thread."""
+    manager.devices.teller.spawn = lambda work: work()
+    return manager
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def telling() -> Telling:
+    return Telling()
+
+
+@pytest.fixture
+def manager(clock: Clock, telling: Telling) -> Manager:
+    return here(make_manager(telling, clock=clock, ping_interval=0))
+
+
+def later(manager: Manager, seconds: float) -> None:
+    clock: Any = manager.clock
+    clock.now += seconds
+    manager.sweep(clock.now)
+
+
+def known(manager: Manager, device_id: str = "d1") -> Lasting:
+    device = manager.device(device_id)
+    assert device is not None
+    return device
+
+
+# A device.
+
+
+def test_it_lasts(manager: Manager) -> None:
+    assert manager.device("d1") is None
+    first = v1_device(manager, data={"a": 1})
+    device = known(manager)
+    assert (device.id, device.type, device.data, device.connected) == ("d1", "echo", {"a": 1}, True)
+    assert device.client is first.connection.client is manager.client("d1")
+    assert device.client is not None
+    assert device.client.device is device
+    first.drop()
+    assert (device.connected, known(manager).client, manager.clients) == (False, None, [])
+    assert device.emit("x", 1).offline == ("d1",)
+    second = v1_device(manager, data={"a": 2})
+    assert known(manager) is device
+    assert device.data == {"a": 2}
+    assert device.emit("x", 1).sent == 1
+    assert second.packets() == [("x", 1)]
+    assert repr(device) == "<Device 'd1' type='echo' online>"
+
+
+def test_dates(manager: Manager, clock: Clock) -> None:
+    before = datetime.now(UTC)
+    device = v1_device(manager)
+    assert before <= known(manager).since <= datetime.now(UTC)
+    clock.now += 100.0
+    assert (datetime.now(UTC) - known(manager).last_seen).total_seconds() == pytest.approx(100.0, abs=5.0)
+    device.send("x", 1)
+    clock.now += 10.0
+    device.drop()
+    clock.now += 1000.0
+    assert (datetime.now(UTC) - known(manager).last_seen).total_seconds() == pytest.approx(10.0, abs=5.0)
+
+
+def test_a_device_that_is_refused_is_none(manager: Manager) -> None:
+    v1_device(manager, client_type="nosuch")
+    assert len(manager.devices) == 0
+
+
+def test_another_type(manager: Manager) -> None:
+    manager.add_type(Telling("other"))
+    v1_device(manager).drop()
+    known(manager).join("r")
+    v1_device(manager, client_type="other")
+    assert known(manager).type == "other"
+    assert manager.emit("x", 1, client_type="echo", room="r").sent == 0
+    assert manager.emit("x", 1, client_type="other", room="r").sent == 1
+
+
+# Rooms.
+
+
+def test_rooms_survive(manager: Manager) -> None:
+    first = v1_device(manager)
+    manager.join("d1", "r")
+    first.drop()
+    assert manager.rooms == {"r": ["d1"]}
+    assert known(manager).join("away")
+    assert known(manager).rooms == ["away", "r"]
+    second = v1_device(manager)
+    assert manager.emit("x", 1, room="r").sent == manager.emit("y", 1, room="away").sent == 1
+    assert second.packets() == [("x", 1), ("y", 1)]
+    assert second.connection.client is not None
+    assert second.connection.client.rooms == ["away", "r"]
+    third = v1_device(manager)
+    assert manager.emit("z", 1, room="r").sent == 1
+    assert third.packets() == [("z", 1)]
+    assert known(manager).leave("r")
+    assert manager.rooms == {"away": ["d1"]}
+
+
+def test_an_emit_names_the_members_that_are_away(manager: Manager) -> None:
+    manager.add_type(Telling("other"))
+    for name, kind in (("a", "echo"), ("b", "echo"), ("c", "other"), ("d", "echo")):
+        device = v1_device(manager, name, kind)
+        manager.join(name, "r")
+        if name != "d":
+            device.drop()
+    result = manager.emit("x", 1, room="r")
+    assert (result.sent, result.offline) == (1, ("a", "b", "c"))
+    assert manager.emit("x", 1, client_type="echo", room="r").offline == ("a", "b")
+    assert manager.emit("x", 1, room="r", skip=["a", known(manager, "c")]).offline == ("b",)
+    assert manager.emit("x", 1, room="r", skip=known(manager, "d")).sent == 0
+    assert manager.close_room("r") == 4
+    assert manager.rooms == {}
+
+
+# Presence.
+
+
+def test_never_a_flap_within_the_grace_time(manager: Manager, telling: Telling) -> None:
+    device = v1_device(manager)
+    assert telling.take() == ["offline online connected"]
+    for seconds in (0.0, 1.0, 14.9):
+        device.drop()
+        later(manager, seconds)
+        assert known(manager).presence is Presence.ONLINE
+        device = v1_device(manager)
+    later(manager, 1000.0)
+    assert telling.take() == []
+
+
+def test_gone_for_longer(manager: Manager, telling: Telling) -> None:
+    v1_device(manager).drop()
+    later(manager, 15.0)
+    assert telling.take() == ["offline online connected", "online offline transport_closed"]
+    assert known(manager).presence is Presence.OFFLINE
+    v1_device(manager).close()
+    later(manager, 15.0)
+    later(manager, 15.0)
+    assert telling.take() == ["offline online connected", "online offline client_close"]
+
+
+def test_the_type_has_its_own_grace_time(clock: Clock) -> None:
+    quick, slow = Telling("quick", grace=0), Telling("slow", grace=100)
+    manager = here(make_manager(quick, slow, clock=clock))
+    v1_device(manager, "a", "quick").drop()
+    assert quick.take() == ["offline online connected", "online offline transport_closed"]
+    v1_device(manager, "b", "slow").drop()
+    later(manager, 99.0)
+    assert slow.take() == ["offline online connected"]
+    later(manager, 1.0)
+    assert slow.take() == ["online offline transport_closed"]
+    with pytest.raises(ValueError, match=r"Options\.grace must not be negative"):
+        manager.add_type(Telling("wrong", grace=-1))
+
+
+def test_removed_is_offline_at_once(manager: Manager, telling: Telling) -> None:
+    v1_device(manager)
+    manager.remove("d1")
+    assert telling.take() == ["offline online connected", "online offline removed"]
+    assert known(manager).presence is Presence.OFFLINE
+    v1_device(manager)
+    assert telling.take() == ["offline online connected"]
+
+
+def test_forget(manager: Manager, telling: Telling) -> None:
+    first = v1_device(manager)
+    device = known(manager)
+    device.join("r")
+    assert device.forget() is True
+    assert telling.take() == ["offline online connected", "online offline forgotten"]
+    assert first.close_code() == 1000
+    assert (manager.device("d1"), manager.clients, manager.rooms, device.rooms) == (None, [], {}, [])
+    assert device.forget() is manager.forget("d1") is manager.forget(device) is device.join("r") is False
+    v1_device(manager).drop()
+    assert known(manager) is not device
+    assert telling.take() == ["offline online connected"]
+    assert manager.forget("d1")
+    assert telling.take() == ["online offline forgotten"]
+    later(manager, 100.0)
+    assert telling.take() == []
+    with pytest.raises(TypeError, match="Device or an IoTClient"):
+        manager.forget(5)  # type: ignore[arg-type]  # that is the point
+
+
+def test_sleep(manager: Manager, telling: Telling) -> None:
+    device = v1_device(manager)
+    known(manager).sleeps(60)
+    assert known(manager).presence is Presence.ONLINE
+    later(manager, 1.0)
+    device.drop()
+    assert telling.take() == ["offline online connected", "online sleeping sleep"]
+    later(manager, 73.9)
+    assert telling.take() == []
+    later(manager, 0.1)
+    assert telling.take() == ["sleeping late late"]
+    later(manager, 15.0)
+    assert telling.take() == ["late offline late"]
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
+def test_impossible_sleep(manager: Manager, seconds: float) -> None:
+    v1_device(manager)
+    with pytest.raises(ValueError, match="cannot sleep for"):
+        known(manager).sleeps(seconds)
+
+
+def test_goodbye(manager: Manager, telling: Telling) -> None:
+    device = v1_device(manager)
+    known(manager).sleeps(60)
+    known(manager).says_goodbye()
+    device.close()
+    assert telling.take() == ["offline online connected", "online offline goodbye"]
+
+
+def test_a_takeover_is_no_change(manager: Manager, telling: Telling) -> None:
+    v1_device(manager)
+    known(manager).sleeps(1)
+    second = v1_device(manager)
+    later(manager, 1000.0)
+    assert telling.take() == ["offline online connected"]
+    second.drop()
+    assert known(manager).presence is Presence.ONLINE
+
+
+def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
+    v1_device(manager, "a")
+    v1_device(manager, "b").drop()
+    telling.take()
+    manager.close(0)
+    later(manager, 1000.0)
+    assert telling.take() == []
+    manager.closing = False  # the server starts again
+    later(manager, 1000.0)
+    assert telling.take() == []
+    v1_device(manager, "a")
+    later(manager, 15.0)
+    assert telling.told == [("b", "online", "offline", "transport_closed")]
+
+
+def test_restored(manager: Manager, telling: Telling) -> None:
+    def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> Stored:
+        return Stored(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
+
+    manager.devices.restore([stored("a", Presence.ONLINE, ("r",)), stored("b", Presence.OFFLINE)])
+    device = known(manager, "a")
+    assert device.stored() == stored("a", Presence.ONLINE, ("r",))
+    assert device.last_seen.timestamp() == 2000.0
+    assert device.since.timestamp() == 1000.0
+    assert manager.emit("x", 1, room="r").offline == ("a",)
+    later(manager, 14.0)
+    v1_device(manager, "a")
+    assert telling.take() == []
+    assert manager.emit("x", 1, room="r").sent == 1
+    manager.devices.restore([stored("c", Presence.ONLINE)])
+    later(manager, 15.0)
+    assert telling.told == [("c", "online", "offline", "transport_closed")]
+
+
+# The journal's hook.
+
+
+class Journal(Watcher):
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def changed(self, device: Lasting) -> None:
+        self.heard.append(device.stored()[:5])
+
+    def dropped(self, device: Lasting) -> None:
+        self.heard.append(device.id)
+
+    def take(self) -> list[Any]:
+        heard, self.heard = self.heard, []
+        return heard
+
+
+def test_the_journal_hears_of_each_change(manager: Manager) -> None:
+    manager.devices.journal = journal = Journal()
+    device = v1_device(manager, data=1)
+    assert journal.take() == [("d1", "echo", 1, (), Presence.ONLINE)]
+    manager.join("d1", "r")
+    manager.join("d1", "r")
+    assert journal.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)]
+    device.drop()
+    assert journal.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)], "when it was seen last"
+    v1_device(manager, data=1)
+    assert journal.take() == []
+    v1_device(manager, data=2).drop()
+    assert journal.take() == [("d1", "echo", 2, ("r",), Presence.ONLINE)] * 2
+    later(manager, 15.0)
+    assert journal.take() == [("d1", "echo", 2, ("r",), Presence.OFFLINE)]
+    manager.close_room("r")
+    assert journal.take() == [("d1", "echo", 2, (), Presence.OFFLINE)]
+    manager.forget("d1")
+    assert journal.take() == ["d1"]
+
+
+# The bound.
+
+
+def test_who_has_been_away_longest_is_forgotten(
+    clock: Clock, telling: Telling, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = here(make_manager(telling, clock=clock, max_devices=3))
+    for name in "abc":
+        v1_device(manager, name).drop()
+    v1_device(manager, "a").drop()
+    manager.join("b", "r")
+    telling.take()
+    v1_device(manager, "d")
+    assert sorted(device.id for device in manager.devices()) == ["a", "c", "d"]
+    assert manager.rooms == {}
+    assert manager.devices.forgotten == 1
+    later(manager, 0.0)
+    assert ("b", "online", "offline", "forgotten") in telling.told
+    assert "1 devices that were away longest are forgotten: more than 3 have come (max_devices)" in caplog.text
+    connected = [v1_device(manager, name) for name in "efgh"]
+    assert sorted(device.id for device in manager.devices()) == list("defgh"), "who is connected is never forgotten"
+    connected[0].drop()
+    assert manager.device("e") is None
+    with pytest.raises(ValueError, match=r"Options\.max_devices must be at least 1"):
+        make_manager(max_devices=0)
+
+
+def test_deadlines_do_not_pile_up(manager: Manager) -> None:
+    for _ in range(1000):
+        device = v1_device(manager)
+        known(manager).sleeps(1e6)
+        device.drop()
+    assert len(manager.devices._deadlines) < 100
+
+
+# Queries.
+
+
+def test_queries(manager: Manager) -> None:
+    manager.add_type(Telling("lamp"))
+    v1_device(manager, "kitchen-1", "lamp", {"floor": "Ground"})
+    v1_device(manager, "kitchen-2", "echo").drop()
+    v1_device(manager, "hall", "lamp").drop()
+    manager.join("hall", "r")
+    manager.join("kitchen-1", "r")
+    later(manager, 15.0)
+
+    def found(**query: Any) -> list[str]:
+        return [device.id for device in manager.devices(**query)]
+
+    assert found() == ["kitchen-1", "kitchen-2", "hall"]
+    assert len(manager.devices) == 3
+    assert found(type="lamp") == ["kitchen-1", "hall"]
+    assert found(room="r") == ["kitchen-1", "hall"]
+    assert found(presence="online") == found(presence=Presence.ONLINE) == ["kitchen-1"]
+    assert found(text="KITCHEN") == ["kitchen-1", "kitchen-2"]
+    assert found(text="ground") == ["kitchen-1"]
+    assert found(text="lamp", room="r", presence="offline", type="lamp") == ["hall"]
+    assert found(room="nosuch") == found(type="nosuch") == found(text="nosuch") == []
+    with pytest.raises(ValueError, match="nosuch"):
+        manager.devices(presence="nosuch")
+
+
+# Where on_presence comes from and what it may do.
+
+
+def test_the_types_comes_before_the_managers(manager: Manager, telling: Telling) -> None:
+    @manager.event
+    async def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        telling.told.append((f"manager {client.id}", str(old), str(new), str(reason)))
+
+    v1_device(manager).drop()
+    later(manager, 15.0)
+    assert [one[0] for one in telling.told] == ["d1", "manager d1"] * 2
+
+
+def test_on_presence_is_checked() -> None:
+    class Wrong(DeviceType):
+        def on_presence(self, client: Any) -> None:
+            """Not enough."""
+
+    manager = make_manager()
+    with pytest.raises(TypeError, match=r"Wrong\.on_presence must take \(self, client, old, new, reason\)"):
+        manager.add_type(Wrong("wrong"))
+
+    def on_presence(client: Any) -> None:
+        """Not enough."""
+
+    with pytest.raises(TypeError, match="manager's on_presence must take"):
+        manager.event(on_presence)
+
+
+def test_a_handler_of_the_event_presence_stays_one() -> None:
+    """A program for iot.io 0.4 may have one."""
+
+    class Old(DeviceType):
+        def on_presence(self, message: Any, client: Any) -> Any:
+            return message
+
+    device = v1_device(make_manager(Old("echo")))
+    device.send("presence", 5)
+    assert device.packets() == [("presence", 5)]
+
+
+def test_what_on_presence_raises_is_logged(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    @manager.event
+    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        raise RuntimeError("boom")
+
+    device = v1_device(manager)
+    device.send("x", 1)
+    device.drop()
+    later(manager, 15.0)
+    assert caplog.text.count("handler on_presence of type 'echo' failed for device 'd1'") == 2
+
+
+def test_on_presence_may_use_the_manager(manager: Manager) -> None:
+    seen: list[str] = []
+
+    @manager.event
+    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        seen.append(str(new))
+        if new is Presence.ONLINE:
+            client.join("r")
+            assert client.emit("hello", 1).sent == 1
+        elif not client.forget():
+            seen.append("unknown")
+
+    device = v1_device(manager)
+    assert device.packets() == [("hello", 1)]
+    device.drop()
+    later(manager, 15.0)
+    assert (seen, len(manager.devices)) == (["online", "offline"], 0)
+
+
+def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Clock) -> None:
+    go, slow_is_in = threading.Event(), threading.Event()
+    told: Told = []
+    done = {name: threading.Event() for name in ("slow", "quick")}
+
+    class Slow(DeviceType):
+        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+            if client.id == "slow" and not told:
+                slow_is_in.set()
+                assert go.wait(10)
+            told.append((client.id, str(old), str(new), str(reason)))
+            if new is Presence.OFFLINE:
+                done[client.id].set()
+
+    manager = make_manager(Slow("echo", grace=0), clock=clock)
+    first = threading.Thread(target=lambda: v1_device(manager, "slow").drop())
+    first.start()
+    assert slow_is_in.wait(10)
+    second = v1_device(manager, "slow")
+    second.drop()
+    for _ in range(200):
+        v1_device(manager, "slow").drop()
+    assert len(manager.devices.teller._queues["slow"].items) <= 64
+    go.set()
+    first.join(10)
+    quick = v1_device(manager, "quick")
+    quick.drop()
+    assert done["quick"].wait(10)
+    assert done["slow"].wait(10)
+    chain = [one for one in told if one[0] == "slow"]
+    assert chain[0] == ("slow", "offline", "online", "connected")
+    assert all(one[2] == two[1] for one, two in pairwise(chain))
+    assert manager.devices.teller.merged > 0
+    assert manager.devices.teller._queues == {}
+
+
+def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
+    """The device is gone; its handler, and so its on_disconnect, will not end for a while."""
+    entered, release, told = threading.Event(), threading.Event(), threading.Event()
+    reasons: list[str] = []
+
+    class Stuck(DeviceType):
+        def on_wait(self, message: Any, client: Any) -> None:
+            entered.set()
+            assert release.wait(10)
+
+        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+            reasons.append(str(reason))
+            if new is Presence.OFFLINE:
+                told.set()
+
+    manager = make_manager(Stuck("echo"), clock=clock)
+    device = v1_device(manager)
+    thread = threading.Thread(target=device.send, args=("wait", 1))
+    thread.start()
+    assert entered.wait(10)
+    manager.remove("d1")
+    later(manager, 3.0)
+    try:
+        assert told.wait(10)
+        assert reasons == ["connected", "removed"]
+    finally:
+        release.set()
+        thread.join(10)
+
+
+# Everything at once.
+
+NAMES = ("a", "b", "c")
+GRACE = 15.0
+
+
+class World:
+    """What a device should be like."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.presence = "offline"
+        self.rooms: set[str] = set()
+        self.gone_at = 0.0
+        self.wakes: float | None = None
+        self.farewell = False
+        self.expected: list[tuple[str, str]] = []
+
+    def become(self, presence: str) -> None:
+        if presence != self.presence:
+            self.expected.append((self.presence, presence))
+            self.presence = presence
+
+
+class Model(RuleBasedStateMachine):
+    """Devices come, go, sleep, come back, are taken over and forgotten; time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.telling = Telling(grace=GRACE)
+        self.manager = here(make_manager(self.telling, clock=self.clock, ping_interval=0))
+        self.worlds = {name: World() for name in NAMES}
+        self.peers: dict[str, Device] = {}
+
+    names = st.sampled_from(NAMES)
+
+    @rule(name=names)
+    def come(self, name: str) -> None:
+        world = self.worlds[name]
+        self.peers[name] = v1_device(self.manager, name)
+        world.connected, world.wakes, world.farewell = True, None, False
+        world.become("online")
+
+    @rule(name=names, end=st.sampled_from([Device.drop, Device.close]))
+    def go(self, name: str, end: Callable[[Device], None]) -> None:
+        world = self.worlds[name]
+        if world.connected:
+            end(self.peers[name])
+            world.connected, world.gone_at = False, self.clock.now
+            if world.farewell:
+                world.become("offline")
+            elif world.wakes is not None:
+                world.become("sleeping")
+
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        world = self.worlds[name]
+        assert self.manager.remove(name) is world.connected
+        if world.connected:
+            world.connected = False
+            world.become("offline")
+
+    @rule(name=names)
+    def forget(self, name: str) -> None:
+        world = self.worlds[name]
+        self.manager.forget(name)
+        world.connected = False
+        world.rooms.clear()
+        world.become("offline")
+
+    @rule(name=names, seconds=st.integers(1, 60))
+    def announce_sleep(self, name: str, seconds: int) -> None:
+        world, device = self.worlds[name], self.manager.device(name)
+        if device is not None:
+            device.sleeps(seconds)
+        if world.connected:
+            world.wakes, world.farewell = self.clock.now + seconds, False
+
+    @rule(name=names)
+    def announce_farewell(self, name: str) -> None:
+        world, device = self.worlds[name], self.manager.device(name)
+        if device is not None:
+            device.says_goodbye()
+        world.farewell = world.connected
+
+    @rule(name=names, room=st.sampled_from(["r", "q"]), enter=st.booleans())
+    def room(self, name: str, room: str, enter: bool) -> None:
+        rooms, there = self.worlds[name].rooms, self.manager.device(name) is not None
+        if enter:
+            assert self.manager.join(name, room) is there
+            rooms |= {room} if there else set()
+        else:
+            assert self.manager.leave(name, room) is (room in rooms)
+            rooms.discard(room)
+
+    @rule(seconds=st.integers(0, 40))
+    def time_passes(self, seconds: int) -> None:
+        later(self.manager, seconds)
+        now = self.clock.now
+        for world in self.worlds.values():
+            if world.connected:
+                continue
+            if world.presence == "online" and now >= world.gone_at + GRACE:
+                world.become("offline")
+            if world.presence == "sleeping" and world.wakes is not None and now >= world.wakes + GRACE:
+                world.become("late")
+            if world.presence == "late" and world.wakes is not None and now >= world.wakes + 2 * GRACE:
+                world.become("offline")
+
+    @invariant()
+    def all_is_as_it_should_be(self) -> None:
+        manager = self.manager
+        for name, world in self.worlds.items():
+            told = [(old, new) for one, old, new, _ in self.telling.told if one == name]
+            assert told == world.expected, "each real change once, in order"
+            device = manager.device(name)
+            if device is None:
+                assert (world.presence, world.rooms) == ("offline", set())
+                continue
+            assert str(device.presence) == world.presence
+            assert device.connected is world.connected is (name in manager.clients)
+            assert device.rooms == sorted(world.rooms)
+        for room in ("r", "q"):
+            members = {name for name in NAMES if room in self.worlds[name].rooms}
+            there = {name for name in members if self.worlds[name].connected}
+            result = manager.emit("x", 1, room=room)
+            assert (result.sent, set(result.offline)) == (len(there), members - there)
+            assert set(manager.rooms.get(room, ())) == members
+        assert set(manager.devices._absent) == {device.id for device in manager.devices() if not device.connected}
+        assert manager.devices.teller._queues == {}
+
+
+TestModel: Any = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_a_thousand_devices_drop_at_once_and_come_back(manager: Manager, telling: Telling) -> None:
+    peers = [v1_device(manager, f"d{number}") for number in range(1000)]
+    for number in range(1000):
+        manager.join(f"d{number}", f"r{number % 50}")
+    assert len(telling.take()) == 1000
+    for peer in peers:
+        peer.drop()
+    assert manager.clients == []
+    assert len(manager.emit("x", 1, room="r7").offline) == 20
+    assert len(manager.devices(presence="online")) == 1000
+    later(manager, 14.9)
+    for number in range(1000):
+        v1_device(manager, f"d{number}")
+    later(manager, 1000.0)
+    assert telling.take() == []
+    for number in range(1000):
+        device = known(manager, f"d{number}")
+        assert (device.presence, device.connected, device.rooms) == (Presence.ONLINE, True, [f"r{number % 50}"])
+    for number in range(50):
+        result = manager.emit("x", 1, room=f"r{number}")
+        assert (result.sent, result.offline) == (20, ())
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_threads(_: int) -> None:
+    """Devices come, go and are forgotten while others look; nothing is left behind."""
+    telling = Telling(grace=0)
+    manager = make_manager(telling, clock=Clock())
+    problems: list[BaseException] = []
+
+    def run(work: Callable[[int], None]) -> None:
+        try:
+            for turn in range(60):
+                work(turn)
+        except BaseException as error:
+            problems.append(error)
+
+    def live(turn: int) -> None:
+        device = v1_device(manager, f"d{turn % 3}")
+        manager.join(f"d{turn % 3}", "r")
+        device.drop()
+
+    def look(turn: int) -> None:
+        manager.emit("x", turn, room="r")
+        manager.devices(room="r", presence="online")
+        manager.sweep(manager.clock())
+        manager.forget(f"d{turn % 3}")
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in (live, live, look, look)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert problems == []
+    here(manager)
+    for device in manager.devices():
+        assert not device.connected
+        assert device.presence is Presence.OFFLINE
+        device.forget()
+    assert (manager.rooms, manager.registry._away, manager.registry._rooms) == ({}, {}, {})
+    assert manager.devices._absent == {}
