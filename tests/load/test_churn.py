@@ -24,6 +24,7 @@ pytestmark = pytest.mark.load
 PLATEAU, ALL = (2000, 20_000) if FULL else (1000, 3000)  # cycles
 AT_ONCE = 32  # devices
 WORKERS = 4  # threads for handlers, at most: how many it takes depends on how busy the machine is
+MAX_DEVICES = 500  # that the server remembers: every second cycle brings a new one
 GROWTH = 1.05  # of resident memory, from the plateau to the end
 ENDS = ("RST", "FIN", "CLOSE", "CLOSE and FIN", "too early")
 
@@ -86,7 +87,7 @@ def is_empty(stats: dict[str, Any]) -> bool:
 
 @pytest.mark.timeout(900 if FULL else 120)
 async def test_nothing_is_left_of_devices_that_came_and_went() -> None:
-    with EnduringServer(life=False, server={"workers": WORKERS}) as server:
+    with EnduringServer(life=False, server={"workers": WORKERS}, options={"max_devices": MAX_DEVICES}) as server:
         before = await server.asked("stats")
         began = time.monotonic()
         curve = []

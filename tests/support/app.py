@@ -5,6 +5,7 @@ What its handlers see is told to a `record` function, in order: `record(device i
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from typing import Any
 import flask
 
 import iotio
-from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options
+from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
+from iotio.core.device import Device
 from iotio.hosts import loop_thread
 from tests.protocol.vectors import revive
 
@@ -37,6 +39,24 @@ class Recording(DeviceType):
     def on_disconnect(self, client: IoTClient, reason: DisconnectReason = DisconnectReason.REMOVED) -> None:
         self.record(client.id, "on_disconnect")
         self.record(client.id, f"reason:{reason}")
+
+    def on_presence(self, client: Device, old: Presence, new: Presence, reason: Any) -> None:
+        """Recorded beside what the connections do, and only in the application's context."""
+        self.record(f"presence of {client.id}", f"{old} {new} {reason}, {flask.current_app.name}")
+
+
+class Other(Recording):
+    """Another type, whose devices are soon said to be offline, on a loop."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__("other", record)
+        self._grace = 0.2
+
+    async def on_presence(  # type: ignore[override]  # either will do
+        self, client: Device, old: Presence, new: Presence, reason: Any
+    ) -> None:
+        await asyncio.sleep(0)
+        super().on_presence(client, old, new, reason)
 
 
 class Echo(Recording):
@@ -214,7 +234,7 @@ def make_app(
     manager = RecordingManager(app, endpoint_api=True, options=options)
     manager.record = record
     manager.add_type(Echo(record, sleep))
-    manager.add_type(Recording("other", record))
+    manager.add_type(Other(record))
 
     def connected(members: list[str]) -> list[str]:
         return [one for one in members if manager.client(one) is not None]
