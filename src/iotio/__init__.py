@@ -11,8 +11,12 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .app import IoTManager, close_room, emit, join, leave
     from .core.client import IoTClient
+    from .core.context import Message
+    from .core.delivery import Delivery, DeliveryState
+    from .core.device import Device
     from .core.device_type import DeviceType
     from .core.results import EmitResult
+    from .core.store import StoreError, StoreUnavailable
     from .protocol.errors import (
         CallDisconnected,
         CallError,
@@ -38,6 +42,9 @@ __all__ = [
     "CallError",
     "CallTimeout",
     "CallsUnsupported",
+    "Delivery",
+    "DeliveryState",
+    "Device",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
@@ -47,10 +54,15 @@ __all__ = [
     "IoTClient",
     "IoTError",
     "IoTManager",
+    "Message",
     "NoHandler",
     "Options",
     "Presence",
     "PresenceReason",
+    "RemoteError",
+    "StoreError",
+    "StoreUnavailable",
+    "TooManyCalls",
     "close_room",
     "emit",
     "join",
@@ -60,6 +72,12 @@ __all__ = [
 # Where the public names live. They are loaded on first use: `import iotio_client` passes through this module
 # and must not bring Flask to a device.
 _HOMES = {
+    "StoreUnavailable": ".core.store",
+    "StoreError": ".core.store",
+    "Message": ".core.context",
+    "Device": ".core.device",
+    "DeliveryState": ".core.delivery",
+    "Delivery": ".core.delivery",
     "CallDisconnected": ".protocol.errors",
     "CallError": ".protocol.errors",
     "CallTimeout": ".protocol.errors",

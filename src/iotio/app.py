@@ -20,6 +20,7 @@ from .core.device import Device
 from .core.manager import Manager
 from .core.native import Signal, wait
 from .core.results import EmitResult
+from .core.store import Store
 from .hosts import signals
 from .hosts.asgi_app import is_asgi, what_it_is
 from .hosts.loop_thread import LoopThread
@@ -28,6 +29,7 @@ from .hosts.wsgi import IoTManagerMiddleware, waiting_here
 from .http import rest
 from .protocol.encoder import DefaultPacketEncoder
 from .protocol.options import DEFAULT_OPTIONS, Options
+from .store import open_store
 
 if TYPE_CHECKING:
     from .hosts.asgi import DeviceMount
@@ -53,8 +55,11 @@ class IoTManager(Manager):
         endpoint_api: True serves `POST /api/iot.io`; a `flask_restful.Api` serves it under its own prefix. Flask only.
         endpoint_auth_decorator: wraps the REST view; what it returns is the response.
         options: limits and timings.
+        store: where devices, their rooms and durable messages outlive the program: "sqlite:///iotio.db". One program
+            at a time may use it. None keeps them in memory.
 
     Raises:
+        StoreError: the store cannot be opened; the text says what to do.
         ValueError: app is neither a Flask nor an ASGI application.
     """
 
@@ -68,12 +73,14 @@ class IoTManager(Manager):
         endpoint_auth_decorator: rest.AuthDecorator | None = None,
         *,
         options: Options = DEFAULT_OPTIONS,
+        store: str | Store | None = None,
     ) -> None:
         super().__init__(
             logging_level=logging_level,
             client_logging_level=client_logging_level,
             encoder=encoder,
             options=options,
+            store=open_store(store) if isinstance(store, str) else store,
         )
         self.app: Any = None  # the Flask or the ASGI application
         self.api = endpoint_api
@@ -290,6 +297,9 @@ def emit(
     room: str | None = None,
     trigger_update: bool = True,
     *,
+    durable: bool = False,
+    ttl: float | None = None,
+    coalesce: str | None = None,
     skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
 ) -> EmitResult:
     """Send an event: with a target as `IoTManager.emit`, without one to the device whose handler is running.
@@ -301,8 +311,21 @@ def emit(
     if client_id is None and client_type is None and room is None:
         if skip is not None:
             raise ValueError("'skip' needs client_type= or room=: without them the event goes to one device")
-        return _current("emit", "client_id=, client_type= or room=").emit(event, data, trigger_update)
-    return _manager("emit").emit(event, data, client_id, client_type, room, trigger_update, skip=skip)
+        return _current("emit", "client_id=, client_type= or room=").emit(
+            event, data, trigger_update, durable=durable, ttl=ttl, coalesce=coalesce
+        )
+    return _manager("emit").emit(
+        event,
+        data,
+        client_id,
+        client_type,
+        room,
+        trigger_update,
+        skip=skip,
+        durable=durable,
+        ttl=ttl,
+        coalesce=coalesce,
+    )
 
 
 def join(room: str, client: IoTClient | Device | str | None = None) -> bool:

@@ -89,6 +89,11 @@ def test_nothing_is_lost_and_nothing_twice(tmp_path: Path) -> None:
         f"effects at the {name}": f"{len(values)}, {COUNT - len(set(values))} lost, {len(values) - len(set(values))} twice"
         for name, values in found.items()
     }
-    report("kills", **{"server killed": pair.kills["server"], "device killed": pair.kills["device"]}, seconds=took, **figures)
+    report(
+        "kills",
+        **{"server killed": pair.kills["server"], "device killed": pair.kills["device"]},
+        seconds=took,
+        **figures,
+    )
     for name, values in found.items():
         assert values == list(range(1, COUNT + 1)), name

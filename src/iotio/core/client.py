@@ -18,6 +18,7 @@ from iotio.protocol.encoder import DefaultPacketEncoder
 from iotio.protocol.errors import ConnectionEnded
 
 from .calls import DEFAULT_TIMEOUT, check_no_loop, check_timeout
+from .context import Message, current_message
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -131,13 +132,30 @@ class IoTClient:
         """A time on the manager's clock as a date."""
         return datetime.now(UTC) - timedelta(seconds=self.manager.clock() - when)
 
-    def emit(self, event: str, data: Any, trigger_update: bool = True) -> EmitResult:
+    @property
+    def message(self) -> Message | None:
+        """More about the message whose handler is running: of one that is durable or of another time; else None."""
+        return current_message.get()
+
+    def emit(
+        self,
+        event: str,
+        data: Any,
+        trigger_update: bool = True,
+        *,
+        durable: bool = False,
+        ttl: float | None = None,
+        coalesce: str | None = None,
+    ) -> EmitResult:
         """Send an event to this device.
 
         Args:
             event: the event's name.
-            data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0); float and None to v2 devices.
             trigger_update: whether the manager's `on_update` hears of it.
+            durable: keep it until the device has it, over this connection or a later one; see `Manager.emit`.
+            ttl: with `durable`, seconds after which it is of no use any more.
+            coalesce: with `durable`, takes the place of an earlier message with this word that was not sent.
 
         Returns:
             What became of it: a device that is gone is in `offline`.
@@ -145,7 +163,10 @@ class IoTClient:
         Raises:
             TypeError: event is not a str.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
+            StoreUnavailable: a durable message cannot be written to the store.
         """
+        if durable or ttl is not None or coalesce is not None:
+            return self.manager.emit(event, data, client_id=self.id, durable=durable, ttl=ttl, coalesce=coalesce)
         return self.manager.emit_to(self, event, data, trigger_update=trigger_update)
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:

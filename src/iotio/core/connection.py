@@ -249,7 +249,8 @@ class Connection:
     def _make_room(self, waiting: int, frame: bytes) -> bool:
         """Do what the program wants done about a slow reader. Returns whether the frame was taken."""
         options = self.manager.options
-        if options.slow_reader == "drop_oldest":
+        policy = "disconnect" if self._has_durable() else options.slow_reader  # what is durable must not be dropped
+        if policy == "drop_oldest":
             excess = waiting + len(frame) - options.max_outbox
             self.n_dropped += self.outbox.drop_oldest(excess, len(self.outbox) + 1 - options.max_outbox_messages)
             if self._has_room(self.pending(), frame):
@@ -257,9 +258,14 @@ class Connection:
                 self.write(frame)
                 return True
         self.n_dropped += 1
-        if options.slow_reader == "disconnect":
+        if policy == "disconnect":
             self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
         return False
+
+    def _has_durable(self) -> bool:
+        """Whether durable messages are on their way to the device."""
+        mailbox = None if self.client is None else self.manager.post.known_mailbox(self.client.id)
+        return mailbox is not None and mailbox.on_their_way > 0
 
     def _log_too_slow(self, waiting: int) -> None:
         logger.warning(
@@ -733,6 +739,7 @@ class Connection:
                 return None
             self._leaving = True
             self._let_go(DisconnectReason.TRANSPORT_CLOSED)
+        self._suspend()
         if not self._connected or self._handlers is None:
             return []
         owed = (self._handlers.on_disconnect, self.manager.own_disconnect_handler)

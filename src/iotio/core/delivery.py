@@ -37,6 +37,9 @@ class DeliveryState(StrEnum):
 _OPEN = frozenset({DeliveryState.QUEUED, DeliveryState.SENT})
 
 
+_STORE_TIME = 60.0  # seconds; a journal decides long before
+
+
 class Delivery:
     """One durable message to one device. Every method may be called from any thread.
 
@@ -52,6 +55,7 @@ class Delivery:
         kind: type of the value on the wire.
         body: the value on the wire.
         reason: why it was dropped, or "".
+        not_written: whether the store is that reason.
     """
 
     __slots__ = (
@@ -68,6 +72,7 @@ class Delivery:
         "id",
         "kind",
         "manager",
+        "not_written",
         "number",
         "reason",
     )
@@ -95,6 +100,7 @@ class Delivery:
         self.coalesce = coalesce
         self.number = 0
         self.reason = ""
+        self.not_written = False
         self._lock = allocate_lock()
         self._state = DeliveryState.QUEUED
         self._over: Signal | None = None
@@ -134,6 +140,13 @@ class Delivery:
         await wait_on_loop(self._signal(), timeout)
         return self._state
 
+    def wait_written(self) -> bool:
+        """`written` for threads; the caller sees to it that no event loop runs in this one."""
+        if self._written is None:
+            return False
+        self.manager.wait_here(self._written, _STORE_TIME)
+        return self._written.is_set and self._state is not DeliveryState.DROPPED
+
     async def written(self) -> bool:
         """Wait until the message is in the store, and survives the end of the server.
 
@@ -169,6 +182,11 @@ class Delivery:
             signal.set()
         return True
 
-    def await_store(self, done: Signal) -> None:
+    def await_store(self) -> None:
         """It is about to be written."""
-        self._written = done
+        self._written = Signal()
+
+    def store_decided(self) -> None:
+        """It is written, or dropped because it could not be."""
+        if self._written is not None:
+            self._written.set()

@@ -6,7 +6,10 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from iotio.protocol.errors import CallDisconnected
 from iotio.protocol.presence import Presence, Tracker
+
+from .calls import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from .client import IoTClient
@@ -113,13 +116,25 @@ class Device:
         rooms = tuple(sorted(self.joined))
         return Stored(self.id, self.kind, self.said, rooms, self.tracker.presence, self.since_wall, seen)
 
-    def emit(self, event: str, data: Any, trigger_update: bool = True) -> EmitResult:
-        """Send an event to this device, if it is connected.
+    def emit(
+        self,
+        event: str,
+        data: Any,
+        trigger_update: bool = True,
+        *,
+        durable: bool = False,
+        ttl: float | None = None,
+        coalesce: str | None = None,
+    ) -> EmitResult:
+        """Send an event to this device, if it is connected; a durable one else when it comes back.
 
         Args:
             event: the event's name.
-            data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0); float and None to v2 devices.
             trigger_update: whether the manager's `on_update` hears of it.
+            durable: keep it until the device has it; see `Manager.emit`.
+            ttl: with `durable`, seconds after which it is of no use any more.
+            coalesce: with `durable`, takes the place of an earlier message with this word that was not sent.
 
         Returns:
             What became of it: a device that is away is in `offline`.
@@ -127,8 +142,31 @@ class Device:
         Raises:
             TypeError: event is not a str.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
+            StoreUnavailable: a durable message cannot be written to the store.
         """
-        return self.manager.emit(event, data, client_id=self.id, trigger_update=trigger_update)
+        return self.manager.emit(
+            event,
+            data,
+            client_id=self.id,
+            trigger_update=trigger_update,
+            durable=durable,
+            ttl=ttl,
+            coalesce=coalesce,
+        )
+
+    def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """Call the device's handler of an event; see `IoTClient.call`. CallDisconnected if it is away."""
+        return self._connected_client().call(event, data, timeout=timeout)
+
+    async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """`call` for coroutines."""
+        return await self._connected_client().acall(event, data, timeout=timeout)
+
+    def _connected_client(self) -> IoTClient:
+        client = self.current
+        if client is None:
+            raise CallDisconnected(f"device {self.id!r} is not connected")
+        return client
 
     def join(self, room: str) -> bool:
         """Enter a room, connected or not. Returns whether it is in the room now; False if it is forgotten."""

@@ -113,6 +113,13 @@ class Devices(Watcher):
         with self.registry.lock:
             device.tracker.announce_farewell()
 
+    def note(self, device_id: str) -> None:
+        """Something else that is stored of a device has changed."""
+        with self.registry.lock:
+            device = self.registry.find(device_id)
+            if device is not None:
+                self.changed(device)
+
     def forget(self, device: Device) -> bool:
         """See `Device.forget`."""
         known = self.registry.forget(device)
@@ -121,6 +128,11 @@ class Devices(Watcher):
             client.socket.dismiss(DisconnectReason.REMOVED)
         self._tell_dropped()
         return known
+
+    def stored(self) -> list[Stored]:
+        """What is worth keeping of all devices."""
+        with self.registry.lock:
+            return [device.stored() for device in self.registry.all()]
 
     def restore(self, devices: Iterable[Stored]) -> None:
         """Enter devices from before the server started. Of what is expected of them, they have a new grace time."""
@@ -240,6 +252,7 @@ class Devices(Watcher):
         with self.registry.lock:
             dropped, self._dropped = self._dropped, []
         for device_id in dropped:
+            self._manager.post.drop(device_id)
             self.teller.soon(device_id)
 
     def _log_forgotten(self) -> None:

@@ -104,6 +104,8 @@ class InlineConnection(Connection):
             elif before is not None:
                 self._evict(before)
             self._greet(client)
+            if before is not client:
+                self._resume()
         finally:
             self._end_turn()
 

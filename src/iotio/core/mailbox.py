@@ -98,14 +98,16 @@ class Mailbox:
             post.keep(self, delivery)
             self._send_on()
         if ticket is not None:
-            delivery.await_store(ticket.done)
+            delivery.await_store()
             ticket.done.add_callback(lambda: self._written(delivery, ticket.error))
         return ""
 
     def _written(self, delivery: Delivery, error: Exception | None) -> None:
         """In the journal's thread. What could not be written is refused, unless the device has got it already."""
         if error is not None:
+            delivery.not_written = True
             self.withdraw(delivery, DeliveryState.DROPPED, f"it could not be written: {error}")
+        delivery.store_decided()
 
     def restore(self, delivery: Delivery) -> None:
         """Put back what the store has kept."""
@@ -135,6 +137,16 @@ class Mailbox:
             self._size -= len(delivery.body)
         delivery.become(state, reason)
         self._post.let_go(self.device_id, [delivery], write=write)
+
+    @property
+    def position(self) -> tuple[str, int, str | None, int]:
+        """What a store keeps: name and counter of the stream to the device, name of its own, and how far that is."""
+        return self.outgoing.name, self.outgoing.counter, self.incoming.stream, self._confirmed
+
+    def kept(self) -> list[Delivery]:
+        """The messages that wait for the device, in order."""
+        with self._lock:
+            return [delivery for _, delivery in self.outgoing]
 
     def drop_all(self, reason: str) -> None:
         """Forget all: the device is forgotten."""

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,18 @@ from .broadcast import broadcast
 from .client import IoTClient
 from .connection import Connection, Scope
 from .context import current_client
+from .delivery import Delivery, DeliveryState
 from .device import Device
 from .device_type import DeviceType, Handlers, find_handlers, takes_presence, with_reason
 from .devices import Devices
+from .journal import Journal
 from .limits import Admission, Takeovers, Throttle
 from .native import Signal, allocate_lock, wait
-from .registry import chooser
+from .post import Post, stored_of
+from .registry import Watcher, chooser
 from .results import EmitResult
+from .store import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
+from .waiting import loop_runs_here
 
 __all__ = ["Manager"]
 
@@ -55,6 +61,7 @@ class Manager:
         client_logging_level: the same for "iotio.client".
         encoder: a class with static methods `encode(event, value)` and `decode(packet)` that replaces the v1 codec.
         options: limits and timings.
+        store: where devices and durable messages outlive the process, open; None: in memory only.
         clock: monotonic time in seconds; tests pass their own.
     """
 
@@ -67,6 +74,7 @@ class Manager:
         client_logging_level: int = logging.ERROR,
         encoder: Any = DefaultPacketEncoder,
         options: Options = DEFAULT_OPTIONS,
+        store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.logger = logging.getLogger("iotio.manager")
@@ -77,6 +85,8 @@ class Manager:
         self.codec = _codec_of(encoder)
         self.devices = Devices(self)
         self.registry = self.devices.registry
+        self.post = Post(self)
+        self.journal: Journal | None = None
         self.loops: list[Callable[[Awaitable[Any], Context], Any]] = []  # each runs an awaitable on a host's loop
         self.admission = Admission(options, clock)
         self.epochs = itertools.count()
@@ -96,6 +106,22 @@ class Manager:
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
                 logging.getLogger(name).setLevel(level)
+        if store is not None:
+            self._begin_store(store)
+
+    def _begin_store(self, store: Store) -> None:
+        """Read what is stored, then write down what changes."""
+        snapshot = store.load()
+        for record in snapshot.devices:
+            self.post.restore(record)
+        self.devices.restore(stored_of(record) for record in snapshot.devices)
+        self.post.restore_messages(snapshot.messages)
+        self.journal = self.post.journal = Journal(store, self._snapshot)
+        self.devices.journal = _DeviceWriter(self.journal, self.post)
+
+    def _snapshot(self) -> Snapshot:
+        """All that a store should hold."""
+        return Snapshot(tuple(self.post.record(stored) for stored in self.devices.stored()), tuple(self.post.records()))
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -140,6 +166,9 @@ class Manager:
         trigger_update: bool = True,
         *,
         skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
+        durable: bool = False,
+        ttl: float | None = None,
+        coalesce: str | None = None,
     ) -> EmitResult:
         """Send an event to one device, to a room, to a type, or to a type within a room.
 
@@ -151,17 +180,28 @@ class Manager:
             room: every device in this room; those that are away are `offline` in the result.
             trigger_update: whether `on_update` hears of it.
             skip: an id, an IoTClient, a Device, or several of them, to leave out.
+            durable: keep it for each device until it has it: a device that is away gets it when it comes back. With a
+                store it outlives the server; in a thread without an event loop `emit` returns when it is written, in
+                a coroutine there is `await result.written()`.
+            ttl: with `durable`, seconds after which it is of no use any more.
+            coalesce: with `durable`, a word: it takes the place of an earlier message with this word that was not sent.
 
         Returns:
             What became of it.
 
         Raises:
-            ValueError: no target.
+            ValueError: no target; `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
+            StoreUnavailable: a durable message cannot be written to the store; it is not sent later.
             TypeError: event is not a str.
             EncodeError: no addressed device can be sent the value (a ValueError).
         """
         _check_event(event)
         skipped = chooser(skip)
+        if durable or ttl is not None or coalesce is not None:
+            _check_durable(durable, ttl)
+            devices, unknown = self._addressed(client_id, client_type, room)
+            chosen = [device for device in devices if skip is None or not skipped(device)]
+            return self._keep(chosen, event, data, ttl, coalesce, unknown)
         if client_id is not None:
             client = self.registry.get(client_id)
             if client is not None and skipped(client):
@@ -183,6 +223,46 @@ class Manager:
             audience = [client for client in audience if not skipped(client)]
             away = [device for device in away if not skipped(device)]
         return self._send(audience, event, data, trigger_update, away)
+
+    def _addressed(
+        self, client_id: str | None, client_type: str | None, room: str | None
+    ) -> tuple[list[Device], str | None]:
+        """The devices of a target, connected or away; and an id that is not known."""
+        if client_id is not None:
+            device = self.registry.device(client_id)
+            return ([], client_id) if device is None else ([device], None)
+        if client_type is None and room is None:
+            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
+        return self.devices(type=client_type, room=room), None
+
+    def _keep(
+        self,
+        devices: list[Device],
+        event: str,
+        data: Any,
+        ttl: float | None,
+        coalesce: str | None,
+        unknown: str | None,
+    ) -> EmitResult:
+        kept = self.post.send(devices, event, data, ttl=ttl, coalesce=coalesce)
+        if self.journal is not None and not loop_runs_here():
+            for delivery in kept.values():
+                delivery.wait_written()
+        dropped = {} if unknown is None else {unknown: "no device of this id has ever been connected"}
+        for device_id, delivery in list(kept.items()):
+            if delivery.state is DeliveryState.DROPPED:
+                if delivery.not_written:
+                    raise StoreUnavailable(f"the message for device {device_id!r}: {delivery.reason}")
+                dropped[device_id] = delivery.reason
+                del kept[device_id]
+        sent = sum(delivery.state is not DeliveryState.QUEUED for delivery in kept.values())
+        return EmitResult(
+            sent, tuple(key for key, one in kept.items() if one.state is DeliveryState.QUEUED), dropped, kept
+        )
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """The durable message of that id, after a restart too; None once it is over, or if there is none."""
+        return self.post.find(delivery_id)
 
     def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
         """Send an event over one very connection; see `IoTClient.emit`."""
@@ -524,6 +604,7 @@ class Manager:
             except Exception:  # one broken socket must not stop the clock for all
                 self.logger.exception("what is due for device %r could not be done", connection.name)
         self.devices.sweep(now)
+        self.post.sweep()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, in a context or a copy of it, and wait for its result.
@@ -546,6 +627,8 @@ class Manager:
             self.begin_close(timeout, wait)
         finally:
             self.finish_close()
+            if self.journal is not None:
+                self.journal.close(wait=wait)
 
     def begin_close(self, timeout: float, wait: Callable[[Signal, float], bool] = wait) -> None:
         """The first part of `close`: close what is there, and hold who comes."""
@@ -568,6 +651,22 @@ class Manager:
         for connection in connections:
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
         return connections
+
+
+class _DeviceWriter(Watcher):
+    """Writes down what changes of devices."""
+
+    def __init__(self, journal: Journal, post: Post) -> None:
+        self._journal = journal
+        self._post = post
+
+    def changed(self, device: Device) -> None:
+        with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
+            self._journal.submit(PutDevice(self._post.record(device.stored())))
+
+    def dropped(self, device: Device) -> None:
+        with suppress(StoreUnavailable):
+            self._journal.submit(DropDevice(device.id))
 
 
 def _codec_of(encoder: Any) -> Codec:
@@ -632,6 +731,13 @@ def _check_encodable(codec: Codec, event: str, data: Any) -> None:
 def _check_event(event: object) -> None:
     if not isinstance(event, str):
         raise TypeError("'event' must be of type str")
+
+
+def _check_durable(durable: bool, ttl: float | None) -> None:
+    if not durable:
+        raise ValueError("'ttl' and 'coalesce' are of use with durable=True only")
+    if ttl is not None and not 0 < ttl < float("inf"):
+        raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
 
 
 def _check_presence(function: Callable[..., Any]) -> None:

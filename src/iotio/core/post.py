@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from iotio.protocol import v2
+from iotio.protocol.presence import Presence
 
 from .delivery import Delivery, DeliveryState
+from .device import Stored
 from .mailbox import Effect, Mailbox
 from .native import allocate_lock
 from .store import Change, DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from .journal import Journal, Ticket
     from .manager import Manager
 
-__all__ = ["Post", "new_stream"]
+__all__ = ["Post", "new_stream", "stored_of"]
 
 
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
@@ -63,7 +65,7 @@ class Post:
         *,
         ttl: float | None = None,
         coalesce: str | None = None,
-    ) -> list[Delivery]:
+    ) -> dict[str, Delivery]:
         """Keep a message for each of these devices until it has it.
 
         Args:
@@ -75,17 +77,20 @@ class Post:
 
         Raises:
             EncodeError: it cannot travel in v2.
-            StoreUnavailable: it cannot be written down; nobody gets it who has not got it already.
+            StoreUnavailable: it cannot be written down, and goes to nobody else.
+
+        Returns:
+            The handles by the ids of the devices; some may be dropped by now.
         """
         kind, body = v2.encode_value(data)
         v2.encode_head(kind, event)
         created = self.wall()
         expires = None if ttl is None else created + ttl
-        deliveries = []
+        deliveries = {}
         for device in devices:
             delivery = Delivery(self._manager, device.id, event, kind, body, created, expires, coalesce)
             self.mailbox(device.id).put(delivery)
-            deliveries.append(delivery)
+            deliveries[device.id] = delivery
         return deliveries
 
     def find(self, delivery_id: str) -> Delivery | None:
@@ -108,7 +113,9 @@ class Post:
             if found is not None:
                 return found
             made = self._mailboxes[device_id] = Mailbox(self, device_id, new_stream())
-        client = self._manager.registry.get(device_id)
+        manager = self._manager
+        manager.devices.note(device_id)  # the store is to know the name of the stream
+        client = manager.registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
             made.resume(client.socket)
         return made
@@ -186,9 +193,23 @@ class Post:
 
     def restore(self, record: DeviceRecord) -> None:
         """Put back how far a store knows the streams of a device."""
-        self._mailboxes[record.id] = Mailbox(
-            self, record.id, record.stream, record.counter, record.heard_stream, record.heard
-        )
+        if record.stream:
+            self._mailboxes[record.id] = Mailbox(
+                self, record.id, record.stream, record.counter, record.heard_stream, record.heard
+            )
+
+    def record(self, stored: Stored) -> DeviceRecord:
+        """What a store keeps of a device, its streams included."""
+        mailbox = self.known_mailbox(stored.id)
+        if mailbox is None:
+            return DeviceRecord(*stored, stream="")
+        return DeviceRecord(*stored, *mailbox.position)
+
+    def records(self) -> list[MessageRecord]:
+        """All messages that are kept, as a store keeps them; those of one device in order."""
+        with self._lock:
+            mailboxes = list(self._mailboxes.values())
+        return [_record(delivery) for mailbox in mailboxes for delivery in mailbox.kept()]
 
     def restore_messages(self, records: Iterable[MessageRecord]) -> None:
         """Put back what a store has kept; behind `restore`."""
@@ -227,6 +248,13 @@ class Post:
                 if found is not None:
                     return found
         return None
+
+
+def stored_of(record: DeviceRecord) -> Stored:
+    """What a store has kept of a device, but for its streams."""
+    return Stored(
+        record.id, record.type, record.data, record.rooms, Presence(record.presence), record.since, record.last_seen
+    )
 
 
 def _record(delivery: Delivery) -> MessageRecord:

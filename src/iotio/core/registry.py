@@ -153,6 +153,14 @@ class Registry:
         with self.lock:
             return self.drop(device)
 
+    def all(self) -> list[Device]:
+        """`devices`, for who holds the lock."""
+        return list(self._devices.values())
+
+    def find(self, device_id: str) -> Device | None:
+        """`device`, for who holds the lock."""
+        return self._devices.get(device_id)
+
     def knows(self, device: Device) -> bool:
         """Whether this is the device of its id, for who holds the lock."""
         return self._devices.get(device.id) is device

@@ -6,7 +6,7 @@ import asyncio
 
 from .native import Signal
 
-__all__ = ["check_no_loop", "wait_on_loop"]
+__all__ = ["check_no_loop", "loop_runs_here", "wait_on_loop"]
 
 
 async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
@@ -47,6 +47,11 @@ async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
     return signal.is_set
 
 
+def loop_runs_here() -> bool:
+    """Whether an event loop is running in this thread, which must not wait then."""
+    return asyncio._get_running_loop() is not None
+
+
 def check_no_loop(function: str, instead: str) -> None:
     """Refuse to wait in a thread whose event loop would stand still meanwhile.
 
@@ -57,5 +62,5 @@ def check_no_loop(function: str, instead: str) -> None:
     Raises:
         RuntimeError: an event loop is running here.
     """
-    if asyncio._get_running_loop() is not None:
+    if loop_runs_here():
         raise RuntimeError(f"{function} would block the event loop that runs in this thread: write {instead}")

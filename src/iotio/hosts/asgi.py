@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core.connection import Scope
 from ..core.manager import Manager
+from ..protocol import v2
 from ..protocol.frames import BINARY, CLOSE, TEXT
 from ..protocol.reasons import DisconnectReason
 from ..protocol.session import State
@@ -74,6 +75,10 @@ class AsgiConnection(NativeConnection):
     def host(self) -> NativeHost:
         """The loop's host."""
         return self._host
+
+    def probe(self, upto: int) -> None:
+        """See `Connection.probe`. No ping can be sent here: what the server has taken counts as read."""
+        self._host.call_later(lambda: self._acknowledged(v2.Ack(upto)))
 
     def disconnected(self, code: int | None) -> None:
         """The server says that the WebSocket is gone.

@@ -443,6 +443,7 @@ class NativeConnection(Connection):
             return
         if before is None:
             self._greet(client)
+            self._resume()
             return
         self._held = True
         self._patience = self._host.loop.call_later(
@@ -463,6 +464,7 @@ class NativeConnection(Connection):
             if self._patience is not None:
                 self._patience.cancel()
             self._greet(client)
+            self._resume()
             self._pump()
 
     def _greet(self, client: IoTClient) -> None:

@@ -52,6 +52,8 @@ class Options:
             "*" for all. Pages of the server's own host may always.
         takeover_timeout: how long a new connection waits for a handler of the old one to end.
         grace: how long a device may be away before its presence changes; 0 for no time at all.
+        max_queued: durable messages that may wait for one device.
+        max_queued_bytes: the same in bytes of their values.
         max_devices: devices that the server remembers, connected or away; beyond, the one that has been away longest
             is forgotten.
     """
@@ -69,6 +71,8 @@ class Options:
     takeover_timeout: float = 10.0
     grace: float = 15.0
     max_devices: int = 100_000
+    max_queued: int = 1000
+    max_queued_bytes: int = 8 * 1024 * 1024
     max_connections: int = 0
     max_connections_per_address: int = 0
     max_handshakes_per_second: float = 0.0
@@ -77,7 +81,15 @@ class Options:
     allowed_origins: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("max_payload", "max_event", "max_outbox", "max_outbox_messages", "max_devices"):
+        for name in (
+            "max_payload",
+            "max_event",
+            "max_outbox",
+            "max_outbox_messages",
+            "max_devices",
+            "max_queued",
+            "max_queued_bytes",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"Options.{name} must be at least 1")
         for name in ("handshake_timeout", "ping_timeout", "close_timeout"):
