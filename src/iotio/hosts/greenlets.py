@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("this server needs gevent: pip install 'iotio[gevent]'") from error
 
-from iotio.core.native import Signal, get_ident, wait
+from iotio.core.native import Signal, allocate_lock, get_ident, wait
 
 from .blocking import read_buffered
 
@@ -49,17 +49,20 @@ def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
     event = gevent.event.Event()
     watcher = gevent.get_hub().loop.async_()
     watcher.start(event.set)
+    lock = allocate_lock()  # the signal may come from another thread at the moment of the time-out
     open_for_calls = [True]
 
     def wake() -> None:
-        if open_for_calls:
-            watcher.send()
+        with lock:
+            if open_for_calls:
+                watcher.send()
 
     signal.add_callback(wake)
     try:
         event.wait(timeout)
     finally:
-        open_for_calls.clear()
+        with lock:
+            open_for_calls.clear()
         watcher.stop()
         watcher.close()
     return signal.is_set
@@ -126,6 +129,6 @@ def take_over(websocket: Any) -> tuple[socket.socket, bytes, list[tuple[str, str
     websocket.closed = True  # so that the handler does not send a CLOSE frame of its own at the end
     websocket.stream = websocket.raw_read = websocket.raw_write = None
     sock.setblocking(False)
-    answered = {str(name).lower(): str(value) for name, value in handler.response_headers}
-    subprotocol = answered.get("sec-websocket-protocol")
+    answered = {name.lower(): value for name, value in handler.response_headers}  # bytes by now
+    subprotocol = answered.get(b"sec-websocket-protocol", b"").decode() or None
     return sock, read_buffered(handler.rfile), list(handler.headers.items()), subprotocol
