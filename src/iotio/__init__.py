@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .app import IoTManager, close_room, emit, join, leave
+    from .app import IoTManager, call, close_room, emit, join, leave
     from .core.client import IoTClient
     from .core.context import Message
     from .core.delivery import Delivery, DeliveryState
@@ -63,6 +63,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TooManyCalls",
+    "call",
     "close_room",
     "emit",
     "join",
@@ -95,8 +96,7 @@ _HOMES = {
     "IoTError": ".protocol.errors",
     "IoTManager": ".app",
     "Options": ".protocol.options",
-    "Presence": ".protocol.presence",
-    "PresenceReason": ".protocol.presence",
+    "call": ".app",
     "close_room": ".app",
     "emit": ".app",
     "join": ".app",

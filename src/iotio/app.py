@@ -13,6 +13,7 @@ import flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
+from .core.calls import DEFAULT_TIMEOUT
 from .core.client import IoTClient
 from .core.connection import Scope
 from .core.context import current_client
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from .hosts.server import NativeServer
     from .hosts.upgrade import UpgradeRequest
 
-__all__ = ["IoTManager", "close_room", "emit", "join", "leave"]
+__all__ = ["IoTManager", "call", "close_room", "emit", "join", "leave"]
 
 _EXTENSION = "iot.io"
 _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(None)`, which is a mistake
@@ -328,7 +329,20 @@ def emit(
     )
 
 
-def join(room: str, client: IoTClient | Device | str | None = None) -> bool:
+def call(event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+    """Call the device whose handler is running, and wait for what it returns. See `IoTClient.call`.
+
+    Raises:
+        CallError: there is no result.
+        RuntimeError: outside of a device's handler, or in an `async def`: write `await client.acall(...)` there.
+    """
+    client = current_client.get(None)
+    if client is None:
+        raise RuntimeError("call() works in a device's handler only; elsewhere use call() of your IoTManager")
+    return client.call(event, data, timeout=timeout)
+
+
+def join(room: str, client: IoTClient | str | None = None) -> bool:
     """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
     if client is None:
         return _current("join", "client=").join(room)

@@ -15,10 +15,9 @@ from iotio.endpoints import (
     parse_endpoints,
 )
 from iotio.protocol.encoder import DefaultPacketEncoder
-from iotio.protocol.errors import ConnectionEnded
+from iotio.protocol.errors import ConnectionEnded, InvalidData
 
-from .calls import DEFAULT_TIMEOUT, check_no_loop, check_timeout
-from .context import Message, current_message
+from .calls import DEFAULT_TIMEOUT, PendingCall, check_no_loop, check_timeout
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -175,7 +174,7 @@ class IoTClient:
         Works in `def` handlers, Flask views and threads of your own; for coroutines there is `acall`.
 
         Args:
-            event: the event's name.
+            event: the event's name. If the device has an endpoint of that name, the value is checked and converted.
             data: bytes, bool, int, float, str, dict, list or None.
             timeout: seconds to wait for the answer.
 
@@ -187,22 +186,31 @@ class IoTClient:
             CallDisconnected: the device is gone, or went before it answered; at once, not after the time-out.
             RemoteError: the handler raised.
             NoHandler: the device has no handler for the event.
-            InvalidData: the device refused the value, or its result cannot travel.
+            InvalidData: the value breaks the device's endpoint of that name, and nothing was sent; or the device
+                refused it, or its result cannot travel.
             TooManyCalls: as many calls as may be are on their way to it.
             CallsUnsupported: it speaks protocol v0 or v1.
             EncodeError: the value cannot travel (a ValueError).
             RuntimeError: an event loop runs in this thread; write `await client.acall(...)` there.
         """
         check_no_loop("await client.acall(...)")
-        check_timeout(timeout)
-        _check_event(event)
-        return self.socket.begin_call(event, data).wait(timeout)
+        return self._begin_call(event, data, timeout).wait(timeout)
 
     async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """`call` for coroutines: arguments, result and errors are the same."""
+        return await self._begin_call(event, data, timeout).wait_async(timeout)
+
+    def _begin_call(self, event: str, data: Any, timeout: float) -> PendingCall:
         check_timeout(timeout)
         _check_event(event)
-        return await self.socket.begin_call(event, data).wait_async(timeout)
+        endpoint = self.get_validator(event)
+        if isinstance(endpoint, Endpoint):
+            verdict, data = endpoint.validate(data)
+            if verdict is not ValidationResponse.VALID:
+                raise InvalidData(
+                    f"endpoint {event!r} of device {self._id!r} does not take this value: {verdict.value}"
+                )
+        return self.socket.begin_call(event, data)
 
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
         """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.

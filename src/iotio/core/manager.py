@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from iotio.endpoints import Endpoint, ValidationResponse
 from iotio.protocol import v1
 from iotio.protocol.encoder import DefaultPacketEncoder
-from iotio.protocol.errors import EncodeError, ErrorCode, InvalidPacket
+from iotio.protocol.errors import CallDisconnected, EncodeError, ErrorCode, InvalidPacket
 from iotio.protocol.handshake import Hello
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.presence import Presence, PresenceReason
@@ -24,6 +24,7 @@ from iotio.protocol.session import Codec, Session
 from iotio.protocol.values import Value
 
 from .broadcast import broadcast
+from .calls import DEFAULT_TIMEOUT, check_no_loop
 from .client import IoTClient
 from .connection import Connection, Scope
 from .context import current_client
@@ -269,9 +270,28 @@ class Manager:
         _check_event(event)
         return self._send([client], event, data, trigger_update)
 
-    def _send(
-        self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool, away: Sequence[Device] = ()
-    ) -> EmitResult:
+    def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """Call a device's handler, and wait in this thread for what it returns; see `IoTClient.call`.
+
+        Raises:
+            CallDisconnected: the device is not connected, or went before it answered.
+            CallError: there is no result for another reason.
+            RuntimeError: an event loop runs in this thread; write `await manager.acall(...)` there.
+        """
+        check_no_loop("await manager.acall(...)")
+        return self._connected(client_id).call(event, data, timeout=timeout)
+
+    async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+        """`call` for coroutines: arguments, result and errors are the same."""
+        return await self._connected(client_id).acall(event, data, timeout=timeout)
+
+    def _connected(self, client_id: str) -> IoTClient:
+        client = self.registry.get(client_id)
+        if client is None:
+            raise CallDisconnected(f"device {client_id!r} is not connected")
+        return client
+
+    def _send(self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool) -> EmitResult:
         sent, offline, dropped, error = broadcast(audience, event, data)
         if error is not None:
             raise error

@@ -13,7 +13,7 @@
     │   ├── CallDisconnected     there is no connection, or it ended before the answer (also a ConnectionError)
     │   ├── RemoteError          the handler at the other side raised
     │   ├── NoHandler            the other side has no handler for the event
-    │   ├── InvalidData          the other side refused the value, or its own result cannot travel (also a ValueError)
+    │   ├── InvalidData          the value or the result is not as it should be (also a ValueError)
     │   ├── TooManyCalls         as many calls as may be are on their way
     │   └── CallsUnsupported     the other side speaks a protocol without calls
     └── ConnectionEnded          the device is gone (`IoTClient.send` of iot.io 0.3)
@@ -169,7 +169,7 @@ class NoHandler(CallError):
 
 
 class InvalidData(CallError, ValueError):
-    """The other side refused the value, or what its handler returned cannot travel."""
+    """The value breaks the endpoint or was refused by the other side, or what its handler returned cannot travel."""
 
 
 class TooManyCalls(CallError):
