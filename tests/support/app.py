@@ -19,7 +19,7 @@ from iotio.core.device import Device
 from iotio.hosts import loop_thread
 from tests.protocol.vectors import revive
 
-__all__ = ["Echo", "Record", "Recording", "make_app"]
+__all__ = ["Calling", "Echo", "Record", "Recording", "make_app"]
 
 Record = Callable[[str, str], None]
 GROW = 2**70
@@ -202,6 +202,62 @@ class Echo(Recording):
         return "tuple_reply", message
 
 
+class Calling(Recording):
+    """A device type whose handlers call devices: their event `ask`."""
+
+    def on_connect(self, client: IoTClient) -> None:
+        super().on_connect(client)
+        if isinstance(client.data, dict) and "ask" in client.data:
+            self.record(client.id, f"asked {client.call('ask', client.data['ask'])}")
+
+    def on_seq(self, message: Any, client: IoTClient) -> None:
+        self.record(client.id, f"seq {message}")
+
+    def on_raise(self, message: Any, client: IoTClient) -> Any:
+        raise ValueError(message)
+
+    def on_unsendable(self, message: Any, client: IoTClient) -> Any:
+        return {1, 2}
+
+    def on_same(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+    async def on_later(self, message: Any, client: IoTClient) -> Any:
+        await asyncio.sleep(0)
+        return message
+
+    def on_callself(self, message: Any, client: IoTClient) -> Any:
+        return self._told(client, lambda: client.call("ask", message))
+
+    def on_ctxcall(self, message: Any, client: IoTClient) -> Any:
+        return self._told(client, lambda: iotio.call("ask", message))
+
+    async def on_acallself(self, message: Any, client: IoTClient) -> Any:
+        return await client.acall("ask", message)
+
+    def on_callother(self, message: Any, client: IoTClient) -> Any:
+        return self._told(client, lambda: client.manager.call(message, "ask", client.id))
+
+    async def on_acallother(self, message: Any, client: IoTClient) -> Any:
+        return await client.manager.acall(message, "ask", client.id)
+
+    async def on_callinloop(self, message: Any, client: IoTClient) -> Any:
+        words = []
+        for call in (client.call, lambda event: client.manager.call(client.id, event), iotio.call):
+            try:
+                call("ask")
+            except RuntimeError as error:
+                words.append(str(error))
+        return words
+
+    def _told(self, client: IoTClient, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except iotio.CallError as error:
+            self.record(client.id, type(error).__name__)
+            raise
+
+
 class RecordingManager(IoTManager):
     """A manager that tells what reaches its own callbacks."""
 
@@ -234,10 +290,8 @@ def make_app(
     manager = RecordingManager(app, endpoint_api=True, options=options)
     manager.record = record
     manager.add_type(Echo(record, sleep))
-    manager.add_type(Other(record))
-
-    def connected(members: list[str]) -> list[str]:
-        return [one for one in members if manager.client(one) is not None]
+    manager.add_type(Recording("other", record))
+    manager.add_type(Calling("calling", record))
 
     @app.get("/hello")
     def hello() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iotio.protocol.errors import CallDisconnected, CallError, CallTimeout
@@ -62,8 +63,12 @@ class PendingCall:
         Raises:
             CallError: there is none.
         """
-        if not self._connection.wait_for_answer(self.done, timeout):
-            self._give_up(timeout)
+        try:
+            if not self._connection.wait_for_answer(self.done, timeout):
+                self._give_up(timeout)
+        except BaseException:  # among them what gevent raises in a greenlet that waits
+            self._connection.forget_call(self.number)
+            raise
         return self._result()
 
     async def wait_async(self, timeout: float) -> Value:
@@ -78,7 +83,8 @@ class PendingCall:
         def answered() -> None:
             if asyncio._get_running_loop() is loop:
                 wake()
-            elif not loop.is_closed():
+                return
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(wake)
 
         self.done.add_callback(answered)

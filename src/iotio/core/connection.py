@@ -48,7 +48,7 @@ from .outbox import Outbox
 if TYPE_CHECKING:
     from .manager import Manager
 
-__all__ = ["Connection", "Scope"]
+__all__ = ["Connection", "Scope", "is_answer"]
 
 logger = logging.getLogger("iotio.connection")
 
@@ -107,6 +107,7 @@ class Connection:
             else manager.session_factory(1 if self._headers else 0, manager.options, now, manager.codec)
         )
         self._calls: Calls[PendingCall] | None = None  # to the device
+        self._deaf = False  # the device can answer no more calls
         self._handlers: Handlers | None = None
         self._lock = Lock()
         self._connected = False  # on_connect has been called
@@ -383,8 +384,7 @@ class Connection:
             if self._origin is not None:
                 raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": self._origin[:80]})
             if self._newer is not None:
-                info: dict[str, object] = {"asked": self._newer[:40], "spoken": v2.SUBPROTOCOL}
-                raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, info)
+                raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, _not_agreed(self._newer))
             hello = parse_headers(self._headers) if self._session.version == 1 else None
             returns = hello is not None and self.manager.registry.get(hello.id) is not None
             self.manager.admission.enter(self.address, returns=returns)
@@ -442,12 +442,12 @@ class Connection:
             )
         pending = PendingCall(self, event)
         with self._lock:
-            if not self.is_open:
+            if self._deaf or not self.is_open:
                 raise CallDisconnected(f"device {self.name!r} is not connected")
             if self._calls is None:
                 self._calls = Calls()
-            calls = self._calls
-            pending.number = calls.begin(pending)
+            pending.number = self._calls.begin(pending)
+            self._await_answer()
         try:
             problem = self.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
         except EncodeError:
@@ -458,6 +458,9 @@ class Connection:
             why = "is not connected" if problem == "offline" else "reads too slowly"
             raise CallDisconnected(f"device {self.name!r} {why}")
         return pending
+
+    def _await_answer(self) -> None:
+        """A call is on its way, so somebody must read; the lock is held."""
 
     def forget_call(self, number: int) -> None:
         """Nobody waits for the answer any more."""
@@ -471,7 +474,7 @@ class Connection:
 
     def _take_flagged(self, packet: v2.Packet) -> None:
         """What v2 has beside plain events."""
-        if packet.flags & (v2.RESULT | v2.FAILURE):
+        if is_answer(packet):
             self._take_answer(packet)
         elif packet.flags & v2.CALL:
             self._dispatch_call(packet)
@@ -619,32 +622,28 @@ class Connection:
     # -- calls, inside ---------------------------------------------------------------------------------
 
     def _answering(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler that answers a call with what it returns or raises."""
+        """A handler that answers a call with what it returns or raises; for an `async def` it is a coroutine, too."""
 
-        def handler(*arguments: Any) -> None:
+        def handler(*arguments: Any) -> Any:
             try:
                 result = function(*arguments)
-                if hasattr(result, "__await__"):
-                    result = self.run_async(result, self._context)
             except BaseException as error:
                 self._fail_call(number, error)
                 raise
+            if hasattr(result, "__await__"):
+                return self._answer_later(number, result)
             self._return(number, result)
+            return None
 
         return handler
 
-    def _answering_async(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for an `async def`."""
-
-        async def handler(*arguments: Any) -> None:
-            try:
-                result = await function(*arguments)
-            except BaseException as error:
-                self._fail_call(number, error)
-                raise
-            self._return(number, result)
-
-        return handler
+    async def _answer_later(self, number: int, awaitable: Any) -> None:
+        try:
+            result = await awaitable
+        except BaseException as error:
+            self._fail_call(number, error)
+            raise
+        self._return(number, result)
 
     def _return(self, number: int, result: Any) -> None:
         try:
@@ -837,8 +836,14 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
-            if self.client is not None:
-                self.manager.devices.gone(self.client, reason)
+            self._end_calls(reason)
+
+    def _end_calls(self, reason: DisconnectReason) -> None:
+        """No answer will come any more; the lock is held."""
+        self._deaf = True
+        if self._calls is not None:
+            for pending in self._calls.end_all():
+                pending.disconnected(reason.value)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:
@@ -872,8 +877,9 @@ class Connection:
                 logger.exception("the context of device %r could not be left", self.name)
 
 
-def _nothing() -> None:
-    """The handler of a durable message that nobody wants."""
+def is_answer(event: Event) -> bool:
+    """Whether an event answers a call."""
+    return type(event) is v2.Packet and event.flags & (v2.RESULT | v2.FAILURE) != 0
 
 
 def _offer(headers: list[tuple[str, str]]) -> str | None:
@@ -884,11 +890,23 @@ def _offer(headers: list[tuple[str, str]]) -> str | None:
     return None
 
 
+def _not_agreed(asked: str) -> dict[str, object]:
+    """What a device is told whose subprotocol was not agreed on."""
+    known = v2.SUBPROTOCOL in [name.strip() for name in asked.split(",")]
+    return {"asked": asked[:40], **({"agreed": None} if known else {"spoken": v2.SUBPROTOCOL})}
+
+
 def _advice(error: HandshakeError) -> str:
     """What to change, where it is the server that must."""
-    if error.code is not ErrorCode.ORIGIN_NOT_ALLOWED or error.info is None:
-        return ""
-    return f". To let pages from there connect: Options(allowed_origins=[{error.info['origin']!r}])"
+    info = error.info or {}
+    if error.code is ErrorCode.ORIGIN_NOT_ALLOWED:
+        return f". To let pages from there connect: Options(allowed_origins=[{info.get('origin')!r}])"
+    if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
+        return (
+            ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"
+            " given: where that wraps the Flask application, give it the same attribute app_protocol"
+        )
+    return ""
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

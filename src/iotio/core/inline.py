@@ -10,7 +10,7 @@ from iotio.protocol import v2
 from iotio.protocol.reasons import DisconnectReason
 from iotio.protocol.session import Event, Packet
 
-from .connection import Connection, Scope
+from .connection import Connection, Scope, is_answer
 from .native import Signal
 
 if TYPE_CHECKING:
@@ -57,11 +57,25 @@ class InlineConnection(Connection):
     def _note(self, events: list[Event]) -> None:
         self._unhandled += len(events)
 
+    def feed(self, data: bytes) -> list[Event]:
+        """See `Connection.feed`. Answers to calls are settled here: who waits for one may hold up what is handled."""
+        events = super().feed(data)
+        if self._calls is None:
+            return events
+        rest = []
+        for event in events:
+            if is_answer(event):
+                self.handle(event)
+            else:
+                rest.append(event)
+        return rest
+
     def handle(self, event: Event) -> None:
         try:
             super().handle(event)
         finally:
-            self._unhandled -= 1
+            with self._lock:  # another thread may be reading
+                self._unhandled -= 1
 
     def farewell(self) -> None:
         owed = self._leave()

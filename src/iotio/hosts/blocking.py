@@ -2,6 +2,10 @@
 
 The socket is non-blocking. Whoever emits writes at once, in its own thread, what the kernel takes; the rest waits in
 a bounded outbox that the manager's loop thread drains. So a slow reader never holds up anybody.
+
+The thread of the connection cannot read while it is in a handler. If a call to the device waits for its answer
+meanwhile, the manager's loop thread reads in its place: the answer is settled at once, everything else is put aside,
+in order, for the connection's own thread. So a handler may call its own device, and handlers each other's.
 """
 
 from __future__ import annotations
@@ -11,17 +15,18 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
-from iotio.core.connection import Scope
+from iotio.core.connection import Scope, is_answer
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.native import Signal, start_thread
 from iotio.core.outbox import Outbox
 from iotio.protocol.reasons import DisconnectReason
+from iotio.protocol.session import Event
 
 from .keepalive import limit_silence
 from .loop_thread import LoopThread
@@ -32,6 +37,7 @@ logger = logging.getLogger("iotio.hosts")
 
 _READ_SIZE = 64 * 1024
 _WRITE_SIZE = 256 * 1024
+_ASIDE_FULL = 256  # events that are put aside; then the device is not read any more, as on the native host
 _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -100,6 +106,10 @@ class SocketConnection(InlineConnection):
         self._outbox = Outbox()
         self._drained = Signal()
         self._watched: int | None = None  # a descriptor of our own while the loop thread drains the outbox
+        self._away = True  # our thread does not read: it handles what it has read
+        self._relief: int | None = None  # a descriptor of our own while the loop thread reads in its place
+        self._relieving: Signal | None = None  # set when what it has just read is put aside
+        self._aside: list[Event] = []
         self._broken = False
         self._released = False  # the socket is the host's again, who may close it
 
@@ -119,38 +129,93 @@ class SocketConnection(InlineConnection):
                 with self._lock:
                     self.write(response)
             self.start()
-            if first:
-                self._take(first)
-            while not self.over:
-                self._take(self._read())
+            events: list[Event] | None = self.feed(first) if first else []
+            while events is not None:
+                for event in events:
+                    self.handle(event)
+                events = self._next()
         finally:
             try:
                 if not self.over:  # the host takes this thread away
                     self.close(DisconnectReason.SERVER_SHUTDOWN)
                 self.farewell()
             finally:
+                self._dismiss_relief()
                 self._linger()
                 self.manager.detach(self)
                 self._waits.close()
 
-    def _take(self, data: bytes) -> None:
-        for event in self.feed(data):
-            self.handle(event)
+    def _next(self) -> list[Event] | None:
+        """Wait for the next events; None after the last."""
+        while True:
+            with self._lock:
+                relieving = self._relieving
+                if relieving is None:
+                    if self._aside:
+                        events, self._aside = self._aside, []
+                        self._relieve()  # it has stopped if that was too much
+                        return events
+                    if self.over:
+                        return None
+                    self._away = False
+            if relieving is None:
+                return self.feed(self._read())
+            self._waits.signal(relieving, None)
 
     def _read(self) -> bytes:
         """Wait for bytes; b"" at the end of the stream."""
         if not self._tls:  # a TLS object may hold bytes that the descriptor no longer has
             self._waits.readable()
         while True:
-            try:
-                if self._tls:
-                    with self._lock:
-                        return self._sock.recv(_READ_SIZE)
-                return self._sock.recv(_READ_SIZE)
-            except _WOULD_BLOCK:
-                self._waits.readable()
-            except OSError:
-                return b""
+            if self._tls:
+                with self._lock:
+                    data = self._receive()
+            else:
+                data = self._receive()
+            if data is not None:
+                return data
+            self._waits.readable()
+
+    def _receive(self) -> bytes | None:
+        """What is there: None for nothing yet, b"" for the end of the stream."""
+        try:
+            return self._sock.recv(_READ_SIZE)
+        except _WOULD_BLOCK:
+            return None
+        except OSError:
+            return b""
+
+    # -- reading for calls while our thread is away ----------------------------------------------------
+
+    @property
+    def is_reading(self) -> bool:
+        return super().is_reading or self._relief is not None
+
+    def _note(self, events: list[Event]) -> None:
+        super()._note(events)
+        if not self._away and not all(map(is_answer, events)):
+            self._away = True
+            self._relieve()
+
+    def _await_answer(self) -> None:
+        self._relieve()
+
+    def _wants_relief(self) -> bool:
+        return self._away and bool(self._calls) and not self.over and len(self._aside) < _ASIDE_FULL
+
+    def _relieve(self) -> None:
+        """Have the loop thread read if nobody else would while calls wait. The lock is held."""
+        if self._relief is None and self._wants_relief():
+            self._relief = self._lend(self._begin_relief)
+            if self._relief is None:
+                self._let_go(DisconnectReason.TRANSPORT_CLOSED)  # the calls fail now
+
+    def _dismiss_relief(self) -> None:
+        """Our thread ends: the descriptor would keep the stream open."""
+        with self._lock:
+            descriptor, self._relief = self._relief, None
+        if descriptor is not None and not self._loops.call(self._end_relief, descriptor):
+            os.close(descriptor)
 
     # -- transport -------------------------------------------------------------------------------------
 
@@ -162,18 +227,28 @@ class SocketConnection(InlineConnection):
             self._outbox.push(data)
             self._outbox.sent(taken)
             if self._watched is None:
-                self._watch_soon()
+                self._watched = self._lend(self._watch)
 
-    def _watch_soon(self) -> None:
+    def _lend(self, function: Callable[[int], object]) -> int | None:
+        """Have the loop thread do something with the stream; the lock is held.
+
+        Args:
+            function: is given a descriptor of its own, which nobody closes under the loop.
+
+        Returns:
+            The descriptor, or None: the connection is given up.
+        """
         try:
-            self._watched = os.dup(self._sock.fileno())  # ours: nobody can close it under the loop
+            descriptor = os.dup(self._sock.fileno())
         except OSError as error:  # none left: end this connection, but not the broadcast that met it
             self._loops.call(logger.error, "device %r can no longer be served: %s", self.name, error)  # not in the lock
             self._give_up()
-            return
-        if not self._loops.call(self._watch, self._watched):
-            os.close(self._watched)
+            return None
+        if not self._loops.call(function, descriptor):
+            os.close(descriptor)
             self._give_up()
+            return None
+        return descriptor
 
     def _give_up(self) -> None:
         self._break()
@@ -273,6 +348,39 @@ class SocketConnection(InlineConnection):
             self._drained.set()
             self._drained = Signal()
         self._loops.loop.remove_writer(descriptor)
+        os.close(descriptor)
+
+    def _begin_relief(self, descriptor: int) -> None:
+        with self._lock:
+            dismissed = self._relief != descriptor
+        if not dismissed:
+            self._loops.loop.add_reader(descriptor, self._read_aside, descriptor)
+            self._read_aside(descriptor)  # a TLS object may hold what the descriptor no longer has
+
+    def _read_aside(self, descriptor: int) -> None:
+        while True:
+            with self._lock:
+                if self._relief != descriptor:
+                    return
+                if not self._wants_relief():
+                    self._relief = None
+                    break
+                data = self._receive()
+                if data is None:
+                    return
+                relieving = self._relieving = Signal()
+            events: list[Event] = []
+            try:
+                events = self.feed(data)
+            finally:
+                with self._lock:
+                    self._aside += events
+                    self._relieving = None
+                relieving.set()
+        self._end_relief(descriptor)
+
+    def _end_relief(self, descriptor: int) -> None:
+        self._loops.loop.remove_reader(descriptor)
         os.close(descriptor)
 
     # -- the end ---------------------------------------------------------------------------------------

@@ -311,6 +311,8 @@ class NativeConnection(Connection):
         if self._ending:
             self._transport.close()
             return
+        with self._lock:
+            self._end_calls(DisconnectReason.TRANSPORT_CLOSED)
         self._lane.append(Step.of(Kind.END, "", self._take_end))
         self._pump()
 
@@ -578,10 +580,8 @@ class NativeConnection(Connection):
         if route is None:
             return
         function, arguments = route
-        is_async = is_coroutine_function(function)
-        wrapped = self._wrapped_async if is_async else self._wrapped
-        call = (packet.event, wrapped(packet, function), arguments)
-        self._do(Step(Kind.EVENT, [call], is_async=is_async))
+        call = (packet.event, self._answering(packet.call, function), arguments)
+        self._do(Step(Kind.EVENT, [call], is_async=is_coroutine_function(function)))
 
     def _do(self, step: Step) -> None:
         if self._lane or self._held or not self._may_begin(step):
