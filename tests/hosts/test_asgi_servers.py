@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from iotio.protocol import v1
+from iotio.protocol import v1, v2
 from tests.support.processes import Program, free_port, wait_until_listening
+from tests.support.v2 import V2Device, asking_for
 from tests.support.wire import Opcode, RawPeer, v1_headers
 
 TARGET = "tests.hosts.programs.asgi_program"
@@ -96,6 +97,14 @@ def test_a_conversation_and_an_end_in_order(server: str) -> None:
             assert refused.expect_frame().close_code == 1008
             refused.send_close(1008)
             assert page(port, "/hello") == b"hello from /"
+            with V2Device(port, "v2", "echo") as v2_device, RawPeer("127.0.0.1", port) as newer:
+                v2_device.send("same", 1.5, v2.CALL, call=7)
+                assert v2_device.expect() == v2.Packet("", 1.5, v2.RESULT, 7)
+                assert newer.upgrade(headers=asking_for("iotio.v3")).status == 101
+                close = newer.expect_frame()
+                assert close.close_code == 1008
+                assert close.close_reason.startswith("client_incompatible_protocol_version ")
+                newer.send_close(1008)
             b.send_close(1000)
             answer = b.expect_frame()
             assert (answer.opcode, answer.close_code) == (Opcode.CLOSE, 1000)

@@ -283,10 +283,13 @@ class DeviceMount:
 
     async def _serve_device(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None
+        offered = list(scope.get("subprotocols", ()))
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
         with contextlib.suppress(OSError):  # uvicorn's way to say that the device has gone already
             await send({"type": "websocket.accept", **({"subprotocol": subprotocol} if subprotocol else {})})
         headers = list(_decoded(scope["headers"]))
+        if offered and not any(name.lower() == "sec-websocket-protocol" for name, _ in headers):
+            headers.append(("Sec-WebSocket-Protocol", ", ".join(offered)))  # uvicorn with wsproto has taken it out
         peer = _peer(scope)
         root = str(scope.get("root_path", ""))
         link = Link(receive, send)

@@ -1,17 +1,20 @@
-"""Calls on every host: from views and handlers, to the device itself and to others, and their end."""
+"""Protocol v2 on every host: which protocol it is, and calls: of views and handlers, to any device, and their end."""
 
 from __future__ import annotations
 
 import itertools
+import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from iotio.protocol import v2
+import iotio
+from iotio.protocol import v1, v2
 from tests.support.hosts import Host, host
-from tests.support.v2 import V2Device
+from tests.support.v2 import PROTOCOL, V2Device, asking_for
 from tests.support.wire import Opcode, v1_headers
 
 __all__ = ["host"]  # the fixture
@@ -37,6 +40,63 @@ def connect(host: Host, name: str, **fields: object) -> V2Device:
 def view(views: ThreadPoolExecutor, host: Host, client_id: str, data: Any = None, **kw: Any) -> Future[dict[str, Any]]:
     """A Flask view calls a device, as a plain function."""
     return views.submit(host.call, "call", client_id, "ask", data, **kw)
+
+
+# -- which protocol --------------------------------------------------------------------------------------
+
+
+def test_what_a_device_is_welcomed_with(host: Host) -> None:
+    with host.peer() as peer:
+        assert peer.upgrade(headers=PROTOCOL).headers.get("sec-websocket-protocol") == "iotio.v2"
+        hello = b'{"id": "welcomed", "type": "calling"}'
+        peer.send_frame(Opcode.BINARY, b"\x10\0\0\0\0\0\0" + bytes([len(hello)]) + hello)
+        frame = peer.expect_frame()
+        assert frame.payload[:4] == b"\x11\0\0\0"
+        fields = json.loads(frame.payload[8:])
+        assert fields["server"] == f"iotio {iotio.__version__}"
+        assert abs(fields["time"] / 1000 - time.time()) < 5
+        options = host.options
+        limits = {"max_event": options.max_event, "max_payload": options.max_payload}
+        pings = {"ping_interval": options.ping_interval, "ping_timeout": options.ping_timeout}
+        assert {**fields, **limits, **pings} == fields
+
+
+@pytest.mark.parametrize("names", [("iotio.v3", "iotio.v2"), ("iotio.v2", "mqtt")], ids=str)
+def test_v2_is_agreed_on_among_others(host: Host, names: tuple[str, ...]) -> None:
+    """And whatever other headers there are."""
+    with host.peer() as peer:
+        response = peer.upgrade(headers=[*asking_for(*names), *v1_headers("x", "echo")])
+        assert response.headers.get("sec-websocket-protocol") == "iotio.v2"
+        peer.send_binary(v2.encode_json(v2.HELLO, {"id": "among", "type": "calling"}))
+        assert isinstance(v2.decode(peer.expect_frame().payload), v2.Greeting)
+
+
+def test_a_newer_protocol_is_refused(host: Host) -> None:
+    with host.peer() as peer:
+        response = peer.upgrade(headers=asking_for("iotio.v3"))
+        assert (response.status, response.headers.get("sec-websocket-protocol")) == (101, None)
+        frame = peer.expect_frame()
+        assert (frame.opcode, frame.close_code) == (Opcode.CLOSE, 1008)
+        words = "client_incompatible_protocol_version {'asked': 'iotio.v3', 'spoken': 'iotio.v2'}"
+        assert frame.close_reason == words
+
+
+def test_a_newer_device_that_sends_headers_is_one_of_v1(host: Host) -> None:
+    with host.peer() as peer:
+        response = peer.upgrade(headers=[*asking_for("iotio.v3"), *v1_headers("newer", "echo")])
+        assert (response.status, response.headers.get("sec-websocket-protocol")) == (101, None)
+        peer.send_binary(v1.encode("same", "x"))
+        assert v1.decode(peer.expect_frame().payload) == ("same", "x")
+
+
+def test_a_first_packet_that_is_no_hello(host: Host) -> None:
+    with host.peer() as peer:
+        peer.upgrade(headers=PROTOCOL)
+        peer.send_binary(v2.encode("same", 1))
+        problem = v2.decode(peer.expect_frame().payload)
+        assert isinstance(problem, v2.Problem)
+        assert problem.error == "client_invalid_packet"
+        assert peer.expect_frame().close_code == 1008
 
 
 # -- of the device ---------------------------------------------------------------------------------------
