@@ -299,6 +299,20 @@ def test_a_record_that_can_never_be_written_is_logged(
     assert ["bad" in record.getMessage() for record in caplog.records] == [True]
 
 
+def test_a_store_that_can_write_nothing_does_not_fill_the_log(
+    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = start()
+    stall(store, journal)
+    tickets = [journal.submit(PutDevice(device(f"d{number}"))) for number in range(200)]
+    store.problem = TypeError("a defect of the store")
+    store.answers.set()
+    with pytest.raises(TypeError, match="defect"):
+        tickets[-1].wait(5)
+    assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 10
+    assert "During handling" not in (caplog.records[-1].exc_text or "")
+
+
 def test_a_store_that_has_lost_all_is_written_anew(
     store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -196,7 +196,8 @@ class Journal:
         while (slots or self._lost) and not self._abandoned:
             try:
                 self._recover()
-                self._write(batch, slots)
+                if slots:
+                    self._write(batch, slots)
             except Exception as error:
                 self._note(error)
                 self._hurry.wait(self._pause)
@@ -222,19 +223,25 @@ class Journal:
         Raises:
             StoreError: the store is to blame; those that are written are marked as decided.
         """
+        wrong = self._commit(slots)
+        if wrong is None:
+            self._settle(slots)
+        elif len(slots) == 1:
+            self._refuse(batch, slots[0], wrong)
+        else:
+            middle = len(slots) // 2
+            self._write(batch, slots[:middle])
+            self._write(batch, slots[middle:])
+
+    def _commit(self, slots: list[Slot]) -> Exception | None:
+        """Have these committed. Returns what is wrong with one of them, if the store is not to blame."""
         try:
             self._store.commit([change for slot in slots for change in slot.changes()])
         except StoreError:
             raise
         except Exception as error:
-            if len(slots) > 1:
-                middle = len(slots) // 2
-                self._write(batch, slots[:middle])
-                self._write(batch, slots[middle:])
-            elif slots:
-                self._refuse(batch, slots[0], error)
-        else:
-            self._settle(slots)
+            return error
+        return None
 
     def _settle(self, slots: list[Slot]) -> None:
         """These are written. What was given up while they were has to be taken back."""
@@ -258,7 +265,8 @@ class Journal:
             return
         slot.decided = True
         batch.kept.error = error
-        logger.error("this cannot be stored: %s", list(slot.changes()), exc_info=error)
+        level = logging.DEBUG if self._throttle.ask("wrong") is None else logging.ERROR
+        logger.log(level, "this cannot be stored: %s", list(slot.changes()), exc_info=error)
 
     def _finish(self, batch: Batch, error: Exception | None) -> None:
         """Nothing is left of the batch, or nobody waits for it any longer."""
