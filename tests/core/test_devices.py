@@ -370,6 +370,15 @@ def test_who_has_been_away_longest_is_forgotten(
         make_manager(max_devices=0)
 
 
+def test_a_sweep_does_not_take_long(manager: Manager, telling: Telling) -> None:
+    stored = [Stored(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
+    manager.devices.restore(stored)
+    later(manager, 15.0)
+    assert len(telling.told) == 1024
+    later(manager, 0.2)
+    assert len(telling.told) == 1500
+
+
 def test_deadlines_do_not_pile_up(manager: Manager) -> None:
     for _ in range(1000):
         device = v1_device(manager)

@@ -24,6 +24,7 @@ __all__ = ["Devices"]
 
 _NEVER = float("inf")
 _BATCH = 256  # devices whose time is over that are looked at without letting anybody else at the registry
+_BATCHES = 4  # of these at a sweep, about 20 ms; the rest has to wait for the next, as the sweep may be on a loop
 _SLACK = 64  # deadlines that are no more, beside one a device, before they are cleared out
 
 
@@ -147,8 +148,8 @@ class Devices(Watcher):
         if self._paused:
             self._paused = False
             self._wait_anew(now)
-        while due := self._take_due(now):
-            for device_id in due:
+        for _ in range(_BATCHES):
+            for device_id in self._take_due(now):
                 self.teller.soon(device_id)
         self._tell_dropped()
         self.teller.sweep(now)
