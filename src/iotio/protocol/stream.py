@@ -4,10 +4,14 @@ A stream has a name and numbered messages. The numbers only grow; there may be g
 it was sent. The receiver takes a message whose number is larger than the last one it took, and drops any other. One
 acknowledgement stands for all messages up to its number. A connection that ends loses what was on its way: the next
 one begins behind the last number that the receiver knows.
+
+A number is given once in the life of a stream. Who keeps a stream over a restart keeps `counter` with the messages,
+before it sends them; who keeps less takes a new name.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -37,6 +41,7 @@ class Outgoing(Generic[_M]):
         self.name = name
         self.counter = counter
         self._kept: dict[int, _M] = {}  # in order of their numbers
+        self._unsent: deque[int] = deque()  # what this connection is still to bring; some may be dropped by now
         self._sent = 0  # the last number that went out on this connection
         self._flying = 0
         self._resumed = False
@@ -51,6 +56,10 @@ class Outgoing(Generic[_M]):
         """Keep a message until it is acknowledged. Returns its number."""
         self.counter += 1
         self._kept[self.counter] = message
+        if self._resumed:
+            if len(self._unsent) > 2 * len(self._kept):
+                self._unsent = deque(number for number in self._unsent if number in self._kept)
+            self._unsent.append(self.counter)
         return self.counter
 
     def restore(self, number: int, message: _M) -> None:
@@ -90,35 +99,32 @@ class Outgoing(Generic[_M]):
         Returns:
             The messages that are acknowledged by that.
         """
-        self._sent = self._flying = 0
+        self.suspend()
         self._resumed = True
-        if stream != self.name:
-            return []
-        self.counter = max(self.counter, upto)  # given before a crash of this side, and not noted any more
-        self._sent = upto
-        return self._take_until(upto)
+        done: list[tuple[int, _M]] = []
+        if stream == self.name:
+            self.counter = max(self.counter, upto)  # given before a crash of this side, and not noted any more
+            self._sent = upto
+            done = self._take_until(upto)
+        self._unsent.extend(self._kept)
+        return done
 
     def suspend(self) -> None:
         """The connection is over: all that is kept is to be sent anew."""
         self._sent = self._flying = 0
         self._resumed = False
+        self._unsent.clear()
 
     def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, _M] | None:
         """The next message to send, which then counts as sent; None if there is none, or `most` are on their way."""
-        if not self._resumed or self._flying >= most or self._sent >= self.counter:
-            return None
-        for number in self._unsent():
-            self._sent = number
-            self._flying += 1
-            return number, self._kept[number]
-        self._sent = self.counter
+        unsent = self._unsent
+        while unsent and self._on_their_way < most:
+            number = unsent.popleft()
+            if number in self._kept:
+                self._sent = number
+                self._on_their_way += 1
+                return number, self._kept[number]
         return None
-
-    def _unsent(self) -> Iterator[int]:
-        if self._sent + 1 in self._kept:  # nearly always
-            yield self._sent + 1
-            return
-        yield from (number for number in list(self._kept) if number > self._sent)
 
     def acknowledge(self, upto: int) -> list[tuple[int, _M]]:
         """The receiver has taken all up to a number.
@@ -159,8 +165,12 @@ class Incoming:
         self.last = last
 
     def resume(self, stream: str | None) -> None:
-        """A connection begins, and the sender says the name of its stream; another one begins anew."""
-        if stream != self.stream:
+        """A connection begins, and the sender says the name of its stream; another one begins anew.
+
+        Args:
+            stream: the name; None if it has no stream this time, which changes nothing.
+        """
+        if stream is not None and stream != self.stream:
             self.stream = stream
             self.last = 0
 
