@@ -15,13 +15,14 @@ from .errors import (
 )
 from .values import Value
 
-__all__ = ["MAX_CALLS", "Calls", "error_of", "failure", "fault_of"]
+__all__ = ["MAX_CALLS", "MAX_TEXT", "Calls", "error_of", "failure", "fault_of"]
 
 MAX_CALLS = 1000
 """Calls that one side may have on their way over one connection."""
 
 _LAST = 0xFFFFFFFF  # the number of a call has four bytes
-_MAX_TEXT = 1000  # characters of an exception's text that travel
+MAX_TEXT = 1000
+"""Characters of an exception's text that travel."""
 
 _W = TypeVar("_W")
 
@@ -84,7 +85,7 @@ def failure(fault: CallFault, error: BaseException | None = None, text: str = ""
             text.encode()
         except Exception:  # an exception of the program's own, whose text cannot be written
             text = ""
-    return {"error": fault.value, "name": name, "message": text[:_MAX_TEXT]}
+    return {"error": fault.value, "name": name, "message": text[:MAX_TEXT]}
 
 
 def fault_of(error: BaseException) -> CallFault:
@@ -107,7 +108,7 @@ def error_of(event: str, value: object) -> CallError:
         return InvalidData(text or f"the other side refused the value for {event!r}")
     if code == CallFault.BUSY:
         return TooManyCalls(text or "the other side has too many calls to handle")
-    return RemoteError(name, text or code)
+    return RemoteError(name, text or code or ("" if name else "the other side does not say why"))
 
 
 def _text(fields: dict[str, object], key: str) -> str:

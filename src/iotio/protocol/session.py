@@ -1,18 +1,7 @@
 """The server's side of one device connection, without I/O.
 
-Bytes and times go in; events and bytes to write come out. The states:
-
-========== ============================================== ================================================
-state      what it is                                     what ends it
-========== ============================================== ================================================
-GREETING   v0: the handshake frame is awaited; v2: HELLO  the frame (`open`, `refuse`); time-out -> CLOSING
-OPEN       packets pass                                   CLOSE or TCP end of either side
-REFUSED    CLOSE is held back, the error packet is out    `Options.refusal_delay` -> CLOSING
-CLOSING    our CLOSE is out, the peer's is awaited        the peer's CLOSE, TCP end, `Options.close_timeout`
-CLOSED     over
-========== ============================================== ================================================
-
-A session is not thread-safe; its owner locks around each call.
+Bytes and times go in; events and bytes to write come out. The states are those of `State`, and `MOVES` is how one
+follows another. A session is not thread-safe; its owner locks around each call.
 """
 
 from __future__ import annotations
@@ -44,6 +33,7 @@ from .reasons import DisconnectReason
 from .values import Value
 
 __all__ = [
+    "MOVES",
     "BadGreeting",
     "Codec",
     "Ended",
@@ -83,13 +73,30 @@ class Codec(Protocol):
 
 
 class State(Enum):
-    """See the table at the top of the module."""
+    """Where a connection is after its upgrade."""
 
-    GREETING = "greeting"
-    OPEN = "open"
-    REFUSED = "refused"
-    CLOSING = "closing"
-    CLOSED = "closed"
+    GREETING = "greeting"  # the device is to say who it is: v0 in its handshake frame, v2 in HELLO
+    OPEN = "open"  # packets pass; of a v0 or v2 device the checks may still be going on
+    REFUSED = "refused"  # nothing that comes is a packet any more; our CLOSE is held back
+    CLOSING = "closing"  # our CLOSE is out, the peer's is awaited
+    CLOSED = "closed"  # over
+
+
+_OVER = "the device's CLOSE, the end of TCP, or a broken rule of WebSocket"
+
+MOVES: dict[tuple[State, State], str] = {
+    (State.GREETING, State.OPEN): "the device has said who it is",
+    (State.GREETING, State.REFUSED): "it is not wanted, whoever it is; the CLOSE frame has to wait",
+    (State.GREETING, State.CLOSING): "what it says is no introduction, or does not come in `handshake_timeout`",
+    (State.GREETING, State.CLOSED): _OVER,
+    (State.OPEN, State.REFUSED): "a check fails, or the server closes; the CLOSE frame has to wait",
+    (State.OPEN, State.CLOSING): "the server closes",
+    (State.OPEN, State.CLOSED): _OVER,
+    (State.REFUSED, State.CLOSING): "`refusal_delay` is over, or the server closes",
+    (State.REFUSED, State.CLOSED): _OVER,
+    (State.CLOSING, State.CLOSED): _OVER + ", or `close_timeout` is over",
+}
+"""What leads from one state to another, and no other way does. docs/protocol/v2.md shows it."""
 
 
 @dataclass(slots=True)
@@ -273,7 +280,7 @@ class Session:
             welcome: what v2 tells the device beside the limits; other versions tell nothing.
         """
         if self.state is State.GREETING:
-            self.state = State.OPEN
+            self._enter(State.OPEN, self._since)
 
     def refuse(self, error: HandshakeError, now: float, *, hold: bool = True) -> None:
         """Turn the device away: v1 and v2 get the error packet now and the CLOSE frame later, v0 the CLOSE frame.
@@ -397,7 +404,7 @@ class Session:
             events.append(Invalid(f"handshake: {error.problem}"))
             self.close(DisconnectReason.REFUSED, now, error.problem)
             return
-        self.state = State.OPEN  # frames behind the handshake are packets; `refuse` takes it back
+        self._enter(State.OPEN, now)  # frames behind the handshake are packets; `refuse` takes it back
         events.append(Greeting(Hello(client_id, client_type, data, [], 0)))
 
     def _control(self, item: Ping | Pong | Close | Violation | bytes | str, events: list[Event], now: float) -> None:
@@ -452,6 +459,7 @@ class Session:
             events.append(Ended(reason, detail))
 
     def _enter(self, state: State, now: float) -> None:
+        assert state is self.state or (self.state, state) in MOVES, f"{self.state} -> {state}"
         self.state = state
         self._since = now
 

@@ -22,6 +22,7 @@ __all__ = [
     "FLOAT",
     "HEAD",
     "LEAST_HELLO",
+    "MAX_NUMBER",
     "NULL",
     "RESULT",
     "SUBPROTOCOL",
@@ -32,6 +33,7 @@ __all__ = [
     "Packet",
     "Problem",
     "Sleep",
+    "check_text",
     "decode",
     "decode_value",
     "encode",
@@ -60,6 +62,7 @@ _ALLOWED = frozenset(flags | time for flags in (0, CALL, RESULT, FAILURE, DURABL
 _FIXED = 8  # type, flags, event length and value length
 HEAD = 24  # bytes around event and value at most
 LEAST_HELLO = 4096  # bytes that the value of a packet without an event may have, however small `max_payload` is
+MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 _MAX_EVENT = 0xFFFF
 _MAX_VALUE = 0xFFFFFFFF
 
@@ -138,7 +141,7 @@ class Problem:
     """
 
     error: str
-    info: object
+    info: dict[str, object] | None
 
 
 Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem
@@ -256,8 +259,8 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
         if flags & DURABLE:
             number = _unpack_u64(packet, at)[0]
             at += 8
-            if not number:
-                raise InvalidPacket("the numbers of a stream begin with 1")
+            if not 0 < number <= MAX_NUMBER:
+                raise InvalidPacket(f"the numbers of a stream go from 1 to {MAX_NUMBER}, this one is {number}")
         if flags & TIME:
             time = _unpack_i64(packet, at)[0]
             at += 8
@@ -324,7 +327,10 @@ def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Deco
     if kind == ACK:
         if len(body) != 8:
             raise InvalidPacket(f"ACK has 8 bytes, this one has {len(body)}")
-        return Ack(_unpack_u64(body, 0)[0])
+        upto = _unpack_u64(body, 0)[0]
+        if upto > MAX_NUMBER:
+            raise InvalidPacket(f"the numbers of a stream go to {MAX_NUMBER}, ACK has {upto}")
+        return Ack(upto)
     if kind == SLEEP:
         if len(body) != 4:
             raise InvalidPacket(f"SLEEP has 4 bytes, this one has {len(body)}")
@@ -338,7 +344,10 @@ def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Deco
     if kind == GOODBYE:
         return Goodbye(_text(fields, "reason"))
     if kind == PROBLEM:
-        return Problem(_text(fields, "error"), fields.get("info"))
+        info = fields.get("info")
+        if info is not None and not isinstance(info, dict):
+            raise InvalidPacket("the field 'info' must be an object or null")
+        return Problem(_text(fields, "error"), info)
     return Greeting(kind == WELCOME, fields)
 
 
@@ -346,4 +355,17 @@ def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
         raise InvalidPacket(f"the field {name!r} must be a text")
-    return value
+    return check_text(value)
+
+
+def check_text(text: str) -> str:
+    """A text out of JSON, where an escape can stand for half of a surrogate pair: no log or store could write that.
+
+    Raises:
+        InvalidPacket: it is no Unicode.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidPacket("half of a surrogate pair is no text") from None
+    return text

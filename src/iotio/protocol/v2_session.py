@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import v2
-from .errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket, UnsupportedPacket
+from .errors import ErrorCode, HandshakeError, InvalidPacket, UnsupportedPacket
 from .frames import BINARY, FrameDecoder, encode_frame
 from .handshake import Hello
 from .options import Options
@@ -12,9 +12,11 @@ from .session import BadGreeting, Event, Greeting, Invalid, Packet, Session, Sta
 from .stream import MAX_UNACKNOWLEDGED
 from .values import Value
 
-__all__ = ["V2Session"]
+__all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_stream"]
 
-_MAX_NAME = 64  # characters of a stream's name
+MAX_NAME = 64  # characters of a stream's name
+_PROBLEM = bytes((v2.PROBLEM,))
+_MAX_HELD = 8  # answers that wait for WELCOME; a device whose opening takes long gets no more of them
 
 
 class V2Session(Session):
@@ -29,13 +31,15 @@ class V2Session(Session):
         Session.__init__(self, 2, options, now)
         self.frames = FrameDecoder(v2.max_message(options))
         self._welcomed = False  # WELCOME is out
+        self._held: list[bytes] = []  # to be sent behind it: the device takes a PROBLEM before it for a refusal
 
     def open(self, welcome: dict[str, object] | None = None) -> None:
         """Let the device in: WELCOME, with these fields and the limits."""
         if self._welcomed or self.state not in (State.GREETING, State.OPEN):
             return
         self._welcomed = True
-        self.state = State.OPEN
+        if self.state is State.GREETING:
+            self._enter(State.OPEN, self._since)
         options = self.options
         fields: dict[str, object] = {
             **(welcome or {}),
@@ -46,10 +50,12 @@ class V2Session(Session):
             "max_unacknowledged": MAX_UNACKNOWLEDGED,
         }
         self._out.append(encode_frame(BINARY, v2.encode_json(v2.WELCOME, fields)))
+        self._out += self._held
+        self._held.clear()
 
     def close(self, reason: DisconnectReason, now: float, text: str = "", *, hold: bool = False) -> None:
         """Say GOODBYE, then as `Session.close`."""
-        if self.state is State.OPEN and self._welcomed and not hold:
+        if self._welcomed and not hold and self.state in (State.OPEN, State.REFUSED):
             self._out.append(encode_frame(BINARY, v2.encode_json(v2.GOODBYE, {"reason": reason.value})))
         Session.close(self, reason, now, text, hold=hold)
 
@@ -71,19 +77,21 @@ class V2Session(Session):
                 return Packet(packet.event, packet.value)
             return packet
         except InvalidPacket as error:
+            if message[:1] == _PROBLEM:  # or two sides that do not understand each other would never end
+                return Invalid(error.problem)
             return self._invalid(error)
 
     def _invalid(self, error: InvalidPacket) -> Invalid:
         code = ErrorCode.UNSUPPORTED_PACKET if isinstance(error, UnsupportedPacket) else ErrorCode.CLIENT_INVALID_PACKET
-        self._tell(code, {"problem": error.problem})
+        answer = _problem_frame(code, {"problem": error.problem})
+        if self._welcomed or self.state is State.GREETING:
+            self._out.append(answer)
+        elif len(self._held) < _MAX_HELD:
+            self._held.append(answer)
         return Invalid(error.problem)
 
     def _tell(self, code: ErrorCode, info: dict[str, object] | None) -> None:
-        try:
-            packet = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": info})
-        except EncodeError:  # words of the peer's own that are no Unicode
-            packet = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": None})
-        self._out.append(encode_frame(BINARY, packet))
+        self._out.append(_problem_frame(code, info))
 
     def _greeting(self, message: bytes | str, events: list[Event], now: float) -> None:
         try:
@@ -101,7 +109,11 @@ class V2Session(Session):
             return
         else:
             events.append(greeting)
-        self.state = State.OPEN  # packets may follow behind it; `refuse` takes it back
+        self._enter(State.OPEN, now)  # packets may follow behind it; `refuse` takes it back
+
+
+def _problem_frame(code: ErrorCode, info: dict[str, object] | None) -> bytes:
+    return encode_frame(BINARY, v2.encode_json(v2.PROBLEM, {"error": code.value, "info": info}))
 
 
 def read_hello(fields: dict[str, object]) -> Greeting:
@@ -116,11 +128,12 @@ def read_hello(fields: dict[str, object]) -> Greeting:
         raise HandshakeError(ErrorCode.CLIENT_NO_ID)
     if not isinstance(client_type, str):
         raise HandshakeError(ErrorCode.CLIENT_NO_TYPE)
+    client_id, client_type = v2.check_text(client_id), v2.check_text(client_type)
     hello = Hello(client_id, client_type, fields.get("data", {}), fields.get("endpoints", []), 2)
     library = fields.get("library", "")
     return Greeting(
         hello,
-        library[:_MAX_NAME] if isinstance(library, str) else "",
+        v2.check_text(library[:MAX_NAME]) if isinstance(library, str) else "",
         read_stream(fields.get("sends")),
         read_heard(fields.get("heard")),
     )
@@ -130,9 +143,9 @@ def read_stream(name: object) -> str | None:
     """The name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
     if name is None:
         return None
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-        raise InvalidPacket(f"the name of a stream is a text of 1 to {_MAX_NAME} characters")
-    return name
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise InvalidPacket(f"the name of a stream is a text of 1 to {MAX_NAME} characters")
+    return v2.check_text(name)
 
 
 def read_heard(heard: object) -> tuple[str | None, int]:
@@ -142,6 +155,6 @@ def read_heard(heard: object) -> tuple[str | None, int]:
     if not isinstance(heard, dict):
         raise InvalidPacket("'heard' must be an object with 'stream' and 'upto', or null")
     upto = heard.get("upto")
-    if type(upto) is not int or not 0 <= upto < 1 << 64:
-        raise InvalidPacket("'upto' must be a number of 0 and more")
+    if type(upto) is not int or not 0 <= upto <= v2.MAX_NUMBER:
+        raise InvalidPacket(f"'upto' must be a whole number from 0 to {v2.MAX_NUMBER}")
     return read_stream(heard.get("stream")), upto
