@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 
 from iotio.endpoints import EndpointParseResponse, EndpointType
-from iotio.protocol import v0, v1
-from iotio.protocol.errors import ErrorCode, HandshakeError, InvalidPacket
+from iotio.protocol import calls, v0, v1, v2, v2_session
+from iotio.protocol.errors import CallFault, ErrorCode, HandshakeError, InvalidPacket
 from iotio.protocol.frames import BINARY, TEXT, Close, FrameDecoder, encode_close, encode_frame
 from iotio.protocol.handshake import Hello, device_headers, parse_headers
 from iotio.protocol.options import Options
 from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Session, State
+from iotio.protocol.session import MOVES, Session, State
+from iotio.protocol.stream import MAX_UNACKNOWLEDGED
+from iotio.protocol.v2_session import V2Session
+from tests.protocol.vectors import V2_FLAGS, V2_TYPES
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "protocol"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
@@ -166,6 +169,17 @@ def check_frame_from_server_v0(example: Example) -> None:
     assert encode_frame(TEXT, v0.encode(*example.argument).encode()) == example.data
 
 
+def check_packet_v2(example: Example) -> None:
+    event, value, flags, call, number, time = example.argument
+    assert v2.encode(event, value, flags, call=call, number=number, time=time) == example.data
+    assert v2.decode(example.data) == v2.Packet(event, value, flags, call, number, time)
+
+
+def check_hello(example: Example) -> None:
+    assert v2.encode_json(v2.HELLO, example.argument) == example.data
+    assert v2.decode(example.data) == v2.Greeting(welcome=False, fields=example.argument)
+
+
 CHECKS: dict[tuple[str, str], Callable[[Example], None]] = {
     ("v1", "request"): check_request,
     ("v1", "packet"): check_packet,
@@ -187,6 +201,8 @@ CHECKS: dict[tuple[str, str], Callable[[Example], None]] = {
     ("v0", "frame-from-device"): check_frame_from_device_v0,
     ("v0", "frame-from-server"): check_frame_from_server_v0,
     ("v0", "close-from-server"): check_close,
+    ("v2", "packet"): check_packet_v2,
+    ("v2", "hello"): check_hello,
 }
 
 
@@ -243,7 +259,81 @@ def test_data_types() -> None:
 
 def test_error_codes() -> None:
     told = [cells[0].strip("`") for cells in rows("v1", "code") if cells[0].startswith("`")]
-    assert sorted(told) == sorted(code.value for code in ErrorCode)
+    of_v2 = [ErrorCode.UNSUPPORTED_PACKET.value]
+    assert sorted(told + of_v2) == sorted(code.value for code in ErrorCode)
+    assert "unsupported_packet" not in PAGES["v1"]
+
+
+def test_error_codes_of_v2() -> None:
+    named = {
+        word for cells in rows("v2", "input") + rows("v2", "check") for word in re.findall("`([a-z_]+)`", cells[1])
+    }
+    named -= {"info"}
+    v1_only = {"client_no_protocol_version", "client_invalid_data"}
+    elsewhere = {"client_incompatible_protocol_version", "server_busy", "origin_not_allowed"}
+    assert named | v1_only | elsewhere == {code.value for code in ErrorCode}
+    assert {code for code in elsewhere | v1_only if f"`{code}`" in PAGES["v2"]} == elsewhere
+
+
+def test_types_and_flags_of_v2() -> None:
+    assert {cells[1].strip("`"): int(cells[0]) for cells in rows("v2", "type")} == V2_TYPES
+    assert {cells[1].strip("`"): int(cells[0], 16) for cells in rows("v2", "flag")} == V2_FLAGS
+
+
+def test_layout_of_v2() -> None:
+    """The fields that the table of bytes promises for each set of flags are what the codec writes."""
+    fields = [(cells[0], cells[1]) for cells in rows("v2", "bytes")]
+    for flag in [0, *V2_FLAGS.values()]:
+        present = [
+            size
+            for size, needed in fields
+            if needed == "always" or any(V2_FLAGS[name] & flag for name in re.findall("`([A-Z]+)`", needed))
+        ]
+        size = sum(int(one) for one in present if one.isdigit())
+        assert len(v2.encode("", None, flag, call=1, number=1)) == size
+    assert sum(int(size) for size, _ in fields if size.isdigit()) == v2.HEAD + 4  # CALL and DURABLE exclude each other
+
+
+def test_failures_of_v2() -> None:
+    assert [cells[0].strip("`") for cells in rows("v2", "failure")] == [fault.value for fault in CallFault]
+
+
+def test_fixed_limits_of_v2() -> None:
+    assert [int(cells[1]) for cells in rows("v2", "limit")] == [
+        calls.MAX_CALLS,
+        MAX_UNACKNOWLEDGED,
+        v2.MAX_NUMBER,
+        v2.LEAST_HELLO,
+        v2.HEAD,
+        v2_session.MAX_NAME,
+        calls.MAX_TEXT,
+        Options().handshake_timeout,
+    ]
+    assert v2.max_message(Options(max_event=1, max_payload=1)) == 24 + 4096
+    assert v2.max_message(Options(max_event=10, max_payload=5000)) == 24 + 10 + 5000
+
+
+def test_fields_of_a_welcome() -> None:
+    session = V2Session(Options(), now=0)
+    session.open({"server": "", "time": 0, "sends": None, "heard": None})
+    (frame,) = FrameDecoder(4096).feed(mask_server_frame(session.take_output()))
+    assert isinstance(frame, bytes)
+    welcome = v2.decode(frame)
+    assert isinstance(welcome, v2.Greeting)
+    told = {name for cells in rows("v2", "field") if len(cells) == 2 for name in re.findall("`([a-z_]+)`", cells[0])}
+    assert told == set(welcome.fields)
+
+
+def state_table() -> str:
+    """The moves of the code as the page has them."""
+    lines = ["| state | what happens | next |", "| --- | --- | --- |"]
+    lines += [f"| {state.value} | {what} | {after.value} |" for (state, after), what in MOVES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def test_states_of_v2() -> None:
+    """If it fails, put what `state_table` says behind the mark on the page."""
+    assert f"<!-- states: v2 -->\n\n{state_table()}\n" in PAGES["v2"]
 
 
 def test_order_of_checks() -> None:
@@ -348,8 +438,9 @@ def test_what_a_device_is_told_of_a_wrong_v0_handshake() -> None:
 
 
 def mask_server_frame(data: bytes) -> bytes:
-    """A short frame of the server as if a client had sent it, with a mask of zeros."""
-    return bytes([data[0], data[1] | 0x80]) + bytes(4) + data[2:]
+    """A frame of the server below 64 KiB as if a client had sent it, with a mask of zeros."""
+    head = 4 if data[1] == 126 else 2
+    return bytes([data[0], data[1] | 0x80]) + data[2:head] + bytes(4) + data[head:]
 
 
 def test_the_vectors_that_the_pages_name_are_there() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from iotio.protocol import v1, v2
+
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 
 
@@ -94,3 +96,34 @@ def _bytes(entry: dict[str, Any], event: str, value: Any) -> bytes:
     assert packet.hex().startswith(entry["head_hex"])
     assert packet.hex().endswith(entry["tail_hex"])
     return packet
+
+
+def v2_fields(packet: v2.Decoded) -> dict[str, Any]:
+    """A packet as the v2 vectors write it."""
+    match packet:
+        case v2.Packet():
+            nothing: dict[str, Any] = {}
+            return {
+                "flags": [name for name, bit in V2_FLAGS.items() if packet.flags & bit],
+                **({"call": packet.call} if packet.flags & (v2.CALL | v2.RESULT | v2.FAILURE) else nothing),
+                **({"number": packet.number} if packet.flags & v2.DURABLE else nothing),
+                **({"time": packet.time} if packet.flags & v2.TIME else nothing),
+                "event": packet.event,
+                "value": packet.value,
+            }
+        case v2.Greeting():
+            return {"type": "WELCOME" if packet.welcome else "HELLO", "fields": packet.fields}
+        case v2.Ack():
+            return {"type": "ACK", "upto": packet.upto}
+        case v2.Sleep():
+            return {"type": "SLEEP", "seconds": packet.seconds}
+        case v2.Goodbye():
+            return {"type": "GOODBYE", "reason": packet.reason}
+        case v2.Problem():
+            return {"type": "PROBLEM", "error": packet.error, "info": packet.info}
+
+
+V2_FLAGS = {name: getattr(v2, name) for name in ("CALL", "RESULT", "FAILURE", "DURABLE", "TIME")}
+V2_TYPES: dict[str, int] = {kind.name: kind.value for kind in v1.DataType} | {
+    name: getattr(v2, name) for name in ("FLOAT", "NULL", "HELLO", "WELCOME", "ACK", "SLEEP", "GOODBYE", "PROBLEM")
+}
