@@ -202,6 +202,7 @@ def test_a_failing_store(store: TroubledStore, start: StartJournal, caplog: pyte
         journal.submit(change)
         for change in (PutDevice(device()), Heard("lamp", "d1", 4), DropMessages("lamp", (1,)), DropDevice("gone"))
     ]
+    assert store.asked.acquire(timeout=5)
     for ticket in [journal.submit(PutMessage(message(number))) for number in (3, 4, 5)]:
         assert "the disk is full" in str(error_of(ticket))
     assert journal.trouble == "the disk is full"
@@ -334,7 +335,9 @@ def test_a_store_that_has_lost_all_is_written_anew(
 def test_it_is_written_anew_even_when_nothing_else_waits(store: TroubledStore, start: StartJournal) -> None:
     journal = start(snapshot=lambda: Snapshot((device(),)), patience=PATIENCE, max_pause=0.05)
     store.problem = StoreLost("iotio.db was deleted")
-    error_of(journal.submit(PutMessage(message(1))))
+    ticket = journal.submit(PutMessage(message(1)))
+    assert store.asked.acquire(timeout=5)
+    error_of(ticket)
     store.problem = None
     assert journal.flush(5)
     assert store.load() == Snapshot((device(),))

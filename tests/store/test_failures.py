@@ -35,7 +35,7 @@ from tests.support.processes import Program, python_program
 
 from .records import device, message
 
-PATIENCE = 5.0 if FULL else 0.3  # seconds that an entry waits
+PATIENCE = 5.0 if FULL else 0.7  # seconds that an entry waits
 BUSY = 1.0 if FULL else 0.05  # seconds that a commit waits for a lock
 LOCKED = 30.0 if FULL else 0.7  # seconds that another process holds it
 PAUSE = 2.0 if FULL else 0.1  # seconds, at most, between two attempts
@@ -156,7 +156,7 @@ from iotio.store import open_store
 from tests.store.records import device, message
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 folder, how = sys.argv[1:]
-journal = Journal(open_store(f"sqlite:///{folder}/iotio.db"), Snapshot, patience=0.3, max_pause=0.1)
+journal = Journal(open_store(f"sqlite:///{folder}/iotio.db"), Snapshot, patience=0.7, max_pause=0.1)
 journal.submit(PutDevice(device()), PutMessage(message(1))).wait(10)
 if how == "limit":
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -193,7 +193,10 @@ class Journal:
 
     def _write_batch(self, batch: Batch) -> None:
         slots = batch.slots()
-        while (slots or self._lost) and not self._abandoned:
+        while True:
+            slots = [slot for slot in slots if not slot.decided]
+            if self._abandoned or not (slots or self._lost):
+                break
             try:
                 self._recover()
                 if slots:
@@ -206,7 +209,6 @@ class Journal:
                 self._pause = _FIRST_PAUSE
                 self._end_trouble()
                 slots, self._undo = [*slots, *self._undo], []
-            slots = [slot for slot in slots if not slot.decided]
         self._finish(batch, None)
 
     def _recover(self) -> None:
