@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class NativeHost:
             outcome = context.run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
         except RuntimeError:  # the loop is closed
             coroutine.close()
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
             raise
         return outcome.result()
 
