@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 import trustme
 
-from iotio.protocol import v1
+from iotio.protocol import v1, v2
 from tests.support.processes import START_SECONDS, Program
+from tests.support.v2 import V2Device
 from tests.support.wire import RawPeer, v1_headers
 
 PROGRAM = Path(__file__).parent / "programs" / "tls_server.py"
 
 
 @pytest.mark.parametrize("host", ["gevent", "flask", "native"])
-def test_echo(host: str, tmp_path: Path) -> None:
+def test_echo_and_calls(host: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -38,3 +39,18 @@ def test_echo(host: str, tmp_path: Path) -> None:
                 for packet in packets:
                     device.send_binary(packet)
                 assert [device.expect_frame().payload for _ in packets] == packets
+        with V2Device(port, "v2", "echo", host="localhost", timeout=10, tls=context) as caller:
+            for event in ("call", "acall"):
+                for size in (5, 70_000, 1_000_000):
+                    check_call(caller, event, "x" * size)
+
+
+def check_call(device: V2Device, event: str, value: str) -> None:
+    """A handler calls its own device, which sends events before it answers."""
+    device.send(event, value, v2.CALL, call=1)
+    number = device.expect_call("ask", value)
+    for letter in "ab":
+        device.send("echo", letter + value)
+    device.answer(number, value)
+    assert device.expect() == v2.Packet("", value, v2.RESULT, 1)
+    assert [device.expect() for _ in "ab"] == [v2.Packet("echo", letter + value) for letter in "ab"]

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
+from wsgiref.types import WSGIApplication
 
 import pytest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -38,6 +39,7 @@ __all__ = [
     "FAST",
     "IN_PROCESS",
     "KINDS",
+    "GeventHost",
     "Host",
     "LocalHost",
     "eventually",
@@ -166,6 +168,11 @@ class GeventHost(LocalHost):
         self._thread.start()
         assert self._ready.wait(START_SECONDS)
 
+    @property
+    def application(self) -> WSGIApplication:
+        """What pywsgi is given."""
+        return self.app
+
     def _run(self) -> None:
         import gevent
         from gevent import pywsgi
@@ -174,7 +181,7 @@ class GeventHost(LocalHost):
         hub = gevent.get_hub()
         hub.exception_stream = self._errors
         server = pywsgi.WSGIServer(
-            ("127.0.0.1", 0), self.app, handler_class=WebSocketHandler, log=None, error_log=self._errors
+            ("127.0.0.1", 0), self.application, handler_class=WebSocketHandler, log=None, error_log=self._errors
         )
         server.start()
         self.port = int(server.server_port or 0)

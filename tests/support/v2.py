@@ -8,6 +8,7 @@ with V2Device(host.port, "kitchen", "calling") as device:
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any
 
 from iotio.protocol import v2
@@ -76,8 +77,9 @@ class V2Device(RawPeer):
 
     def expect(self, timeout: float | None = None) -> v2.Decoded:
         """The next packet; a PING on the way is answered."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
-            frame = self.expect_frame(timeout)
+            frame = self.expect_frame(deadline - time.monotonic())
             if frame.opcode == Opcode.PING:
                 self.send_frame(Opcode.PONG, frame.payload)
                 continue

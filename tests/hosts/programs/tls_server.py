@@ -12,10 +12,16 @@ from iotio import DeviceType, IoTClient, IoTManager
 
 
 class Echo(DeviceType):
-    """Sends back what it gets."""
+    """Sends back what it gets, or what its device answers."""
 
     def on_echo(self, message: Any, client: IoTClient) -> Any:
         return message
+
+    def on_call(self, message: Any, client: IoTClient) -> Any:
+        return client.call("ask", message)
+
+    async def on_acall(self, message: Any, client: IoTClient) -> Any:
+        return await client.acall("ask", message)
 
 
 def serve(host: str, certificate: str, key: str) -> None:
