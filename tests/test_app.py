@@ -132,6 +132,8 @@ def test_functions_in_a_view(app: flask.Flask, manager: IoTManager) -> None:
 
     @app.get("/wrong")
     def wrong() -> Any:
+        with pytest.raises(RuntimeError, match=r"call\(\) works in a device's handler only"):
+            iotio.call("x")
         with pytest.raises(RuntimeError, match=r"emit\(\) without client_id=, .* works in a device's handler only"):
             iotio.emit("x", 1)
         with pytest.raises(RuntimeError, match=r"join\(\) without client="):

@@ -21,7 +21,6 @@ from iotio.protocol.errors import (
     CallDisconnected,
     CallFault,
     CallsUnsupported,
-    EncodeError,
     ErrorCode,
     HandshakeError,
     InvalidPacket,
@@ -450,7 +449,7 @@ class Connection:
             self._await_answer()
         try:
             problem = self.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
-        except EncodeError:
+        except BaseException:  # EncodeError, or what a value of the user's own class raises while it is written
             self.forget_call(pending.number)
             raise
         if problem:
