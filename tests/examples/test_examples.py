@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from iotio import DeviceType, IoTClient, IoTManager
 from scripts.tools.readme import ROOT, on_port
 from tests.support.processes import Program, free_port, python_program, wait_until_listening
 
@@ -34,7 +37,7 @@ def run(tmp_path: Path, port: int) -> Iterator[Run]:
             file = tmp_path / name
             file.write_text(on_port((EXAMPLES / name).read_text(encoding="utf-8"), port), encoding="utf-8")
             program = stack.enter_context(Program(python_program(file), environment=environment))
-            if not name.startswith("device_"):
+            if not name.startswith(("device_", "v2_")):
                 wait_until_listening(port, program)
             return program
 
@@ -101,6 +104,30 @@ def test_endpoint_api_with_auth(run: Run, port: int) -> None:
     answers = iter(lambda: post(port, command("power", True), "secret")[0], 200)
     assert set(answers) <= {400}
     device.wait_line("power: True")
+
+
+def test_v2_by_hand(run: Run, port: int) -> None:
+    connected: queue.Queue[IoTClient] = queue.Queue()
+
+    class Sensor(DeviceType):
+        def on_connect(self, client: IoTClient) -> None:
+            connected.put(client)
+
+    manager = IoTManager(Flask(__name__))
+    manager.add_type(Sensor("sensor"))
+    manager.start(port=port)
+    try:
+        device = run("v2_by_hand.py")
+        client = connected.get(timeout=WAIT_SECONDS)
+        client.emit("set", 5)
+        device.wait_line("set to 5")
+        assert client.call("set", [1.5, None], timeout=WAIT_SECONDS) is None
+        device.wait_line("set to [1.5, None]")
+        client.close()
+        device.wait_line("the server says {'reason': 'removed'}")
+        connected.get(timeout=WAIT_SECONDS)  # it comes again
+    finally:
+        manager.stop()
 
 
 def test_all_examples_are_tested() -> None:

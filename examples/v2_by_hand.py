@@ -1,0 +1,199 @@
+"""A device that speaks protocol v2 without a library, written from docs/protocol/v2.md as for a microcontroller.
+
+It calls and is called, sends and receives events and durable messages. What it keeps, it keeps in memory. Run it by
+`python examples/v2_by_hand.py` beside a server that has a device type "sensor".
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, var-annotated"
+import base64
+import hashlib
+import json
+import os
+import socket
+import time
+from struct import pack, unpack, unpack_from
+
+PORT = 5000
+BINARY, BOOLEAN, INTEGER, STRING, JSON, FLOAT, NULL = range(7)
+HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
+CALL, RESULT, FAILURE, DURABLE, TIME = 1, 2, 4, 8, 16
+
+READ = {
+    BINARY: bytes,
+    BOOLEAN: lambda body: body != b"\0",
+    INTEGER: lambda body: int.from_bytes(body, "big", signed=True),
+    STRING: lambda body: body.decode(),
+    FLOAT: lambda body: unpack(">d", body)[0],
+    NULL: lambda body: None,
+    ACK: lambda body: int.from_bytes(body, "big"),
+}  # all others are JSON
+WRITE = [
+    (bytes, BINARY, bytes),
+    (bool, BOOLEAN, lambda value: bytes([value])),  # before int: in Python a bool is one
+    (int, INTEGER, lambda value: pack(">q", value)),
+    (str, STRING, lambda value: value.encode()),
+    (float, FLOAT, lambda value: pack(">d", value)),
+    (type(None), NULL, lambda value: b""),
+    (object, JSON, lambda value: json.dumps(value).encode()),
+]
+
+
+class Device:
+    def __init__(self, device_id, device_type, handlers):
+        self.who = {"id": device_id, "type": device_type, "library": "v2_by_hand.py"}
+        self.handlers = handlers  # event -> function(value)
+        self.waiting = {}  # number of a call -> function(result, failure)
+        self.last_call = self.last = 0  # numbers of calls, and of durable messages
+        self.stream = os.urandom(8).hex()  # a new name at each start, since the numbers begin anew
+        self.kept = {}  # number -> (event, value), until it is acknowledged
+        self.sent = self.most = 0  # on this connection: the last number, and how many may be on their way
+        self.theirs, self.upto = None, 0  # the server's stream, and the last number of it that was handled
+
+    def open(self, host, port):
+        self.sent = self.most = 0
+        self.sock = socket.create_connection((host, port), 60)  # longer than ping_interval
+        self.file = self.sock.makefile("rb")
+        key = base64.b64encode(os.urandom(16)).decode()
+        request = f"GET /iot.io HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        request += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        self.sock.sendall(f"{request}Sec-WebSocket-Protocol: iotio.v2\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.read(1)
+        proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        if b" 101 " not in head or base64.b64encode(proof) not in head or b"iotio.v2" not in head:
+            raise OSError("no server that speaks iotio.v2")
+        heard = {"stream": self.theirs, "upto": self.upto} if self.theirs else None
+        self.send_packet(HELLO, json.dumps({**self.who, "sends": self.stream, "heard": heard}).encode())
+
+    def read(self, size):
+        data = self.file.read(size)
+        if len(data) < size:
+            raise OSError("the server has gone")
+        return data
+
+    def read_frame(self):
+        first, size = self.read(2)
+        if size > 125:
+            size = int.from_bytes(self.read(2 if size == 126 else 8), "big")
+        return first, self.read(size)
+
+    def send_frame(self, opcode, data):
+        size = len(data)
+        if size < 126:
+            length = pack(">B", 128 + size)
+        else:
+            length = pack(">BH", 254, size) if size < 65536 else pack(">BQ", 255, size)
+        mask = os.urandom(4)
+        self.sock.sendall(bytes([128 + opcode]) + length + mask + bytes(b ^ mask[i & 3] for i, b in enumerate(data)))
+
+    def run(self, host, port):
+        self.open(host, port)
+        try:
+            while True:
+                first, data = self.read_frame()  # the server sends no fragments
+                if first == 0x89:  # PING
+                    self.send_frame(10, data)
+                elif first == 0x88:  # CLOSE
+                    return self.send_frame(8, data[:2])
+                elif first == 0x82:
+                    self.take_packet(data)
+        finally:
+            self.file.close()
+            self.sock.close()
+            waiting, self.waiting = self.waiting, {}
+            for done in waiting.values():
+                done(None, {"error": "disconnected"})
+
+    def send_packet(self, kind, body, flags=0, number=b"", event=""):
+        name = event.encode()
+        self.send_frame(2, bytes([kind, flags]) + number + pack(">H", len(name)) + name + pack(">I", len(body)) + body)
+
+    def send(self, event, value, flags=0, number=b""):
+        kind, write = next((kind, write) for of, kind, write in WRITE if isinstance(value, of))
+        self.send_packet(kind, write(value), flags, number, event)
+
+    def take_packet(self, packet):
+        kind, flags, at, number = packet[0], packet[1], 2, 0
+        if NULL < kind < HELLO or kind > PROBLEM or flags > 31:
+            return self.send_packet(PROBLEM, b'{"error": "unsupported_packet", "info": null}')
+        if flags & (CALL | RESULT | FAILURE):
+            (number,), at = unpack_from(">I", packet, at), at + 4
+        elif flags & DURABLE:
+            (number,), at = unpack_from(">Q", packet, at), at + 8
+        if flags & TIME:
+            at += 8
+        end = at + 2 + unpack_from(">H", packet, at)[0]
+        event, value = packet[at + 2 : end].decode(), READ.get(kind, json.loads)(packet[end + 4 :])
+        if kind == WELCOME:
+            self.welcome(value)
+        elif kind == ACK:
+            self.forget(value)
+        elif kind > NULL:
+            print("the server says", value)  # PROBLEM or GOODBYE
+        elif flags & (RESULT | FAILURE):
+            done = self.waiting.pop(number, None)
+            if done:  # or nobody waits any more
+                done(*((value, None) if flags & RESULT else (None, value)))
+        elif flags & CALL:
+            self.answer(event, value, pack(">I", number))
+        elif not flags & DURABLE:
+            self.handle(event, value)
+        else:
+            if number > self.upto:
+                self.handle(event, value)
+                self.upto = number
+            self.send_packet(ACK, pack(">Q", number))
+
+    def handle(self, event, value):
+        if event in self.handlers:
+            return self.handlers[event](value)
+
+    def call(self, event, value, done):
+        self.last_call += 1
+        self.waiting[self.last_call] = done
+        self.send(event, value, CALL, pack(">I", self.last_call))
+
+    def answer(self, event, value, number):
+        failure = {"error": "no_handler", "name": "", "message": ""}
+        if event in self.handlers:
+            try:
+                return self.send("", self.handle(event, value), RESULT, number)
+            except Exception as error:
+                failure = {"error": "exception", "name": type(error).__name__, "message": str(error)}
+        self.send("", failure, FAILURE, number)
+
+    def welcome(self, fields):
+        self.most = fields["max_unacknowledged"]
+        theirs, mine = fields.get("sends"), fields.get("heard")
+        if theirs and theirs != self.theirs:
+            self.theirs, self.upto = theirs, 0
+        self.forget(mine["upto"] if mine and mine["stream"] == self.stream else 0)
+        self.handle("welcome", fields)
+
+    def send_durable(self, event, value):
+        self.last += 1
+        self.kept[self.last] = event, value
+        self.send_kept()
+
+    def forget(self, upto):
+        self.kept = {number: message for number, message in self.kept.items() if number > upto}
+        self.send_kept()
+
+    def send_kept(self):
+        for number in list(self.kept)[: self.most]:  # none before WELCOME
+            if number > self.sent:
+                self.sent = number
+                event, value = self.kept[number]
+                self.send(event, value, DURABLE, pack(">Q", number))
+
+
+if __name__ == "__main__":
+    device = Device("sensor_1", "sensor", {"set": lambda value: print("set to", value)})
+    device.send_durable("started", "by hand")
+    while True:
+        try:
+            device.run("localhost", PORT)
+        except OSError as error:
+            print(error)
+        time.sleep(1)

@@ -1,0 +1,229 @@
+"""The device that is written by hand from the page of protocol v2: against the server, and against a scripted one."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import queue
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from flask import Flask
+
+from iotio import DeviceType, IoTClient, IoTManager
+from iotio.hosts.upgrade import welcome
+from iotio.protocol import v2
+from iotio.protocol.frames import BINARY, Close, FrameDecoder, encode_close, encode_frame
+from scripts.tools.readme import ROOT
+
+FILE = ROOT / "examples" / "v2_by_hand.py"
+WAIT_SECONDS = 10.0
+NUMBERS = {"server": "test 1.0", "time": 0, "max_unacknowledged": 2}
+
+
+def load_device() -> Any:
+    """The class of the example."""
+    spec = importlib.util.spec_from_file_location("v2_by_hand", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Device
+
+
+def test_it_is_short_and_needs_the_standard_library_only() -> None:
+    source = FILE.read_text(encoding="utf-8")
+    assert source.count("\n") < 200
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    assert names <= sys.stdlib_module_names
+
+
+class Sensor(DeviceType):
+    """What the device by hand talks to."""
+
+    def __init__(self) -> None:
+        super().__init__("sensor")
+        self.connected: queue.Queue[IoTClient] = queue.Queue()
+
+    def on_connect(self, client: IoTClient) -> None:
+        self.connected.put(client)
+
+    def on_echo(self, value: Any, client: IoTClient) -> tuple[str, Any]:
+        return "echoed", value
+
+    def on_twice(self, value: Any, client: IoTClient) -> Any:
+        return value * 2
+
+
+@pytest.fixture
+def sensor() -> Iterator[tuple[Sensor, int]]:
+    """A server and its port."""
+    sensors = Sensor()
+    manager = IoTManager(Flask(__name__))
+    manager.add_type(sensors)
+    yield sensors, manager.start()
+    manager.stop()
+
+
+VALUES: list[Any] = [b"\x00\xff", True, False, -5, "h\u00e9", 1.5, {"a": [1]}, ["x"], "x" * 70_000, "x" * 200]
+
+
+def test_events_and_calls_both_ways(sensor: tuple[Sensor, int]) -> None:
+    sensors, port = sensor
+    got: queue.Queue[Any] = queue.Queue()
+
+    def ask(value: Any) -> None:
+        device.call("twice", value, lambda result, failure: got.put((result, failure)))
+
+    def fail(value: Any) -> None:
+        raise ValueError("no bulb")
+
+    handlers: dict[str, Any] = {
+        "echoed": got.put,
+        "say": lambda value: device.send("echo", value),
+        "ask": ask,
+        "fail": fail,
+    }
+    device: Any = load_device()("s1", "sensor", handlers)
+    thread = threading.Thread(target=device.run, args=("127.0.0.1", port))
+    thread.start()
+    client = sensors.connected.get(timeout=WAIT_SECONDS)
+    for value in VALUES:
+        client.emit("say", value)
+        echoed = got.get(timeout=WAIT_SECONDS)
+        assert (type(echoed), echoed) == (type(value), value)
+    client.emit("ask", 21)
+    assert got.get(timeout=WAIT_SECONDS) == (42, None)
+    client.emit("ask", None)
+    result, failure = got.get(timeout=WAIT_SECONDS)
+    assert (result, failure["error"], failure["name"]) == (None, "exception", "TypeError")
+    assert client.call("say", "x", timeout=WAIT_SECONDS) is None
+    assert got.get(timeout=WAIT_SECONDS) == "x"
+    with pytest.raises(Exception, match="ValueError: no bulb"):
+        client.call("fail", timeout=WAIT_SECONDS)
+    with pytest.raises(Exception, match="no handler"):
+        client.call("nosuch", timeout=WAIT_SECONDS)
+    client.close()
+    thread.join(WAIT_SECONDS)
+    assert not thread.is_alive()
+
+
+class Script:
+    """One connection of a server that says what the test says.
+
+    Args:
+        listener: where the device connects.
+        fields: of WELCOME.
+    """
+
+    def __init__(self, listener: socket.socket, fields: dict[str, object]) -> None:
+        self._socket, _ = listener.accept()
+        self._socket.settimeout(WAIT_SECONDS)
+        self._decoder = FrameDecoder(1 << 20)
+        self._items: list[Any] = []
+        request, self._rest = self._socket.recv(65536).split(b"\r\n\r\n", 1)
+        key = request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0].decode()
+        self._socket.sendall(welcome(key, v2.SUBPROTOCOL))
+        hello = self.next()
+        assert isinstance(hello, v2.Greeting)
+        self.hello = hello.fields
+        self.send(v2.encode_json(v2.WELCOME, {**NUMBERS, **fields}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, packet: bytes) -> None:
+        """Send one packet."""
+        self._socket.sendall(encode_frame(BINARY, packet))
+
+    def frame(self, data: bytes) -> None:
+        """Send any bytes."""
+        self._socket.sendall(data)
+
+    def next(self) -> Any:
+        """The next packet, or control frame, of the device."""
+        while not self._items:
+            data, self._rest = self._rest or self._socket.recv(65536), b""
+            assert data
+            self._items += self._decoder.feed(data)
+        item = self._items.pop(0)
+        return v2.decode(item) if isinstance(item, bytes) else item
+
+
+def durable(number: int, value: Any, event: str = "set") -> bytes:
+    """A durable message of the server."""
+    return v2.encode(event, value, v2.DURABLE, number=number)
+
+
+def test_durable_messages_over_three_connections() -> None:
+    took: list[Any] = []
+    threads: list[threading.Thread] = []
+    device: Any = load_device()("s1", "sensor", {"set": took.append})
+    for value in (1, 2, 3):
+        device.send_durable("count", value)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(WAIT_SECONDS)
+    address = listener.getsockname()
+
+    def connect(**fields: object) -> Script:
+        if threads:
+            threads[-1].join(WAIT_SECONDS)
+        threads.append(threading.Thread(target=run_quietly, args=(device, *address)))
+        threads[-1].start()
+        return Script(listener, fields)
+
+    with connect(sends="s-1") as script:
+        stream = script.hello["sends"]
+        assert script.hello["heard"] is None
+        assert [(one.number, one.value) for one in (script.next(), script.next())] == [(1, 1), (2, 2)]  # two at a time
+        script.send(v2.encode_ack(1))
+        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
+        script.send(durable(4, "a"))  # the numbers may have gaps
+        assert script.next() == v2.Ack(4)
+        script.send(durable(6, "b"))
+        assert script.next() == v2.Ack(6)
+    with connect(sends="s-1", heard={"stream": stream, "upto": 2}) as script:  # an ACK was lost
+        assert script.hello["sends"] == stream
+        assert script.hello["heard"] == {"stream": "s-1", "upto": 6}
+        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
+        script.send(durable(6, "b"))  # a repetition
+        assert script.next() == v2.Ack(6)
+        script.send(v2.encode("set", 1, 0x20 | v2.CALL, call=1))  # of a newer protocol
+        assert script.next() == v2.Problem("unsupported_packet", None)
+        script.frame(bytes.fromhex("890401020304"))
+        pong = script.next()
+        assert pong.payload == bytes.fromhex("01020304")
+    with connect(sends="s-2", heard={"stream": "other", "upto": 9}) as script:  # a server without a memory
+        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
+        script.send(durable(1, "c"))
+        assert script.next() == v2.Ack(1)
+        script.send(v2.encode_ack(3))
+        script.frame(encode_close(1001))
+        assert script.next() == Close(1001, "")
+    threads[-1].join(WAIT_SECONDS)
+    listener.close()
+    assert took == ["a", "b", "c"]
+    assert device.kept == {}
+
+
+def run_quietly(device: Any, host: str, port: int) -> None:
+    """The device until its connection ends."""
+    try:
+        device.run(host, port)
+    except OSError:
+        return  # the test has cut the connection
