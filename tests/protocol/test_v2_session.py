@@ -1,0 +1,355 @@
+"""The server's side of a v2 connection: what the conversations of the vectors do not reach, and its states."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iotio.protocol import session as session_module
+from iotio.protocol import v0, v1, v2
+from iotio.protocol.errors import ErrorCode, HandshakeError, InvalidPacket
+from iotio.protocol.frames import BINARY, CLOSE, PING, TEXT, FrameDecoder, encode_close, encode_frame
+from iotio.protocol.handshake import Hello
+from iotio.protocol.options import Options
+from iotio.protocol.reasons import DisconnectReason
+from iotio.protocol.session import (
+    MOVES,
+    BadGreeting,
+    Ended,
+    Event,
+    Greeting,
+    Invalid,
+    Packet,
+    Session,
+    State,
+)
+from iotio.protocol.v2_session import V2Session, read_heard, read_hello, read_stream
+
+OPTIONS = Options()
+HELLO = v2.encode_json(v2.HELLO, {"id": "kitchen", "type": "lamp"})
+
+
+def masked(data: bytes) -> bytes:
+    """A frame of `encode_frame` as a device sends it, with a mask of zeros."""
+    head = {126: 4, 127: 10}.get(data[1], 2)
+    return bytes((data[0], data[1] | 0x80)) + data[2:head] + bytes(4) + data[head:]
+
+
+def message(packet: bytes) -> bytes:
+    """The frame of a device's packet."""
+    return masked(encode_frame(BINARY, packet))
+
+
+def written(session: Session) -> list[Any]:
+    """What the session has written since: packets decoded, CLOSE frames as they are."""
+    wide = Options(max_event=0xFFFF)
+    items = FrameDecoder(1 << 21).feed(masked_all(session.take_output()))
+    return [v2.decode(item, wide) if isinstance(item, bytes) else item for item in items]
+
+
+def masked_all(data: bytes) -> bytes:
+    """Several frames, each as `masked`."""
+    found = b""
+    while data:
+        size, head = data[1], 2
+        if size > 125:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:head], "big")
+        found += masked(data[: head + size])
+        data = data[head + size :]
+    return found
+
+
+def state(session: Session) -> State:
+    """The state as it is now: type checkers take an attribute for one that stays."""
+    return session.state
+
+
+def opened(options: Options = OPTIONS) -> V2Session:
+    """A session whose device is let in, with WELCOME read."""
+    session = V2Session(options, now=0)
+    session.receive(message(HELLO), now=0)
+    session.open()
+    session.take_output()
+    return session
+
+
+def problems(session: Session) -> list[str]:
+    """The codes of the PROBLEMs since."""
+    return [one.error for one in written(session) if isinstance(one, v2.Problem)]
+
+
+# Opening.
+
+
+def test_the_hello_is_told_and_the_welcome_is_written() -> None:
+    session = V2Session(OPTIONS, now=0)
+    fields: dict[str, object] = {
+        "id": "k",
+        "type": "t",
+        "data": {"a": 1},
+        "endpoints": [1],
+        "library": "x" * 70,
+        "sends": "s",
+        "heard": {"stream": "r", "upto": 5},
+    }
+    (greeting,) = session.receive(message(v2.encode_json(v2.HELLO, fields)), now=0)
+    assert greeting == Greeting(Hello("k", "t", {"a": 1}, [1], 2), "x" * 64, "s", ("r", 5))
+    assert session.take_output() == b""
+    session.open({"server": "s", "time": 1})
+    (welcome,) = written(session)
+    assert welcome.welcome
+    assert welcome.fields["server"] == "s"
+    assert welcome.fields["max_payload"] == OPTIONS.max_payload
+    session.open()
+    assert session.take_output() == b""
+
+
+def test_what_may_be_left_out() -> None:
+    assert read_hello({"id": "k", "type": ""}) == Greeting(Hello("k", "", {}, [], 2), "", None, (None, 0))
+    assert read_hello({"id": "k", "type": "t", "library": 5}).library == ""
+    assert read_stream(None) is None
+    assert read_heard(None) == (None, 0)
+    assert read_heard({"upto": 3}) == (None, 3)
+    assert read_heard({"stream": "s", "upto": v2.MAX_NUMBER}) == ("s", v2.MAX_NUMBER)
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "type", "data", "endpoints", "library", "sends", "heard"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud800"),
+            lambda inner: (
+                st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["stream", "upto", "x"]), inner)
+            ),
+            max_leaves=4,
+        ),
+    )
+)
+def test_any_hello_is_read_or_refused(fields: dict[str, object]) -> None:
+    try:
+        greeting = read_hello(fields)
+    except (HandshakeError, InvalidPacket):
+        return
+    (greeting.hello.id + greeting.hello.type + greeting.library + (greeting.sends or "")).encode()
+    assert 0 <= greeting.heard[1] <= v2.MAX_NUMBER
+
+
+def test_no_answer_comes_before_the_welcome() -> None:
+    session = V2Session(OPTIONS, now=0)
+    events = session.receive(message(HELLO) + message(b"") * 20 + message(v2.encode("e", 1)), now=0)
+    assert [type(event) for event in events] == [Greeting, *[Invalid] * 20, Packet]
+    assert session.take_output() == b""
+    session.open()
+    first, *others = written(session)
+    assert isinstance(first, v2.Greeting)
+    assert [one.error for one in others] == ["client_invalid_packet"] * 8  # what waits is bounded
+    session.receive(message(b""), now=0)
+    assert problems(session) == ["client_invalid_packet"]
+
+
+def test_a_refused_device_gets_one_problem() -> None:
+    session = V2Session(OPTIONS, now=0)
+    bad = v2.encode_json(v2.HELLO, {"type": "lamp"})
+    first, *_ = session.receive(message(bad) + message(b""), now=0)
+    assert isinstance(first, BadGreeting)
+    session.refuse(first.error, now=0)
+    assert written(session) == [v2.Problem("client_no_id", None)]
+    assert state(session) is State.REFUSED
+    session.receive(message(b""), now=0)
+    session.tick(now=OPTIONS.refusal_delay)
+    assert session.take_output() == encode_close(1008, "refused")  # no GOODBYE to whom nobody has welcomed
+
+
+def test_a_device_that_says_nothing() -> None:
+    session = V2Session(OPTIONS, now=0)
+    assert session.deadline == OPTIONS.handshake_timeout
+    session.tick(now=OPTIONS.handshake_timeout)
+    assert session.take_output() == encode_close(1008, "handshake_timeout")
+
+
+# Packets.
+
+
+def test_packets_come_as_what_they_are() -> None:
+    session = opened()
+    sent: list[tuple[bytes, Event]] = [
+        (v2.encode("e", 1), Packet("e", 1)),
+        (v2.encode("e", 1, v2.CALL, call=2), v2.Packet("e", 1, v2.CALL, call=2)),
+        (v2.encode("e", 1, v2.TIME, time=5), v2.Packet("e", 1, v2.TIME, time=5)),
+        (v2.encode("e", 1, v2.DURABLE, number=3), v2.Packet("e", 1, v2.DURABLE, number=3)),
+        (v2.encode_ack(4), v2.Ack(4)),
+        (v2.encode_sleep(5), v2.Sleep(5)),
+        (v2.encode_json(v2.GOODBYE, {"reason": "r"}), v2.Goodbye("r")),
+        (v2.encode_json(v2.PROBLEM, {"error": "x", "info": None}), v2.Problem("x", None)),
+    ]
+    assert session.receive(b"".join(message(data) for data, _ in sent), now=0) == [event for _, event in sent]
+    assert session.take_output() == b""
+
+
+def test_two_sides_do_not_complain_for_ever() -> None:
+    session = opened()
+    (event,) = session.receive(message(v2.encode_json(v2.PROBLEM, {})), now=0)
+    assert isinstance(event, Invalid)
+    assert session.take_output() == b""
+
+
+def test_events_to_the_device() -> None:
+    session = opened()
+    assert (session.wire, session.plain) == ("v2", 2)
+    assert session.encode("e", None) == encode_frame(BINARY, v2.encode("e", None))
+
+
+# Closing.
+
+
+def test_goodbye_comes_before_close() -> None:
+    session = opened()
+    session.close(DisconnectReason.SERVER_SHUTDOWN, now=0)
+    goodbye, close = written(session)
+    assert goodbye == v2.Goodbye("server_shutdown")
+    assert (close.code, close.reason) == (1001, "server_shutdown")
+    session.close(DisconnectReason.REMOVED, now=0)
+    assert session.take_output() == b""
+
+
+def test_goodbye_waits_with_a_close_frame_that_is_held_back() -> None:
+    session = opened()
+    session.close(DisconnectReason.TAKEOVER, now=0, hold=True)
+    assert session.take_output() == b""
+    session.tick(now=OPTIONS.refusal_delay)
+    goodbye, close = written(session)
+    assert goodbye == v2.Goodbye("takeover")
+    assert close.code == 1008
+
+
+def test_a_silent_device_gets_a_goodbye_as_well() -> None:
+    session = opened()
+    session.tick(now=OPTIONS.ping_interval)
+    session.take_output()
+    (ended,) = session.tick(now=OPTIONS.ping_interval + OPTIONS.ping_timeout)
+    assert isinstance(ended, Ended)
+    assert [type(one).__name__ for one in written(session)] == ["Goodbye", "Close"]
+
+
+@pytest.mark.parametrize("data", [masked(encode_frame(CLOSE, b"")), b"\x82\x00"], ids=["CLOSE", "no mask"])
+def test_no_goodbye_where_the_device_ends_it(data: bytes) -> None:
+    session = opened()
+    session.receive(data, now=0)
+    (close,) = written(session)
+    assert close.code in (1000, 1002)
+
+
+# States.
+
+
+MOVES_SEEN: set[tuple[State, State]] = set()
+
+
+class RecordedSession(Session):
+    """A session of v0 or v1 that notes its moves."""
+
+    def _enter(self, state: State, now: float) -> None:
+        if state is not self.state:
+            MOVES_SEEN.add((self.state, state))
+        Session._enter(self, state, now)
+
+
+class RecordedV2Session(V2Session):
+    """One of v2."""
+
+    def _enter(self, state: State, now: float) -> None:
+        if state is not self.state:
+            MOVES_SEEN.add((self.state, state))
+        V2Session._enter(self, state, now)
+
+
+REFUSAL = HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
+GREETINGS = {
+    0: masked(encode_frame(TEXT, v0.encode_handshake("d", "t", {}).encode())),
+    1: message(v1.encode("e", 1)),
+    2: message(HELLO),
+}
+STEPS = (
+    "greet", "nonsense", "close frame", "ping", "violation", "eof", "later", "much later",
+    "open", "refuse", "refuse at once", "close", "close later", "abort",
+)  # fmt: skip
+
+
+def do(session: Session, step: str, now: float) -> list[Event]:
+    """One of the things that can happen to a session."""
+    match step:
+        case "greet":
+            return session.receive(GREETINGS[session.version], now)
+        case "nonsense":
+            return session.receive(message(b"\xff"), now)
+        case "close frame":
+            return session.receive(masked(encode_close(1000)), now)
+        case "ping":
+            return session.receive(masked(encode_frame(PING, b"")), now)
+        case "violation":
+            return session.receive(b"\x82\x00", now)
+        case "eof":
+            return session.receive_eof(now)
+        case "open":
+            session.open()
+        case "refuse":
+            session.refuse(REFUSAL, now)
+        case "refuse at once":
+            session.refuse(REFUSAL, now, hold=False)
+        case "close":
+            session.close(DisconnectReason.REMOVED, now)
+        case "close later":
+            session.close(DisconnectReason.TAKEOVER, now, hold=True)
+        case "abort":
+            return session.abort(DisconnectReason.SERVER_SHUTDOWN, now)
+        case _:
+            return session.tick(now)
+    return []
+
+
+def live(version: int, steps: list[str]) -> None:
+    """A session's life; what must hold whatever happens is asserted."""
+    session: Session = RecordedV2Session(OPTIONS, 0) if version == 2 else RecordedSession(version, OPTIONS, 0)
+    now, ends = 0.0, 0
+    for step in steps:
+        now += {"later": 4.0, "much later": 60.0}.get(step, 0.0)
+        before = state(session)
+        out_before = ends
+        ends += sum(isinstance(event, Ended) for event in do(session, step, now))
+        if before is State.CLOSED:
+            assert state(session) is State.CLOSED
+            assert session.take_output() == b""
+            assert ends == out_before
+        session.take_output()
+    assert ends == (state(session) is State.CLOSED)
+
+
+@given(st.sampled_from([0, 1, 2]), st.lists(st.sampled_from(STEPS), max_size=8))
+def test_no_other_move_than_those_of_the_table(version: int, steps: list[str]) -> None:
+    live(version, steps)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_every_move_of_the_table_happens(version: int) -> None:
+    MOVES_SEEN.clear()
+    for first in STEPS:
+        for second in STEPS:
+            live(version, [first, second])
+            live(version, ["greet", "open", first, second])
+    never = {0: set(), 1: {(State.GREETING, State.CLOSING)}, 2: set()}[version]
+    assert MOVES_SEEN | never == set(MOVES)
+    assert all(before is not State.CLOSED for before, _ in MOVES)
+
+
+def test_states_change_in_one_place_only() -> None:
+    """`_enter`, and the first state in `__init__`."""
+    folder = Path(session_module.__file__).parent
+    assert len(re.findall(r"\.state = ", (folder / "session.py").read_text(encoding="utf-8"))) == 2
+    assert ".state = " not in (folder / "v2_session.py").read_text(encoding="utf-8")
