@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -14,11 +15,17 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
+from iotio.protocol.errors import CallDisconnected, InvalidData
+
 from .backoff import Backoff
 from .base import DEFAULT_TIMEOUT, HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
+from .calls import DEFAULT_CALL_TIMEOUT, TaskCall, call_limit, deliver, disconnect, timed_out
 from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
-from .failures import CONNECT_ERRORS, connect_failure, connection_lost
-from .session import Dispatch, ServerError, State
+from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
+from .handlers import Handler
+from .inbox import Inbox
+from .received import Answer, Dispatch, Received, ServerError
+from .session import State
 from .target import Target
 
 __all__ = ["AsyncIoTClient"]
@@ -29,8 +36,9 @@ _T = TypeVar("_T")
 class AsyncIoTClient(BaseClient):
     """A device, for asyncio programs.
 
-    Handlers are awaited one after the other; pings are answered beside them. Methods `on_<event>` may be
-    `async def` or `def`; what `on` gets must be `async def`. All methods but `stop` belong to the event loop.
+    Handlers are awaited one after the other; pings are answered, and answers of calls taken, beside them. Methods
+    `on_<event>` may be `async def` or `def`; what `on` gets must be `async def`. All methods but `stop` and `sleep`
+    belong to the event loop.
 
     Attributes:
         handshake_sent: whether the server has been told who this is, on the current connection.
@@ -41,6 +49,8 @@ class AsyncIoTClient(BaseClient):
     def _init_connection_fields(self) -> None:
         self.handshake_sent = False
         self._connection: ClientConnection | None = None
+        self._inbox = Inbox()
+        self._reader: asyncio.Task[None] | None = None  # fills it
         self._limit = DEFAULT_TIMEOUT
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that the connection lives on
@@ -230,13 +240,52 @@ class AsyncIoTClient(BaseClient):
 
         Args:
             event: its event.
-            message: v1: bytes, bytearray, bool, int, str, list or dict; v0: bool, int, float, str or dict.
+            message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no
+                None, protocol 0 bool, int, float, str and dict only.
 
         Raises:
             NotConnected: there is no connection, or it ended; the message is not sent later.
             EncodeError: the message or the event cannot be sent (a ValueError).
         """
-        await self._write(self._session.encode(event, message))
+        connection = self._connection
+        await self._write(self._session.encode(event, message), connection)
+
+    async def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
+        """Call a handler of the server and wait for what it returns, also in a handler.
+
+        Args:
+            event: its event.
+            data: what the handler gets: bytes, bytearray, bool, int, float, str, list, dict or None.
+            timeout: seconds.
+
+        Returns:
+            What the handler returned.
+
+        Raises:
+            CallTimeout: no answer in time; one that comes later is dropped.
+            CallDisconnected: there is no connection, or it ended; the handler may have run.
+            RemoteError: the handler raised.
+            NoHandler: the server has no handler for the event.
+            InvalidData: the server refused the value, or its handler's result cannot be sent.
+            TooManyCalls: too many calls are on their way.
+            CallsUnsupported: the connection speaks protocol 1 or 0.
+            EncodeError: the event or the value cannot be sent (a ValueError).
+            ValueError: `timeout` is not above 0.
+        """
+        limit = call_limit(timeout)
+        pending = TaskCall(event)
+        connection = self._connection
+        number = self._session.begin_call(pending)
+        try:
+            async with asyncio.timeout(limit):
+                await self._write(self._session.encode_call(number, event, data), connection)
+                return await pending.future
+        except NotConnected as error:
+            raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
+        except TimeoutError:
+            raise timed_out(event, limit) from None
+        finally:
+            self._session.end_call(number)
 
     def stop(self) -> None:
         """End `run`, `run_async` or `handle`: CLOSE 1000, `on_disconnect`, and they return.
@@ -341,8 +390,12 @@ class AsyncIoTClient(BaseClient):
         if target.server_hostname is not None:
             tls["server_hostname"] = target.server_hostname
         try:
-            connection = await ws_connect(target.uri, **self._connect_arguments(target, headers, limit), **tls)
-            await self._opened(connection)
+            async with asyncio.timeout(limit):
+                connection = await ws_connect(target.uri, **self._connect_arguments(target, headers, limit), **tls)
+                await self._introduce(connection, target)
+            self._opened(connection)
+        except ClientError:
+            raise
         except CONNECT_ERRORS as error:
             raise connect_failure(error, target, limit) from error
         try:
@@ -352,16 +405,30 @@ class AsyncIoTClient(BaseClient):
             raise
         self.logger.info("Connected successfully.")
 
-    async def _opened(self, connection: ClientConnection) -> None:
+    async def _introduce(self, connection: ClientConnection, target: Target) -> None:
+        """Say who this is, and wait until the server agrees where it says so."""
         try:
-            greeting = self._session.greeting()
+            greeting = self._agreed(connection.subprotocol)
             if greeting is not None:
                 await connection.send(greeting)
+            while self._session.unwelcomed:
+                received = self._session.welcome(await connection.recv(), time.monotonic())
+                if received is not None:
+                    await self._take(received, connection)
+        except ConnectionClosed as error:
+            raise not_let_in(error, target) from error
+        except ClientError:
+            await connection.close()
+            raise
         except BaseException:
             connection.transport.abort()
             raise
+
+    def _opened(self, connection: ClientConnection) -> None:
         self._session.opened(asyncio.get_running_loop().time())
         self._connection = connection
+        self._inbox = Inbox()
+        self._reader = asyncio.create_task(self._read(connection, self._inbox))
         self.handshake_sent = True
 
     def _announce(self) -> None:
@@ -371,13 +438,10 @@ class AsyncIoTClient(BaseClient):
             if self._ready and not waiter.done():
                 waiter.set_result(None)
 
-    async def _receive(self) -> ConnectionLost | None:
-        """Receive until the connection ends; None: by `stop`."""
-        connection = self._connection
-        if connection is None:  # stopped between begin() and handle()
-            return None
+    async def _read(self, connection: ClientConnection, inbox: Inbox) -> None:
+        """Receive until the connection ends: answers go to who waits for them, all else into `inbox`."""
         try:
-            while not self._asked_to_stop():
+            while True:
                 try:
                     async with asyncio.timeout(self._options.close_timeout):
                         message = await connection.recv()
@@ -385,43 +449,93 @@ class AsyncIoTClient(BaseClient):
                     # The library gives a closing handshake that the server began no deadline: close() does.
                     if connection.state is not WireState.OPEN:
                         await connection.close()
-                except ConnectionClosed as error:
-                    return None if self._asked_to_stop() else connection_lost(error)
-                else:
-                    await self._take(message)
+                    continue
+                received = self._session.receive(message)
+                if isinstance(received, Answer):
+                    self._settle(received)
+                    continue
+                if inbox.full:
+                    await inbox.wait_for_room(connection.wait_closed())
+                inbox.put(received)
+        except ConnectionClosed as error:
+            lost = self._lost(error)
+            self._end_calls(str(lost))
+            inbox.end(lost)
+        except Exception as error:  # no error of a server's making: `_receive` raises it
+            inbox.end(error)
+
+    async def _receive(self) -> ConnectionLost | None:
+        """Handle what comes until the connection ends; None: by `stop`."""
+        connection = self._connection
+        if connection is None:  # stopped between begin() and handle()
+            return None
+        try:
+            while not self._asked_to_stop():
+                try:
+                    received = await self._inbox.get()
+                except ConnectionLost as error:
+                    return None if self._asked_to_stop() else error
+                await self._take(received, connection)
             return None
         finally:
             await self._finish(connection)
 
-    async def _take(self, message: bytes | str) -> None:
-        received = self._session.receive(message)
+    def _settle(self, answer: Answer) -> None:
+        pending = self._session.end_call(answer.call)
+        if pending is None:
+            self.logger.debug("Dropped an answer that nobody waits for any more")
+        else:
+            deliver(answer, pending)
+
+    def _end_calls(self, why: str) -> None:
+        for pending in self._session.end_calls():
+            disconnect(pending, why)
+
+    async def _take(self, received: Received, connection: ClientConnection) -> None:
         if isinstance(received, Dispatch):
-            await self._dispatch(received)
+            await self._dispatch(received, connection)
         elif isinstance(received, ServerError):
             self._log_server_error(received)
             await self._call("on_error", received.error)
             if received.rejection is not None:
                 raise received.rejection
-        else:
+        elif not isinstance(received, Answer):
             self._log_ignored(received)
+            if received.reply is not None:
+                await self._answer("the protocol", received.reply, connection)
 
-    async def _dispatch(self, received: Dispatch) -> None:
+    async def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
+        reply: bytes | str | None
         if handler is None:
             self.logger.debug("No handler %s", name)
-            return
-        self.logger.debug("Calling Event Handler: %s", name)
+            reply = self._session.unhandled(received)
+        else:
+            self.logger.debug("Calling Event Handler: %s", name)
+            reply = await self._handle(name, handler, received)
+        for packet in (reply, self._session.handled(received)):
+            if packet is not None:
+                await self._answer(name, packet, connection)
+
+    async def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
+        """Run a handler. Returns what to send."""
         try:
-            reply = self._session.reply(received.event, await self._invoke(handler, received.value))
-        except Exception:
+            value = self._session.check(received)
+        except InvalidData as error:
+            self.logger.warning("Refused a call: %s", error)
+            return self._session.failed(received, error)
+        try:
+            return self._session.answer(received, await self._invoke(handler, value))
+        except Exception as error:
             self._log_handler_error(name)
-            return
-        if reply is not None:
-            try:
-                await self._write(reply)
-            except NotConnected as error:
-                self.logger.warning("The answer of %s is lost: %s", name, error)
+            return self._session.failed(received, error)
+
+    async def _answer(self, name: str, packet: bytes | str, connection: ClientConnection) -> None:
+        try:
+            await self._write(packet, connection)
+        except NotConnected as error:
+            self.logger.warning("The answer of %s is lost: %s", name, error)
 
     async def _call(self, name: str, *args: Any) -> None:
         """Call on_connect, on_disconnect or on_error."""
@@ -438,8 +552,7 @@ class AsyncIoTClient(BaseClient):
         finally:
             self._calling = False
 
-    async def _write(self, data: bytes | str) -> None:
-        connection = self._connection
+    async def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
         if connection is None:
             raise NotConnected(self._why_not_connected())
         try:
@@ -455,11 +568,27 @@ class AsyncIoTClient(BaseClient):
         """Close a connection and call `on_disconnect`, once."""
         self._finishing = True
         try:
-            await connection.close()
+            await self._close(connection)
         finally:
             mine, self._connection = self._connection is connection, None
+            self._end_calls("it is closed")
             self.handshake_sent = self._ready = False
             if mine:
                 await self._call("on_disconnect")
                 self.logger.info("Disconnected.")
             self._finishing = False
+
+    async def _close(self, connection: ClientConnection) -> None:
+        """Say GOODBYE where that is known, and close."""
+        self._end_calls("it is closed")
+        if self._reader is not None:
+            self._reader.cancel()
+            self._reader = None
+        try:
+            farewell = self._session.farewell()
+            if farewell is not None and connection.state is WireState.OPEN:
+                with suppress(ConnectionClosed, TimeoutError):
+                    async with asyncio.timeout(self._options.close_timeout):
+                        await connection.send(farewell)
+        finally:
+            await connection.close()

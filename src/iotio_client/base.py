@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypedDict, TypeVar
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 from websockets.version import version as websockets_version
 
+from iotio.protocol import v2
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.version import __version__
 
 from .backoff import Backoff
 from .endpoint_info import EndpointInfo
 from .errors import ClientError, ConnectionLost
-from .failures import wire_headers
+from .failures import connection_lost, wire_headers
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
 from .packets import DefaultPacketEncoder, PacketEncoder
-from .session import Ignored, ServerError, Session, State
+from .received import Ignored, ServerError
+from .session import Session, State
 from .target import Target
 
-__all__ = ["DEFAULT_TIMEOUT", "HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "raise_unless_clean", "time_limit"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "HANDLE_PATIENCE",
+    "MAX_QUEUE",
+    "NO_CONNECT",
+    "BaseClient",
+    "raise_unless_clean",
+    "time_limit",
+]
 
 DEFAULT_TIMEOUT = 20.0
 """Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
@@ -33,7 +48,10 @@ HANDLE_PATIENCE = 20.0
 
 NO_CONNECT = "handle() has nothing to receive from: call {0}(domain) before it, or beside it, or use run(domain)"
 
-_MAX_QUEUE = 256  # messages that may wait for a slow handler; beyond, the server feels that this side is slow
+MAX_QUEUE = 256
+"""Messages that may wait for a slow handler; beyond, the server feels that this side is slow."""
+
+_MAX_SLEEP = 0xFFFFFFFF  # SLEEP has four bytes for the seconds
 _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy loop
 
 _Function = TypeVar("_Function", bound=Handler)
@@ -42,6 +60,7 @@ _Function = TypeVar("_Function", bound=Handler)
 class ConnectArguments(TypedDict):
     """What both flavours of the library's `connect` take."""
 
+    subprotocols: NotRequired[list[Subprotocol]]
     additional_headers: list[tuple[str, str]]
     user_agent_header: str
     compression: None
@@ -67,7 +86,7 @@ class BaseClient:
         logging_level: int | None = None,
         encoder: PacketEncoder = DefaultPacketEncoder,
         *,
-        protocol_version: int = 1,
+        protocol_version: int | None = None,
         options: Options = DEFAULT_OPTIONS,
         backoff: Backoff | None = None,
     ) -> None:
@@ -78,13 +97,14 @@ class BaseClient:
             client_type: the name of a DeviceType of the server.
             client_data: what the server's program gets to know of the device; a dict that is JSON.
             logging_level: level of this client's logger, ``iotio.client.<id>``; None leaves logging alone.
-            encoder: packets of your own; server and device must agree.
-            protocol_version: 1, or 0 for servers up to iot.io 0.3.1.
+            encoder: packets of your own, in the place of protocol 1's; server and device must agree.
+            protocol_version: None: 2, or 1 with a server that does not know 2, and with an encoder of your own;
+                2, to insist on it; 1; or 0 for servers up to iot.io 0.3.1.
             options: limits, pings and the time a CLOSE may take.
             backoff: the waits between connections.
 
         Raises:
-            ValueError: id, type or data that cannot be sent.
+            ValueError: id, type or data that cannot be sent; an encoder together with protocol_version=2.
             TypeError: a method `on_<event>` is a coroutine function (IoTClient only).
         """
         identity = Identity(client_id, client_type, {} if client_data is None else client_data)
@@ -101,6 +121,7 @@ class BaseClient:
             backoff=self._backoff,
         )
         self._stopping = False
+        self._told_fallback = False
         self._handlers = Handlers(self, allow_async=self._allow_async, logger=self.logger)
         self._init_connection_fields()
 
@@ -145,6 +166,41 @@ class BaseClient:
 
         return decorator
 
+    def stop(self) -> None:
+        """End the connection; see the subclasses."""
+        raise NotImplementedError
+
+    def sleep(self, seconds: float) -> None:
+        """`stop`, and tell the server that the device means to be back in so many seconds.
+
+        The server then takes it for asleep, and not for lost. A server of protocol 1 is told nothing. To wait
+        and to run again is the program's own affair.
+
+        Args:
+            seconds: from now on, 0 to 2**32 - 1; rounded up.
+
+        Raises:
+            ValueError: not such a number.
+        """
+        if not 0 <= seconds <= _MAX_SLEEP:
+            raise ValueError(f"seconds must be 0 to {_MAX_SLEEP}, not {seconds!r}")
+        self._session.sleep(ceil(seconds))
+        self.stop()
+
+    def server_time(self) -> datetime:
+        """The server's time, in UTC.
+
+        By what the server said when this connection began, and a clock that nobody sets meanwhile: right also on
+        a device whose own time is wrong.
+
+        Raises:
+            ClientError: the server has not said it: no connection yet, or protocol 1.
+        """
+        seconds = self._session.server_time(time.monotonic())
+        if seconds is None:
+            raise ClientError("the server's time is not known: it comes with a connection of protocol 2")
+        return datetime.fromtimestamp(seconds, UTC)
+
     def _check_handler(self, name: str, handler: Any) -> None:
         check_handler(name, handler, allow_async=self._allow_async)
 
@@ -159,7 +215,7 @@ class BaseClient:
 
     def _connect_arguments(self, target: Target, headers: list[tuple[str, str]], timeout: float) -> ConnectArguments:
         options = self._options
-        return {
+        arguments: ConnectArguments = {
             "additional_headers": wire_headers(headers),
             "user_agent_header": _USER_AGENT,
             "compression": None,
@@ -169,8 +225,12 @@ class BaseClient:
             "ping_timeout": options.ping_timeout,
             "close_timeout": options.close_timeout,
             "max_size": options.max_message,
-            "max_queue": _MAX_QUEUE,
+            "max_queue": MAX_QUEUE,
         }
+        if self._session.subprotocols:
+            arguments["subprotocols"] = cast("list[Subprotocol]", self._session.subprotocols)
+            arguments["max_size"] = v2.max_message(options)
+        return arguments
 
     def _capped(self, reconnect_delay: float | None) -> Backoff:
         """The waits of one `run`: `reconnect_delay` is their upper limit."""
@@ -179,6 +239,22 @@ class BaseClient:
         if not 0 <= reconnect_delay < float("inf"):
             raise ValueError(f"reconnect_delay must be seconds, 0 or more, not {reconnect_delay!r}")
         return replace(self._backoff, cap=max(reconnect_delay, _SHORTEST_CAP))
+
+    # The opening and the end.
+
+    def _agreed(self, subprotocol: str | None) -> bytes | str | None:
+        """See `Session.agreed`; says once that the server is an older one."""
+        greeting = self._session.agreed(subprotocol)
+        if self._session.fell_back and not self._told_fallback:
+            self._told_fallback = True
+            self.logger.info(
+                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.6 or newer there"
+            )
+        return greeting
+
+    def _lost(self, error: ConnectionClosed) -> ConnectionLost:
+        """How an open connection ended."""
+        return connection_lost(error, self._session.goodbye)
 
     # The log.
 

@@ -13,6 +13,8 @@
         ├── BufferFull              too many durable messages wait for the server
         ├── BufferFailed            the file of durable messages cannot be used
         └── InvalidEndpoint         an EndpointInfo that no server accepts (also a ValueError)
+
+The errors of `call` are those of iotio.protocol.errors: CallError and what is below it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ __all__ = [
     "InvalidEndpoint",
     "NotConnected",
     "UpgradeRefused",
+    "VersionNotSpoken",
 ]
 
 _CLEAN_CODES = frozenset({1000, 1001, 1005})  # normal, going away, a CLOSE frame without a code
@@ -51,6 +54,8 @@ _REJECTIONS = {
     "and check that no proxy drops the header IoT-IO-ProtocolVersion",
     ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION: "it speaks another version of the protocol: "
     "update iotio on the device or on the server",
+    ErrorCode.CLIENT_INVALID_PACKET: "it cannot read what this device says of itself: make client_data smaller, "
+    "or update iotio on the device or on the server",
     ErrorCode.ORIGIN_NOT_ALLOWED: "it takes this program for a web page of another host: send no Origin header, "
     "or add the origin to Options(allowed_origins=...) on the server",
 }
@@ -94,6 +99,12 @@ class UpgradeRefused(ConnectFailed):
         super().__init__(f"{where} answered with HTTP status {status} instead of a connection: {hint}")
         self.status = status
         self.retry = _can_pass(status)
+
+
+class VersionNotSpoken(ConnectFailed):
+    """The server does not speak the protocol version that this device was told to insist on."""
+
+    retry = False
 
 
 class ConnectionLost(ClientError, ConnectionError):

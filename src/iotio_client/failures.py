@@ -23,7 +23,7 @@ from iotio.protocol.errors import EncodeError
 from .errors import ConnectFailed, ConnectionLost, ConnectTimeout, UpgradeRefused
 from .target import Target
 
-__all__ = ["CONNECT_ERRORS", "TAKES_UNICODE", "connect_failure", "connection_lost", "wire_headers"]
+__all__ = ["CONNECT_ERRORS", "TAKES_UNICODE", "connect_failure", "connection_lost", "not_let_in", "wire_headers"]
 
 CONNECT_ERRORS = (OSError, WebSocketException, EOFError)
 """What `connect` of the WebSocket library raises for reasons outside this program."""
@@ -76,10 +76,20 @@ def connect_failure(error: Exception, target: Target, timeout: float) -> Connect
     return failure
 
 
-def connection_lost(error: ConnectionClosed) -> ConnectionLost:
-    """How a connection ended, from the library's point of view."""
+def not_let_in(error: ConnectionClosed, target: Target) -> ConnectFailed:
+    """A connection that ended after the upgrade and before the server let the device in."""
+    return ConnectFailed(f"{target.where} did not let the device in: {connection_lost(error)}")
+
+
+def connection_lost(error: ConnectionClosed, goodbye: str | None = None) -> ConnectionLost:
+    """How a connection ended, from the library's point of view.
+
+    Args:
+        error: what the library raised.
+        goodbye: why the server said that it closes.
+    """
     cause: Any = error.__cause__
     if error.rcvd is not None:
-        return ConnectionLost(error.rcvd.code, error.rcvd.reason)
+        return ConnectionLost(error.rcvd.code, error.rcvd.reason or goodbye or "")
     sent = f"this side closed with {error.sent.code} {error.sent.reason}".rstrip() if error.sent else ""
-    return ConnectionLost(1006, sent, str(cause) if cause else "")
+    return ConnectionLost(1006, goodbye or sent, str(cause) if cause else "")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from iotio.protocol import v0, v1
-from iotio.protocol.errors import InvalidPacket
+from iotio.protocol import v0, v1, v2
+from iotio.protocol.errors import EncodeError, InvalidPacket
 from iotio.protocol.options import Options
 from iotio.protocol.values import Value
 
-__all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketEncoder", "TextCodec", "V1Codec"]
+__all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketEncoder", "TextCodec", "V1Codec", "V2Codec"]
 
 
 class PacketEncoder(Protocol):
@@ -101,3 +101,36 @@ class TextCodec:
         """
         text = message if isinstance(message, str) else message.decode(errors="replace")
         return v0.decode(text, self._options)
+
+
+class V2Codec:
+    """Binary messages of protocol v2."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.max_event = self.max_payload = 0xFFFFFFFF  # what the server takes, once it has said so
+
+    def encode(self, event: str, value: Any, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
+        """One message; see `v2.Packet` for the arguments.
+
+        Raises:
+            EncodeError: the event or the value cannot travel, or is larger than the server takes.
+        """
+        kind, body = v2.encode_value(value)
+        head = v2.encode_head(kind, event, flags, call=call, number=number, time=time)
+        if len(event) * 4 > self.max_event and len(event.encode()) > self.max_event:
+            raise EncodeError(f"the server takes {self.max_event} bytes for an event's name, this one is longer")
+        if len(body) > self.max_payload:
+            raise EncodeError(f"the server takes {self.max_payload} bytes for a value, this one has {len(body)}")
+        return b"".join((head, len(body).to_bytes(4, "big"), body))
+
+    def decode(self, message: bytes | str) -> v2.Decoded:
+        """What a message is.
+
+        Raises:
+            UnsupportedPacket: one of a newer protocol.
+            InvalidPacket: not a packet.
+        """
+        if isinstance(message, str):
+            raise InvalidPacket("protocol v2 has binary messages, this one is text")
+        return v2.decode(message, self._options)

@@ -1,32 +1,52 @@
 """The device's side of the protocol, without I/O: both clients are shells around this.
 
 Received messages go in, what is to be done with them comes out. Time is an argument, and the randomness of
-the waits comes with the `Backoff`. Nothing here locks: a shell calls from one thread, but for `encode`.
+the waits comes with the `Backoff`. Nothing here locks: a shell calls from one thread, but for `encode`; it locks
+around the methods about calls if several threads call.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from iotio.protocol.errors import EncodeError, ErrorCode, InvalidPacket
+from iotio.endpoints import DeclarationError, ValidationResponse, parse_endpoint
+from iotio.protocol import v2
+from iotio.protocol.calls import Calls, failure, fault_of
+from iotio.protocol.errors import (
+    CallDisconnected,
+    CallFault,
+    CallsUnsupported,
+    EncodeError,
+    ErrorCode,
+    InvalidData,
+    InvalidPacket,
+    UnsupportedPacket,
+)
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio.protocol.stream import Incoming
 
 from .backoff import Backoff
-from .errors import ClientError, DeviceRejected
+from .calls import PendingCall
+from .errors import ClientError, ConnectFailed, DeviceRejected, VersionNotSpoken
 from .identity import Identity
-from .packets import DefaultPacketEncoder, PacketEncoder, TextCodec, V1Codec
+from .opening import NO_WELCOME, Welcome, hello, read_welcome
+from .packets import DefaultPacketEncoder, PacketEncoder, TextCodec, V1Codec, V2Codec
+from .received import Answer, Dispatch, Ignored, Received, ServerError
 
-__all__ = ["RESERVED", "Dispatch", "Ignored", "Received", "ServerError", "Session", "State"]
+__all__ = ["RESERVED", "Answer", "Dispatch", "Ignored", "Received", "ServerError", "Session", "State"]
 
 RESERVED = frozenset({"connect", "disconnect", "error"})
 """Events that stand for the connection itself: never dispatched to `on_<event>`, whoever sends them."""
 
-_PASSING = frozenset({ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.SERVER_BUSY})
+_PASSING = frozenset({ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.SERVER_BUSY})
 """Errors that say nothing against the device: it lives on, or comes again later."""
 
-_SENDABLE = {0: (bool, int, float, str, dict), 1: (bytes, bytearray, bool, int, str, list, dict)}
+_SENDABLE = {
+    0: (bool, int, float, str, dict),
+    1: (bytes, bytearray, bool, int, str, list, dict),
+    2: (bytes, bytearray, bool, int, float, str, list, dict, type(None)),
+}
 _NOT_SENDABLE = "A non-sendable value was passed to a client's send method."
 
 
@@ -57,56 +77,29 @@ _MOVES: dict[State, frozenset[State]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Call the handler of this event, then send what `Session.reply` makes of its result."""
-
-    event: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class ServerError:
-    """The server reports an error: log it, call `on_error(error)`.
-
-    Attributes:
-        error: the code, or what the server wrote in its place.
-        info: more about it, or None.
-        rejection: not None: end the connection and raise this.
-    """
-
-    error: str
-    info: object
-    rejection: DeviceRejected | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Nothing to do.
-
-    Attributes:
-        why: for the log.
-        invalid: whether the message broke the protocol.
-    """
-
-    why: str
-    invalid: bool
-
-
-Received = Dispatch | ServerError | Ignored
-
-
 class Session:
     """What one device does on all its connections, one after the other.
 
+    A connection begins like this: `connecting`, the upgrade, `agreed`; then, while `unwelcomed`, `welcome` for
+    each message; then `opened`. It ends with `farewell` if this side closes, and with `wait` or `ended`.
+
+    Durable messages: what the server sends is dispatched once, and acknowledged by what `handled` returns. What
+    this side sends is not built yet: `sends` goes into HELLO, `server.heard` came with WELCOME, and `_acknowledged`
+    gets each ACK.
+
     Args:
         identity: who the device is.
-        protocol_version: 1, or 0 for servers up to iot.io 0.3.1.
-        encoder: packets of v1, if they are not the usual ones.
+        protocol_version: None: 2, or 1 if the server does not know 2; 2, 1, or 0 for servers up to iot.io 0.3.1.
+        encoder: packets of v1, if they are not the usual ones; None as protocol_version then means 1.
         options: `max_event` and `max_payload` apply.
         backoff: the waits between connections.
 
     Attributes:
+        version: the version that the connection speaks.
+        server: what it said in WELCOME.
+        sends: the name of this device's own stream of durable messages, or None.
+        incoming: how far the server's stream has been handled.
+        goodbye: why the server closes, if it said so.
         invalid_packets: how many messages broke the protocol.
         failures: attempts and short connections in a row, counted for the waits.
     """
@@ -115,23 +108,48 @@ class Session:
         self,
         identity: Identity,
         *,
-        protocol_version: int = 1,
+        protocol_version: int | None = None,
         encoder: PacketEncoder = DefaultPacketEncoder,
         options: Options = DEFAULT_OPTIONS,
         backoff: Backoff | None = None,
     ) -> None:
-        if protocol_version not in (0, 1):
-            raise ValueError(f"protocol_version must be 0 or 1, not {protocol_version!r}")
+        if protocol_version not in (None, 0, 1, 2):
+            raise ValueError(f"protocol_version must be None, 0, 1 or 2, not {protocol_version!r}")
+        if encoder is not DefaultPacketEncoder:
+            if protocol_version == 2:
+                raise ValueError("an encoder makes packets of protocol 1: leave out encoder or protocol_version=2")
+            protocol_version = 1 if protocol_version is None else protocol_version
         self.identity = identity
-        self.version = protocol_version
+        self.version = 2 if protocol_version is None else protocol_version
         self.state = State.IDLE
+        self.server = NO_WELCOME
+        self.sends: str | None = None
+        self.incoming = Incoming()
+        self.goodbye: str | None = None
         self.invalid_packets = 0
         self.failures = 0
+        self._wanted = protocol_version
         self._backoff = backoff or Backoff()
         self._opened_at = 0.0
-        self._codec: V1Codec | TextCodec = V1Codec(encoder, options) if protocol_version else TextCodec(options)
+        self._v1 = V1Codec(encoder, options)
+        self._v2 = V2Codec(options)
+        self._text = TextCodec(options)
+        self._calls: Calls[PendingCall] = Calls()
+        self._seen = 0  # the last durable message that came on this connection; `incoming` knows what was handled
+        self._sleep: int | None = None  # seconds, to be said at the end of this connection
+        self._welcomed_at: float | None = None  # when `server.time` was right
 
     # Connections.
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What to ask for in the upgrade request."""
+        return [v2.SUBPROTOCOL] if self._wanted in (None, 2) else []
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether the connection speaks v1 although v2 was asked for."""
+        return self._wanted is None and self.version == 1
 
     def connecting(self) -> list[tuple[str, str]]:
         """Begin an attempt.
@@ -145,18 +163,69 @@ class Session:
         """
         if State.CONNECTING not in _MOVES[self.state]:
             raise ClientError("this client is connected, or connecting, already")
-        headers = self.identity.headers() if self.version else []
-        if not self.version:
-            self.identity.text_handshake()  # what cannot be said is found out before the server is bothered
+        # What cannot be said is found out before the server is bothered.
+        if self._wanted == 0:
+            self.identity.text_handshake()
+        elif self._wanted == 2:
+            self._hello()
+        headers = self.identity.headers() if self._wanted in (None, 1) else []
         self._move(State.CONNECTING)
+        self.goodbye = self._sleep = self._welcomed_at = None
+        self.server = NO_WELCOME
         return headers
 
-    def greeting(self) -> str | None:
-        """The text message to send right after the upgrade, before `opened`; None: there is none."""
+    def agreed(self, subprotocol: str | None) -> bytes | str | None:
+        """The upgrade succeeded.
+
+        Args:
+            subprotocol: the one in the server's answer.
+
+        Returns:
+            The message to send right now; None: there is none.
+
+        Raises:
+            VersionNotSpoken: the server does not speak what `protocol_version` insists on.
+        """
+        if self._wanted == 2 and subprotocol != v2.SUBPROTOCOL:
+            raise VersionNotSpoken(
+                "the server does not speak protocol 2, which protocol_version=2 insists on: install iotio 0.6 or newer"
+                " on the server, or leave protocol_version out here; a proxy on the way must pass on the header"
+                " Sec-WebSocket-Protocol"
+            )
+        if self._wanted in (None, 2):
+            self.version = 2 if subprotocol == v2.SUBPROTOCOL else 1
+        if self.version == 2:
+            return self._hello()
         return None if self.version else self.identity.text_handshake()
 
+    @property
+    def unwelcomed(self) -> bool:
+        """Whether the server has still to say that it takes the device (v2; the others do not say so)."""
+        return self.version == 2 and self._welcomed_at is None
+
+    def welcome(self, message: bytes | str, now: float) -> ServerError | Ignored | None:
+        """Read one message of a server that has not taken the device yet; never raises for what a server sends.
+
+        Args:
+            message: the WebSocket message.
+            now: seconds on a monotonic clock.
+
+        Returns:
+            None for WELCOME: the device is in.
+        """
+        try:
+            packet = self._v2.decode(message)
+            if isinstance(packet, v2.Greeting) and packet.welcome:
+                self._welcomed(read_welcome(packet.fields), now)
+                return None
+        except InvalidPacket as error:
+            return self._invalid(error)
+        if isinstance(packet, v2.Problem):
+            return self._refusal(packet)
+        return self._invalid(InvalidPacket("a server's first packet must be WELCOME or PROBLEM"))
+
     def opened(self, now: float) -> None:
-        """The upgrade succeeded, and the server has been told who this is.
+        """The server knows who this is.
 
         Args:
             now: seconds on a monotonic clock.
@@ -181,31 +250,78 @@ class Session:
         self.failures += 1
         return backoff.delay(self.failures)
 
+    def sleep(self, seconds: int) -> None:
+        """The farewell of this connection shall say that the device means to be back in so many seconds."""
+        self._sleep = seconds
+
+    def farewell(self) -> bytes | None:
+        """What to send before the CLOSE frame: SLEEP or GOODBYE of a v2 device."""
+        if self.version != 2 or self.state is not State.OPEN:
+            return None
+        if self._sleep is not None:
+            return v2.encode_sleep(self._sleep)
+        return v2.encode_json(v2.GOODBYE, {"reason": "stopped"})
+
     def ended(self) -> None:
         """No attempt follows by itself. Harmless when called twice."""
         if self.state is not State.IDLE:
             self._move(State.ENDED)
         self.failures = 0
 
+    def server_time(self, now: float) -> float | None:
+        """The server's clock in seconds since 1970 (UTC); None if it has not told.
+
+        Args:
+            now: seconds on the monotonic clock of `welcome`.
+        """
+        if self._welcomed_at is None or self.server.time is None:
+            return None
+        return self.server.time / 1000 + (now - self._welcomed_at)
+
     def _move(self, state: State) -> None:
         if state not in _MOVES[self.state]:
             raise RuntimeError(f"a client that is {self.state.name} cannot become {state.name}")
         self.state = state
 
+    def _hello(self) -> bytes:
+        return hello(self.identity, sends=self.sends, heard=self.incoming)
+
+    def _welcomed(self, welcome: Welcome, now: float) -> None:
+        self.server = welcome
+        self._welcomed_at = now
+        self._v2.max_event, self._v2.max_payload = welcome.max_event, welcome.max_payload
+        if welcome.sends is not None:  # a server without a stream may have it again later
+            self.incoming.resume(welcome.sends)
+        self._seen = self.incoming.last
+
+    def _refusal(self, problem: v2.Problem) -> ServerError:
+        """PROBLEM in the place of WELCOME: no connection comes about, whatever it says."""
+        found = self._server_error(problem.error, problem.info)
+        if found.rejection is not None:
+            return found
+        if problem.error == ErrorCode.CLIENT_INVALID_PACKET:
+            rejected = DeviceRejected(ErrorCode.CLIENT_INVALID_PACKET, problem.info, self.identity.type)
+            return ServerError(found.error, found.info, rejected)
+        more = "" if problem.info is None else f" (the server says: {problem.info})"
+        return ServerError(
+            found.error, found.info, ConnectFailed(f"the server lets nobody in now: {found.error}{more}")
+        )
+
     # Packets.
 
     def receive(self, message: bytes | str) -> Received:
-        """Read one WebSocket message; never raises for what a server sends."""
+        """Read one WebSocket message of an open connection; never raises for what a server sends."""
         try:
+            if self.version == 2:
+                return self._read(self._v2.decode(message))
             packet = self._codec.decode(message)
         except InvalidPacket as error:
-            self.invalid_packets += 1
-            return Ignored(f"an invalid packet: {error}", invalid=True)
+            return self._invalid(error)
         if packet is None:
             return Ignored("a text message, which protocol v1 does not use", invalid=False)
         event, value = packet
         if event == "error":
-            return self._server_error(value)
+            return self._reported(value)
         if event in RESERVED:
             return Ignored(f"a packet of the reserved event {event!r}", invalid=False)
         return Dispatch(event, value)
@@ -217,11 +333,11 @@ class Session:
             EncodeError: the event or the value cannot travel.
         """
         if not isinstance(value, _SENDABLE[self.version]):
-            names = ", ".join(kind.__name__ for kind in _SENDABLE[self.version])
+            names = ", ".join("None" if kind is type(None) else kind.__name__ for kind in _SENDABLE[self.version])
             raise EncodeError(
                 f"{_NOT_SENDABLE} It is a {type(value).__name__}; protocol v{self.version} sends {names}."
             )
-        return self._codec.encode(event, value)
+        return (self._v2 if self.version == 2 else self._codec).encode(event, value)
 
     def reply(self, event: str, result: Any) -> bytes | str | None:
         """What a handler's result sends, by the rules of the server's handlers.
@@ -233,19 +349,56 @@ class Session:
         Raises:
             EncodeError: the result is none of these, or cannot travel.
         """
-        if isinstance(result, tuple):
-            if len(result) != 2 or not isinstance(result[0], str):
-                raise EncodeError(f"a handler returns None, a value, or a tuple (event, value), not {result!r}")
-            event, result = result
+        event, result = _split(event, result)
         return None if result is None else self.encode(event, result)
 
-    def _server_error(self, value: object) -> ServerError:
+    @property
+    def _codec(self) -> V1Codec | TextCodec:
+        return self._v1 if self.version else self._text
+
+    def _read(self, packet: v2.Decoded) -> Received:
+        """What a packet of v2 means. Raises InvalidPacket."""
+        if isinstance(packet, v2.Packet):
+            return self._read_event(packet)
+        if isinstance(packet, v2.Ack):
+            return self._acknowledged(packet.upto)
+        if isinstance(packet, v2.Problem):
+            return self._server_error(packet.error, packet.info)
+        if isinstance(packet, v2.Goodbye):
+            self.goodbye = packet.reason
+            return Ignored(f"GOODBYE: {packet.reason}", invalid=False)
+        raise InvalidPacket("WELCOME comes once, HELLO and SLEEP from devices only")
+
+    def _read_event(self, packet: v2.Packet) -> Received:
+        flags = packet.flags
+        if flags & (v2.RESULT | v2.FAILURE):
+            return Answer(packet.call, bool(flags & v2.FAILURE), packet.value)
+        if flags & v2.CALL:
+            return Dispatch(packet.event, packet.value, packet.call)
+        if flags & v2.DURABLE:
+            return self._read_durable(packet)
+        if packet.event in RESERVED:
+            return Ignored(f"a packet of the reserved event {packet.event!r}", invalid=False)
+        return Dispatch(packet.event, packet.value)
+
+    def _invalid(self, error: InvalidPacket) -> Ignored:
+        self.invalid_packets += 1
+        reply = None
+        if self.version == 2:
+            unsupported = isinstance(error, UnsupportedPacket)
+            code = ErrorCode.UNSUPPORTED_PACKET if unsupported else ErrorCode.CLIENT_INVALID_PACKET
+            reply = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": {"problem": error.problem}})
+        return Ignored(f"an invalid packet: {error}", invalid=True, reply=reply)
+
+    def _reported(self, value: object) -> ServerError:
         """The original writes {"error": code, "info": ...}; some servers write the code alone."""
         info: object = None
         if isinstance(value, dict) and "error" in value:
             info = value.get("info")
             value = value["error"]
-        text = value if isinstance(value, str) else repr(value)
+        return self._server_error(value if isinstance(value, str) else repr(value), info)
+
+    def _server_error(self, text: str, info: object) -> ServerError:
         try:
             code = ErrorCode(text)
         except ValueError:
@@ -253,3 +406,115 @@ class Session:
         if code in _PASSING:
             return ServerError(code.value, info, None)
         return ServerError(code.value, info, DeviceRejected(code, info, self.identity.type))
+
+    # Handlers: their results, calls of the server, its durable messages.
+
+    def check(self, received: Dispatch) -> Any:
+        """The value for the handler. That of a call to an endpoint is checked, and converted to its type.
+
+        Raises:
+            InvalidData: the endpoint does not take it; `failed` makes the answer.
+        """
+        declaration = self.identity.endpoints.get(received.event)
+        if received.call is None or declaration is None:
+            return received.value
+        try:
+            verdict, value = parse_endpoint(declaration).check(received.value)
+        except DeclarationError:  # the server would have refused it: the program has changed it since
+            return received.value
+        if verdict is not ValidationResponse.VALID:
+            raise InvalidData(f"the endpoint {received.event!r} does not take this value: {verdict.value}")
+        return value
+
+    def answer(self, received: Dispatch, result: Any) -> bytes | str | None:
+        """What to send when the handler has returned; None for nothing.
+
+        Raises:
+            EncodeError: the result cannot travel; `failed` makes the answer.
+        """
+        if received.call is None:
+            return self.reply(received.event, result)
+        return self._v2.encode("", _split("", result)[1], v2.RESULT, call=received.call)
+
+    def failed(self, received: Dispatch, error: Exception) -> bytes | None:
+        """What to send when the handler, or `check` or `answer`, has raised."""
+        if received.call is None:
+            return None
+        return v2.encode("", failure(fault_of(error), error), v2.FAILURE, call=received.call)
+
+    def unhandled(self, received: Dispatch) -> bytes | None:
+        """What to send where there is no handler."""
+        if received.call is None:
+            return None
+        return v2.encode("", failure(CallFault.NO_HANDLER), v2.FAILURE, call=received.call)
+
+    def handled(self, received: Dispatch) -> bytes | None:
+        """The message is through, by a result, an exception or no handler. Returns its ACK if it is durable."""
+        if not received.number:
+            return None
+        self.incoming.took(received.number)
+        return v2.encode_ack(self.incoming.last)
+
+    def _read_durable(self, packet: v2.Packet) -> Received:
+        if self.server.sends is None:
+            raise InvalidPacket("a durable message, but WELCOME named no stream")
+        if packet.number <= self._seen:
+            reply = v2.encode_ack(self.incoming.last)
+            return Ignored(f"durable message {packet.number}, which came before", invalid=False, reply=reply)
+        self._seen = packet.number
+        return Dispatch(packet.event, packet.value, number=packet.number)
+
+    def _acknowledged(self, upto: int) -> Received:
+        """The server has handled all durable messages of this device up to a number."""
+        raise InvalidPacket(f"ACK of number {upto}, but this device has sent nothing durable")
+
+    # Calls of this device.
+
+    def begin_call(self, pending: PendingCall) -> int:
+        """Somebody calls the server, and `encode_call` is next.
+
+        Returns:
+            The call's number.
+
+        Raises:
+            CallsUnsupported: the server speaks v0 or v1, or this device was told to.
+            CallDisconnected: there is no connection.
+            TooManyCalls: as many as may be are on their way.
+        """
+        if self._wanted in (0, 1):
+            raise CallsUnsupported(
+                f"this device speaks protocol {self._wanted}, which has no calls:"
+                " leave out protocol_version and encoder"
+            )
+        if self.state is not State.OPEN:
+            raise CallDisconnected(f"the call of {pending.event!r} cannot be sent: the client is not connected")
+        if self.version != 2:
+            raise CallsUnsupported(
+                "the server speaks protocol 1, which has no calls: install iotio 0.6 or newer on the server"
+            )
+        return self._calls.begin(pending)
+
+    def encode_call(self, number: int, event: str, value: Any) -> bytes:
+        """The packet of a call.
+
+        Raises:
+            EncodeError: the event or the value cannot travel; `end_call` is next.
+        """
+        return self._v2.encode(event, value, v2.CALL, call=number)
+
+    def end_call(self, number: int) -> PendingCall | None:
+        """There is an answer, or nobody waits any more. Returns who waited; None for a late answer."""
+        return self._calls.end(number)
+
+    def end_calls(self) -> list[PendingCall]:
+        """The connection is over. Returns who waited."""
+        return self._calls.end_all()
+
+
+def _split(event: str, result: Any) -> tuple[str, Any]:
+    """Event and answer of what a handler returned. Raises EncodeError."""
+    if not isinstance(result, tuple):
+        return event, result
+    if len(result) != 2 or not isinstance(result[0], str):
+        raise EncodeError(f"a handler returns None, a value, or a tuple (event, value), not {result!r}")
+    return result

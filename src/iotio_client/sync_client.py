@@ -9,7 +9,9 @@ import struct
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
@@ -18,29 +20,41 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
+from iotio.protocol.errors import CallDisconnected, CallError, InvalidData
+
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
+from .calls import DEFAULT_CALL_TIMEOUT, ThreadCall, call_limit, deliver, disconnect, timed_out
 from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
-from .failures import CONNECT_ERRORS, connect_failure, connection_lost
-from .session import Dispatch, ServerError, State
+from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
+from .handlers import Handler
+from .received import Answer, Dispatch, Received, ServerError
+from .session import State
 from .target import Target
 from .tls import TurnTakingSocket
 
 __all__ = ["IoTClient"]
+
+_MAX_ASIDE = 1000  # messages that may come while a handler waits for the answer of a call
+_POLL = 0.05  # seconds; a call with nobody in handle() looks so often whether it may read itself
 
 
 class IoTClient(BaseClient):
     """A device, for programs without asyncio.
 
     Handlers run one after the other in the thread that called `run` or `handle`; pings are answered beside
-    them. `send` and `stop` may be called from handlers and from any thread.
+    them. `send`, `call`, `sleep` and `stop` may be called from handlers and from any thread.
     """
 
     def _init_connection_fields(self) -> None:
         self._changed = threading.Condition()  # guards the session's state; never held while user code runs
         self._connection: ClientConnection | None = None
         self._pending: ClientConnection | None = None  # before the upgrade is answered
+        self._said_farewell: ClientConnection | None = None  # GOODBYE is sent once
         self._looping = False  # somebody is in run or handle, and cleans up
         self._calling: int | None = None  # the thread that is in a handler
+        self._reading = threading.RLock()  # held by who receives; in a handler, too
+        self._reader: int | None = None  # the thread that is in _receive
+        self._aside: deque[Received] = deque()  # came while a handler waited for the answer of a call
         # stop() may run in a signal handler: neither flags nor a SimpleQueue need a lock that may be held.
         self._wake: SimpleQueue[None] = SimpleQueue()
 
@@ -174,13 +188,59 @@ class IoTClient(BaseClient):
 
         Args:
             event: its event.
-            message: bytes, bytearray, bool, int, str, list or dict.
+            message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no None.
 
         Raises:
             NotConnected: there is no connection, or it ended; the message is not sent later.
             EncodeError: the message or the event cannot be sent (a ValueError).
         """
-        self._write(self._session.encode(event, message))
+        connection = self._connection  # before it is encoded: the next one may speak another version
+        self._write(self._session.encode(event, message), connection)
+
+    def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
+        """Call a handler of the server and wait for what it returns. May be called from any thread.
+
+        In a handler of this client other messages wait until that returns. In another thread the answer comes when
+        the handler that is running now, if any, has returned or calls something itself.
+
+        Args:
+            event: its event.
+            data: what the handler gets: bytes, bytearray, bool, int, float, str, list, dict or None.
+            timeout: seconds.
+
+        Returns:
+            What the handler returned.
+
+        Raises:
+            CallTimeout: no answer in time; one that comes later is dropped.
+            CallDisconnected: there is no connection, or it ended; the handler may have run.
+            RemoteError: the handler raised.
+            NoHandler: the server has no handler for the event.
+            InvalidData: the server refused the value, or its handler's result cannot be sent.
+            TooManyCalls: too many calls are on their way.
+            CallsUnsupported: the connection speaks protocol 1 or 0.
+            CallError: 1000 other messages came before the answer, in a handler; root of the errors above.
+            EncodeError: the event or the value cannot be sent (a ValueError).
+            ValueError: `timeout` is not above 0.
+        """
+        limit = call_limit(timeout)
+        deadline = time.monotonic() + limit
+        pending = ThreadCall(event)
+        with self._changed:
+            connection = self._connection
+            number = self._session.begin_call(pending)
+        try:
+            try:
+                self._write(self._session.encode_call(number, event, data), connection)
+            except NotConnected as error:
+                raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
+            self._await(pending, deadline)
+        finally:
+            with self._changed:
+                self._session.end_call(number)
+        if not pending.done.is_set():
+            raise timed_out(event, limit)
+        return pending.result()
 
     def stop(self) -> None:
         """End `run` or `handle`: CLOSE 1000, `on_disconnect`, and they return.
@@ -198,7 +258,7 @@ class IoTClient(BaseClient):
         if connection is None and pending is not None:
             _shut(pending)
         elif connection is not None and self._looping:
-            threading.Thread(target=connection.close, name="iotio-client-stop", daemon=True).start()
+            threading.Thread(target=self._close, args=(connection,), name="iotio-client-stop", daemon=True).start()
         elif connection is not None:  # after connect(), with nobody in handle()
             self._finish(connection)
             self._end()
@@ -227,6 +287,7 @@ class IoTClient(BaseClient):
         return self._receive()
 
     def _open(self, target: Target, limit: float) -> None:
+        deadline = time.monotonic() + limit
         with self._changed:
             headers = self._session.connecting()
         self.logger.info("Connecting to the domain: %s", target.where)
@@ -241,7 +302,10 @@ class IoTClient(BaseClient):
                 **arguments,
             ).__enter__()
             _limit_writes(connection.socket, limit)
+            self._introduce(connection, target, deadline)
             self._opened(connection)
+        except ClientError:
+            raise
         except CONNECT_ERRORS as error:
             raise connect_failure(error, target, limit) from error
         finally:
@@ -264,12 +328,27 @@ class IoTClient(BaseClient):
             _shut(self._pending)
         return self._pending
 
+    def _introduce(self, connection: ClientConnection, target: Target, deadline: float) -> None:
+        """Say who this is, and wait until the server agrees where it says so."""
+        try:
+            greeting = self._agreed(connection.subprotocol)
+            if greeting is not None:
+                connection.send(greeting)
+            while self._session.unwelcomed:
+                message = connection.recv(timeout=max(deadline - time.monotonic(), 0))
+                received = self._session.welcome(message, time.monotonic())
+                if received is not None:
+                    self._take(received, connection)
+        except ConnectionClosed as error:
+            raise not_let_in(error, target) from error
+        except ClientError:
+            connection.close()
+            raise
+
     def _opened(self, connection: ClientConnection) -> None:
-        greeting = self._session.greeting()
-        if greeting is not None:
-            connection.send(greeting)
         with self._changed:
             self._session.opened(time.monotonic())
+            self._aside.clear()
             self._connection = connection
             self._changed.notify_all()
 
@@ -279,53 +358,131 @@ class IoTClient(BaseClient):
         if connection is None:  # stopped by another thread between connect() and handle()
             return None
         try:
-            while not self._asked_to_stop():
-                try:
-                    message = connection.recv(timeout=self._options.close_timeout)
-                except TimeoutError:
-                    # The library gives a closing handshake that the server began no deadline: close() does.
-                    if connection.state is not WireState.OPEN:
-                        connection.close()
-                except ConnectionClosed as error:
-                    return None if self._asked_to_stop() else connection_lost(error)
-                else:
-                    self._take(message)
+            with self._reading:
+                self._reader = threading.get_ident()
+                while not self._asked_to_stop():
+                    try:
+                        received = self._aside.popleft() if self._aside else self._next(connection)
+                    except ConnectionClosed as error:
+                        return None if self._asked_to_stop() else self._lost(error)
+                    if received is not None:
+                        self._take(received, connection)
             return None
         finally:
+            self._reader = None
             self._finish(connection)
 
-    def _take(self, message: bytes | str) -> None:
+    def _next(self, connection: ClientConnection, timeout: float | None = None) -> Received | None:
+        """Receive one message. Answers of calls go to who waits for them; None then, or when there is none.
+
+        Raises:
+            ConnectionClosed: the connection is over, and all that came before has been received.
+        """
+        limit = self._options.close_timeout
+        try:
+            message = connection.recv(timeout=limit if timeout is None else min(timeout, limit))
+        except TimeoutError:
+            # The library gives a closing handshake that the server began no deadline: close() does.
+            if connection.state is not WireState.OPEN:
+                connection.close()
+            return None
         received = self._session.receive(message)
+        if not isinstance(received, Answer):
+            return received
+        with self._changed:
+            pending = self._session.end_call(received.call)
+        if pending is None:
+            self.logger.debug("Dropped an answer that nobody waits for any more")
+        else:
+            deliver(received, pending)
+        return None
+
+    def _take(self, received: Received, connection: ClientConnection) -> None:
         if isinstance(received, Dispatch):
-            self._dispatch(received)
+            self._dispatch(received, connection)
         elif isinstance(received, ServerError):
             self._log_server_error(received)
             self._call("on_error", received.error)
             if received.rejection is not None:
                 raise received.rejection
-        else:
+        elif not isinstance(received, Answer):
             self._log_ignored(received)
+            if received.reply is not None:
+                with suppress(ConnectionClosed):  # the next `recv` says so
+                    connection.send(received.reply)
 
-    def _dispatch(self, received: Dispatch) -> None:
+    def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
+        reply: bytes | str | None
         if handler is None:
             self.logger.debug("No handler %s", name)
-            return
-        self.logger.debug("Calling Event Handler: %s", name)
-        self._calling = threading.get_ident()
-        try:
-            reply = self._session.reply(received.event, handler(received.value))
-        except Exception:
-            self._log_handler_error(name)
-            return
-        finally:
-            self._calling = None
-        if reply is not None:
+            reply = self._session.unhandled(received)
+        else:
+            self.logger.debug("Calling Event Handler: %s", name)
+            reply = self._handle(name, handler, received)
+        for packet in (reply, self._session.handled(received)):
+            if packet is None:
+                continue
             try:
-                self._write(reply)
+                self._write(packet, connection)
             except NotConnected as error:
                 self.logger.warning("The answer of %s is lost: %s", name, error)
+
+    def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
+        """Run a handler. Returns what to send."""
+        try:
+            value = self._session.check(received)
+        except InvalidData as error:
+            self.logger.warning("Refused a call: %s", error)
+            return self._session.failed(received, error)
+        self._calling = threading.get_ident()
+        try:
+            return self._session.answer(received, handler(value))
+        except Exception as error:
+            self._log_handler_error(name)
+            return self._session.failed(received, error)
+        finally:
+            self._calling = None
+
+    # Calls.
+
+    def _await(self, pending: ThreadCall, deadline: float) -> None:
+        """Wait until a call is done, or its time is over.
+
+        Somebody must receive the answer: the thread in `handle`; where that is this one, or where there is none, who
+        waits.
+        """
+        while not pending.done.is_set() and (left := deadline - time.monotonic()) > 0:
+            inside = threading.get_ident() in (self._calling, self._reader)
+            if (inside or not self._looping) and self._reading.acquire(blocking=False):
+                try:
+                    self._read_until(pending, deadline)
+                finally:
+                    self._reading.release()
+            else:
+                pending.done.wait(left if self._looping else min(left, _POLL))
+
+    def _read_until(self, pending: ThreadCall, deadline: float) -> None:
+        """Receive until a call is done; put all that is not an answer aside, for `_receive`."""
+        connection = self._connection
+        try:
+            while not pending.done.is_set() and (left := deadline - time.monotonic()) > 0:
+                if connection is None:
+                    return self._end_calls("it is closed")
+                if len(self._aside) >= _MAX_ASIDE:
+                    raise CallError(f"{_MAX_ASIDE} messages came before the answer of the call of {pending.event!r}")
+                received = self._next(connection, left)
+                if received is not None:
+                    self._aside.append(received)
+        except ConnectionClosed as error:
+            self._end_calls(str(self._lost(error)))
+
+    def _end_calls(self, why: str) -> None:
+        with self._changed:
+            waiting = self._session.end_calls()
+        for pending in waiting:
+            disconnect(pending, why)
 
     def _call(self, name: str, *args: Any) -> None:
         """Call on_connect, on_disconnect or on_error."""
@@ -337,22 +494,34 @@ class IoTClient(BaseClient):
         finally:
             self._calling = None
 
-    def _write(self, data: bytes | str) -> None:
-        connection = self._connection
-        if connection is None or self._session.state is not State.OPEN:
+    def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
+        if connection is None or connection is not self._connection or self._session.state is not State.OPEN:
             raise NotConnected(self._why_not_connected())
         try:
             connection.send(data)
         except ConnectionClosed as error:
             raise NotConnected(f"nothing can be sent: {connection_lost(error)}") from error
 
+    def _close(self, connection: ClientConnection) -> None:
+        """Say GOODBYE where that is known, and close."""
+        with self._changed:
+            mine = connection is self._connection and connection is not self._said_farewell
+            farewell = self._session.farewell() if mine else None
+            self._said_farewell = connection
+        if farewell is not None and connection.state is WireState.OPEN:
+            with suppress(ConnectionClosed):
+                connection.send(farewell)
+        connection.close()
+
     def _finish(self, connection: ClientConnection) -> None:
         """Close a connection and call `on_disconnect`, once."""
+        self._end_calls("it is closed")
         try:
-            connection.close()
+            self._close(connection)
         finally:
             with self._changed:
                 mine, self._connection = self._connection is connection, None
+            self._end_calls("it is closed")
             if mine:
                 self._call("on_disconnect")
                 self.logger.info("Disconnected.")

@@ -1,0 +1,108 @@
+"""HELLO and WELCOME of protocol v2, from the device's side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iotio.protocol import v2
+from iotio.protocol.errors import EncodeError, InvalidPacket
+from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming
+from iotio.protocol.v2_session import read_heard, read_stream
+from iotio.version import __version__
+
+from .identity import Identity
+
+__all__ = ["NO_WELCOME", "Welcome", "hello", "read_welcome"]
+
+_TIME_END = 253_402_300_800_000  # milliseconds: the year 10000, which Python's dates do not know
+_LIBRARY = f"iotio_client {__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the server said.
+
+    Attributes:
+        server: its name and version.
+        time: its clock in milliseconds since 1970 (UTC); None if it did not tell.
+        sends: the name of its stream of durable messages, or None.
+        heard: which stream of this device it knows, and how far it has handled that.
+        max_event: bytes of an event that it takes.
+        max_payload: bytes of a value that it takes.
+        max_unacknowledged: durable messages that may be on their way to it.
+    """
+
+    server: str = ""
+    time: int | None = None
+    sends: str | None = None
+    heard: tuple[str | None, int] = (None, 0)
+    max_event: int = 0xFFFF
+    max_payload: int = 0xFFFFFFFF
+    max_unacknowledged: int = MAX_UNACKNOWLEDGED
+
+
+NO_WELCOME = Welcome()
+"""Before there is any."""
+
+
+def hello(identity: Identity, *, sends: str | None, heard: Incoming) -> bytes:
+    """The first packet of a device. What is empty is left out.
+
+    Args:
+        identity: who it is.
+        sends: the name of its own stream of durable messages, if it has one.
+        heard: what it has handled of the server's.
+
+    Raises:
+        EncodeError: data or endpoints are not JSON.
+    """
+    fields: dict[str, object] = {"id": identity.id, "type": identity.type}
+    if identity.data:
+        fields["data"] = identity.data
+    if identity.endpoints:
+        fields["endpoints"] = list(identity.endpoints.values())
+    fields["library"] = _LIBRARY
+    if sends is not None:
+        fields["sends"] = sends
+    if heard.stream is not None:
+        fields["heard"] = {"stream": heard.stream, "upto": heard.last}
+    try:
+        return v2.encode_json(v2.HELLO, fields)
+    except EncodeError as error:
+        raise EncodeError(f"client_data and the endpoint declarations must be JSON: {error}") from None
+
+
+def read_welcome(fields: dict[str, object]) -> Welcome:
+    """Read WELCOME; what is missing has its default.
+
+    Raises:
+        InvalidPacket: a field that the specification does not allow.
+    """
+    server, now = fields.get("server"), _number(fields, "time", None)
+    if now is not None and not 0 <= now < _TIME_END:
+        raise InvalidPacket("the field 'time' must be milliseconds since 1970")
+    return Welcome(
+        server if isinstance(server, str) else "",
+        now,
+        read_stream(fields.get("sends")),
+        read_heard(fields.get("heard")),
+        _limit(fields, "max_event", NO_WELCOME.max_event),
+        _limit(fields, "max_payload", NO_WELCOME.max_payload),
+        _limit(fields, "max_unacknowledged", NO_WELCOME.max_unacknowledged),
+    )
+
+
+def _number(fields: dict[str, object], name: str, default: int | None) -> int | None:
+    value = fields.get(name, default)
+    if value is not None and type(value) is not int:
+        raise InvalidPacket(f"the field {name!r} must be a number without a fraction")
+    return value
+
+
+def _limit(fields: dict[str, object], name: str, default: int) -> int:
+    value = _number(fields, name, default)
+    if value is None:
+        return default
+    if value < 1:
+        raise InvalidPacket(f"the field {name!r} must be 1 or more")
+    return value

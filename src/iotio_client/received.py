@@ -1,0 +1,75 @@
+"""What a received message means, one class per meaning: the answers of `Session.receive`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ClientError
+
+__all__ = ["Answer", "Dispatch", "Ignored", "Received", "ServerError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Call the handler of this event; `Session.answer` and its neighbours say what to send then.
+
+    Attributes:
+        event: its name.
+        value: what it carries.
+        call: the number under which the server waits for the result; None if it does not.
+        number: in the server's stream of durable messages; 0 if it is not durable.
+    """
+
+    event: str
+    value: Any
+    call: int | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call of this device has its answer: give it to `Session.end_call`, whatever handlers are doing.
+
+    Attributes:
+        call: the call's number.
+        failed: whether `value` says why there is no result.
+        value: the result, or that.
+    """
+
+    call: int
+    failed: bool
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """The server reports an error: log it, call `on_error(error)`.
+
+    Attributes:
+        error: the code, or what the server wrote in its place.
+        info: more about it, or None.
+        rejection: not None: end the connection and raise this.
+    """
+
+    error: str
+    info: object
+    rejection: ClientError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to do, but to send `reply` if there is one.
+
+    Attributes:
+        why: for the log.
+        invalid: whether the message broke the protocol.
+        reply: what to tell the server.
+    """
+
+    why: str
+    invalid: bool
+    reply: bytes | None = None
+
+
+Received = Dispatch | Answer | ServerError | Ignored
