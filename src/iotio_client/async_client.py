@@ -411,7 +411,7 @@ class AsyncIoTClient(BaseClient):
             greeting = self._agreed(connection.subprotocol)
             if greeting is not None:
                 await connection.send(greeting)
-            while self._session.unwelcomed:
+            if self._session.unwelcomed:
                 received = self._session.welcome(await connection.recv(), time.monotonic())
                 if received is not None:
                     await self._take(received, connection)

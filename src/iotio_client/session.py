@@ -80,8 +80,8 @@ _MOVES: dict[State, frozenset[State]] = {
 class Session:
     """What one device does on all its connections, one after the other.
 
-    A connection begins like this: `connecting`, the upgrade, `agreed`; then, while `unwelcomed`, `welcome` for
-    each message; then `opened`. It ends with `farewell` if this side closes, and with `wait` or `ended`.
+    A connection begins like this: `connecting`, the upgrade, `agreed`; then `welcome` for the first
+    message if `unwelcomed`; then `opened`. It ends with `farewell` if this side closes, and with `wait` or `ended`.
 
     Durable messages: what the server sends is dispatched once, and acknowledged by what `handled` returns. What
     this side sends is not built yet: `sends` goes into HELLO, `server.heard` came with WELCOME, and `_acknowledged`
@@ -203,26 +203,32 @@ class Session:
         """Whether the server has still to say that it takes the device (v2; the others do not say so)."""
         return self.version == 2 and self._welcomed_at is None
 
-    def welcome(self, message: bytes | str, now: float) -> ServerError | Ignored | None:
-        """Read one message of a server that has not taken the device yet; never raises for what a server sends.
+    def welcome(self, message: bytes | str, now: float) -> ServerError | None:
+        """Read the first message of a server that speaks v2.
 
         Args:
             message: the WebSocket message.
             now: seconds on a monotonic clock.
 
         Returns:
-            None for WELCOME: the device is in.
+            None for WELCOME: the device is in. PROBLEM: why it is not.
+
+        Raises:
+            ConnectFailed: it is neither; nothing is answered, for who writes that may not understand it.
         """
         try:
             packet = self._v2.decode(message)
-            if isinstance(packet, v2.Greeting) and packet.welcome:
-                self._welcomed(read_welcome(packet.fields), now)
-                return None
+            if isinstance(packet, v2.Problem):
+                return self._refusal(packet)
+            if not isinstance(packet, v2.Greeting) or not packet.welcome:
+                raise InvalidPacket("it is another packet")
+            self._welcomed(read_welcome(packet.fields), now)
         except InvalidPacket as error:
-            return self._invalid(error)
-        if isinstance(packet, v2.Problem):
-            return self._refusal(packet)
-        return self._invalid(InvalidPacket("a server's first packet must be WELCOME or PROBLEM"))
+            self.invalid_packets += 1
+            raise ConnectFailed(
+                f"the server agreed on protocol 2, and its first message is neither WELCOME nor PROBLEM: {error}"
+            ) from None
+        return None
 
     def opened(self, now: float) -> None:
         """The server knows who this is.

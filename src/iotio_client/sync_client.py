@@ -334,7 +334,7 @@ class IoTClient(BaseClient):
             greeting = self._agreed(connection.subprotocol)
             if greeting is not None:
                 connection.send(greeting)
-            while self._session.unwelcomed:
+            if self._session.unwelcomed:
                 message = connection.recv(timeout=max(deadline - time.monotonic(), 0))
                 received = self._session.welcome(message, time.monotonic())
                 if received is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from iotio.protocol import v1
+from iotio.protocol import v1, v2
 from tests.support.wire import Frame, Opcode, apply_mask, encode_frame
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -44,17 +44,30 @@ class Peer:
         """The IoT-IO lines of the request, in order."""
         return [line for line in self.head.split(b"\r\n") if line.startswith(b"IoT-IO-")]
 
-    def accept(self, leftover: bytes = b"") -> Self:
-        """Answer 101, with `leftover` in the same segment."""
+    def accept(self, leftover: bytes = b"", *, subprotocol: str = "") -> Self:
+        """Answer 101, with `leftover` in the same segment; agree on no subprotocol, as a v1 server, or on this one."""
         self.read_request()
         found = re.search(rb"(?i)sec-websocket-key: *([^\r]+)", self.head)
         assert found
         digest = hashlib.sha1(found[1] + _GUID.encode(), usedforsecurity=False).digest()
         self.socket.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n" + leftover
+            b"Sec-WebSocket-Accept: "
+            + base64.b64encode(digest)
+            + (f"\r\nSec-WebSocket-Protocol: {subprotocol}".encode() if subprotocol else b"")
+            + b"\r\n\r\n"
+            + leftover
         )
         return self
+
+    def greet(self, **fields: Any) -> dict[str, Any]:
+        """Accept a v2 device, take its HELLO and answer WELCOME with these fields. Returns those of HELLO."""
+        self.accept(subprotocol=v2.SUBPROTOCOL)
+        greeting = self.recv_v2()
+        assert isinstance(greeting, v2.Greeting)
+        assert not greeting.welcome
+        self.send(Opcode.BINARY, v2.encode_json(v2.WELCOME, {"server": "fake", "time": 1_767_225_600_000} | fields))
+        return greeting.fields
 
     def answer(self, status: int, more: str = "") -> None:
         """Answer with another status."""
@@ -100,6 +113,12 @@ class Peer:
         frame = self.recv()
         assert frame.opcode == Opcode.BINARY, frame
         return v1.decode(frame.payload)
+
+    def recv_v2(self) -> v2.Decoded:
+        """The next message as a packet of v2."""
+        frame = self.recv()
+        assert frame.opcode == Opcode.BINARY, frame
+        return v2.decode(frame.payload)
 
     def recv_close(self) -> int | None:
         """The code of the device's CLOSE, which must be the next frame; it is answered."""

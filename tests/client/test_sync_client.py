@@ -175,7 +175,7 @@ def test_write_that_the_server_does_not_take() -> None:
 
 def test_send_checks_before_it_looks_at_the_connection() -> None:
     with pytest.raises(EncodeError, match="float"):
-        device().send("e", 1.5)
+        device(protocol_version=1).send("e", 1.5)
 
 
 @pytest.mark.parametrize("reconnect", ["True", "False"])
