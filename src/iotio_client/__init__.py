@@ -15,6 +15,17 @@ from __future__ import annotations
 
 import os
 
+from iotio.protocol.errors import (
+    CallDisconnected,
+    CallError,
+    CallsUnsupported,
+    CallTimeout,
+    EncodeError,
+    InvalidData,
+    NoHandler,
+    RemoteError,
+    TooManyCalls,
+)
 from iotio.version import __version__
 
 from .async_client import AsyncIoTClient
@@ -29,6 +40,7 @@ from .errors import (
     InvalidEndpoint,
     NotConnected,
     UpgradeRefused,
+    VersionNotSpoken,
 )
 from .sync_client import IoTClient
 
@@ -39,18 +51,28 @@ __protocol_version__ = "1"
 __all__ = [
     "AsyncIoTClient",
     "Backoff",
+    "CallDisconnected",
+    "CallError",
+    "CallTimeout",
+    "CallsUnsupported",
     "ClientError",
     "ConnectFailed",
     "ConnectTimeout",
     "ConnectionLost",
     "DeviceRejected",
+    "EncodeError",
     "EndpointConstraint",
     "EndpointInfo",
     "EndpointType",
+    "InvalidData",
     "InvalidEndpoint",
     "IoTClient",
+    "NoHandler",
     "NotConnected",
+    "RemoteError",
+    "TooManyCalls",
     "UpgradeRefused",
+    "VersionNotSpoken",
     "__version__",
 ]
 
