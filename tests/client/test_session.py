@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol import v1
+from iotio.protocol import v1, v2
 from iotio.protocol.errors import EncodeError, ErrorCode
 from iotio.protocol.options import Options
 from iotio_client.backoff import Backoff
-from iotio_client.errors import ClientError, DeviceRejected
+from iotio_client.errors import ClientError, ConnectFailed, DeviceRejected, VersionNotSpoken
 from iotio_client.identity import Identity
 from iotio_client.session import Dispatch, Ignored, ServerError, Session, State
 
@@ -21,7 +21,7 @@ CLIENT_NO_ID = bytes.fromhex(
 )
 
 
-def session(version: int = 1, **more: Any) -> Session:
+def session(version: int | None = 1, **more: Any) -> Session:
     return Session(Identity("d1", "t", {}), protocol_version=version, **more)
 
 
@@ -228,3 +228,133 @@ def test_default_waits_are_full_jitter_from_1_s_to_60_s() -> None:
 def test_backoff_checks(wrong: float) -> None:
     with pytest.raises(ValueError, match=r"Backoff\.cap"):
         Backoff(cap=wrong)
+
+
+# Protocol v2.
+
+
+def opened(welcome: dict[str, object] | None = None) -> Session:
+    one = session(None)
+    one.connecting()
+    assert one.agreed("iotio.v2") == one._hello()
+    before = one.unwelcomed
+    assert one.welcome(v2.encode_json(v2.WELCOME, welcome or {}), 100.0) is None
+    assert [before, one.unwelcomed] == [True, False]
+    one.opened(100.0)
+    return one
+
+
+def test_version_by_the_answer() -> None:
+    one = session(None)
+    assert one.subprotocols == ["iotio.v2"]
+    assert one.connecting()[-1] == ("IoT-IO-ProtocolVersion", "1")
+    assert one.agreed(None) is None
+    assert (one.version, one.fell_back, one.unwelcomed) == (1, True, False)
+    one.opened(0.0)
+    with pytest.raises(EncodeError, match="v1 sends"):
+        one.encode("e", 1.5)
+    one.wait(1.0)
+    one.connecting()
+    assert one.agreed("iotio.v2") is not None
+    assert (one.version, one.fell_back) == (2, False)
+    assert one.encode("e", 1.5) == v2.encode("e", 1.5)
+    two = session(2)
+    assert two.connecting() == []
+    with pytest.raises(VersionNotSpoken):
+        two.agreed(None)
+    assert [session(version).subprotocols for version in (0, 1)] == [[], []]
+
+
+def test_hello_that_is_not_json_is_found_out_before_the_request() -> None:
+    one = Session(Identity("d1", "t", {"x": {1}}), protocol_version=2)
+    with pytest.raises(EncodeError, match="client_data"):
+        one.connecting()
+    assert one.state is State.IDLE
+
+
+def test_clock() -> None:
+    one = opened({"time": 1_767_225_600_000})
+    assert one.server_time(107.5) == 1_767_225_607.5
+    assert opened().server_time(107.5) is None
+    one.wait(200.0)
+    one.connecting()
+    assert one.server_time(207.5) is None
+
+
+def test_farewell() -> None:
+    one = opened()
+    assert one.farewell() == v2.encode_json(v2.GOODBYE, {"reason": "stopped"})
+    one.sleep(7)
+    assert one.farewell() == v2.encode_sleep(7)
+    one.ended()
+    assert one.farewell() is None
+    assert session().farewell() is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"time": 1.5},
+        {"time": -1},
+        {"time": 10**18},
+        {"max_event": 0},
+        {"max_payload": "1"},
+        {"sends": ""},
+        {"sends": "x" * 65},
+        {"heard": []},
+        {"heard": {"stream": "s", "upto": -1}},
+    ],
+)
+def test_welcome_that_is_wrong(fields: dict[str, object]) -> None:
+    one = session(2)
+    one.connecting()
+    one.agreed("iotio.v2")
+    with pytest.raises(ConnectFailed, match="neither WELCOME nor PROBLEM"):
+        one.welcome(v2.encode_json(v2.WELCOME, fields), 0.0)
+    assert one.unwelcomed
+
+
+def test_what_was_not_handled_is_heard_again() -> None:
+    one = opened({"sends": "s"})
+    first = one.receive(v2.encode("e", 1, v2.DURABLE, number=1))
+    assert first == Dispatch("e", 1, number=1)
+    assert one.receive(v2.encode("e", 2, v2.DURABLE, number=2)) == Dispatch("e", 2, number=2)
+    assert isinstance(first, Dispatch)
+    assert one.handled(first) == v2.encode_ack(1)
+    assert one.receive(v2.encode("e", 2, v2.DURABLE, number=2)) == Ignored(
+        "durable message 2, which came before", invalid=False, reply=v2.encode_ack(1)
+    )
+    one.wait(1.0)
+    one.connecting()
+    greeting = one.agreed("iotio.v2")
+    assert isinstance(greeting, bytes)
+    hello = v2.decode(greeting)
+    assert isinstance(hello, v2.Greeting)
+    assert hello.fields["heard"] == {"stream": "s", "upto": 1}
+    assert one.welcome(v2.encode_json(v2.WELCOME, {"sends": "s"}), 0.0) is None
+    one.opened(0.0)
+    assert one.receive(v2.encode("e", 2, v2.DURABLE, number=2)) == Dispatch("e", 2, number=2)
+
+
+@given(st.binary(max_size=300))
+def test_receive_never_raises_v2(data: bytes) -> None:
+    received = opened({"sends": "s"}).receive(data)
+    if isinstance(received, Ignored) and received.invalid:
+        assert received.reply is not None
+        v2.decode(received.reply)
+
+
+@given(st.sampled_from(range(24)), st.sampled_from([0, 1, 2, 4, 8, 16, 17, 32]), st.binary(max_size=60))
+def test_packets_that_are_nearly_right(kind: int, flags: int, rest: bytes) -> None:
+    opened({"sends": "s"}).receive(bytes((kind, flags)) + rest)
+
+
+@given(st.binary(max_size=300))
+def test_welcome_raises_one_error_only(data: bytes) -> None:
+    one = session(2)
+    one.connecting()
+    one.agreed("iotio.v2")
+    try:
+        one.welcome(data, 0.0)
+    except ConnectFailed:
+        assert one.invalid_packets == 1
