@@ -52,7 +52,10 @@ def wire_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     if not _WRITES_LATIN_1:
         for _, value in headers:
             if not TAKES_UNICODE and not _takes(value):
-                raise EncodeError(f"websockets {version} cannot send {value!r}; install websockets 17 or newer")
+                raise EncodeError(
+                    f"websockets {version} cannot send {value!r}; install websockets 17 or newer,"
+                    " or use protocol_version=2"
+                )
         return headers
     return [(name, value.encode().decode("latin-1")) for name, value in headers]
 

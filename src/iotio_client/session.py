@@ -47,6 +47,7 @@ _SENDABLE = {
     1: (bytes, bytearray, bool, int, str, list, dict),
     2: (bytes, bytearray, bool, int, float, str, list, dict, type(None)),
 }
+_PROBLEM = bytes((v2.PROBLEM,))
 _NOT_SENDABLE = "A non-sendable value was passed to a client's send method."
 
 
@@ -322,7 +323,7 @@ class Session:
                 return self._read(self._v2.decode(message))
             packet = self._codec.decode(message)
         except InvalidPacket as error:
-            return self._invalid(error)
+            return self._invalid(error, message)
         if packet is None:
             return Ignored("a text message, which protocol v1 does not use", invalid=False)
         event, value = packet
@@ -387,14 +388,11 @@ class Session:
             return Ignored(f"a packet of the reserved event {packet.event!r}", invalid=False)
         return Dispatch(packet.event, packet.value)
 
-    def _invalid(self, error: InvalidPacket) -> Ignored:
+    def _invalid(self, error: InvalidPacket, message: bytes | str) -> Ignored:
         self.invalid_packets += 1
-        reply = None
-        if self.version == 2:
-            unsupported = isinstance(error, UnsupportedPacket)
-            code = ErrorCode.UNSUPPORTED_PACKET if unsupported else ErrorCode.CLIENT_INVALID_PACKET
-            reply = v2.encode_json(v2.PROBLEM, {"error": code.value, "info": {"problem": error.problem}})
-        return Ignored(f"an invalid packet: {error}", invalid=True, reply=reply)
+        # What would be a PROBLEM is not answered by one: two sides would go on and on.
+        tells = self.version == 2 and (isinstance(message, str) or message[:1] != _PROBLEM)
+        return Ignored(f"an invalid packet: {error}", invalid=True, reply=_problem(error) if tells else None)
 
     def _reported(self, value: object) -> ServerError:
         """The original writes {"error": code, "info": ...}; some servers write the code alone."""
@@ -465,7 +463,8 @@ class Session:
         if self.server.sends is None:
             raise InvalidPacket("a durable message, but WELCOME named no stream")
         if packet.number <= self._seen:
-            reply = v2.encode_ack(self.incoming.last)
+            # Of what still waits for its handler the ACK comes after that.
+            reply = None if self.incoming.is_new(packet.number) else v2.encode_ack(packet.number)
             return Ignored(f"durable message {packet.number}, which came before", invalid=False, reply=reply)
         self._seen = packet.number
         return Dispatch(packet.event, packet.value, number=packet.number)
@@ -524,3 +523,12 @@ def _split(event: str, result: Any) -> tuple[str, Any]:
     if len(result) != 2 or not isinstance(result[0], str):
         raise EncodeError(f"a handler returns None, a value, or a tuple (event, value), not {result!r}")
     return result
+
+
+def _problem(error: InvalidPacket) -> bytes:
+    unsupported = isinstance(error, UnsupportedPacket)
+    code = ErrorCode.UNSUPPORTED_PACKET if unsupported else ErrorCode.CLIENT_INVALID_PACKET
+    try:
+        return v2.encode_json(v2.PROBLEM, {"error": code.value, "info": {"problem": error.problem}})
+    except EncodeError:  # words of the peer's own that are no Unicode
+        return v2.encode_json(v2.PROBLEM, {"error": code.value, "info": None})
