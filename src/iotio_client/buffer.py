@@ -141,8 +141,8 @@ class Buffer:
         with self._lock:
             self.outgoing.suspend()
 
-    def next(self, most: int) -> tuple[int, Kept] | None:
-        """The next message to send, if there is one and fewer than `most` are on their way."""
+    def next(self, most: int) -> tuple[int, int, Kept] | None:
+        """The next message to send, if there is one and fewer than `most` are on their way; see `Outgoing.next`."""
         with self._lock:
             return self.outgoing.next(most)
 
@@ -162,10 +162,10 @@ class Buffer:
                 if file is not None:
                     file.execute("DELETE FROM message WHERE number <= ?", (numbers[-1],))
 
-    def is_new(self, number: int) -> bool:
-        """Whether a message of the server is to be handled."""
+    def is_new(self, number: int, previous: int) -> bool:
+        """Whether a message of the server is to be handled. Raises StreamGap."""
         with self._lock:
-            return self.incoming.is_new(number)
+            return self.incoming.is_new(number, previous)
 
     def took(self, number: int, effects: Iterable[Callable[[Any], object]] = ()) -> None:
         """A message of the server has been handled; on return that is in the file, with the effects.

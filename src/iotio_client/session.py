@@ -464,7 +464,7 @@ class Session:
             raise InvalidPacket("a durable message, but WELCOME named no stream")
         if packet.number <= self._seen:
             # Of what still waits for its handler the ACK comes after that.
-            reply = None if self.incoming.is_new(packet.number) else v2.encode_ack(packet.number)
+            reply = None if packet.number > self.incoming.last else v2.encode_ack(packet.number)
             return Ignored(f"durable message {packet.number}, which came before", invalid=False, reply=reply)
         self._seen = packet.number
         return Dispatch(packet.event, packet.value, number=packet.number)

@@ -45,12 +45,12 @@ def test_what_is_sent_in_order_and_forgotten_when_acknowledged(buffer: Buffer) -
     put(buffer, b"a", b"b", b"c")
     assert buffer.next(2) is None  # there is no connection
     buffer.resume(None, 0, None)
-    assert buffer.next(2) == (1, Kept("e", 0, b"a", 0))
-    assert buffer.next(2) == (2, Kept("e", 0, b"b", 0))
+    assert buffer.next(2) == (0, 1, Kept("e", 0, b"a", 0))
+    assert buffer.next(2) == (1, 2, Kept("e", 0, b"b", 0))
     assert buffer.next(2) is None  # as many as may be are on their way
     buffer.acknowledge(1)
     assert waiting(buffer) == [(2, b"b"), (3, b"c")]
-    assert buffer.next(2) == (3, Kept("e", 0, b"c", 0))
+    assert buffer.next(2) == (2, 3, Kept("e", 0, b"c", 0))
     with pytest.raises(InvalidPacket):
         buffer.acknowledge(4)
 
@@ -62,25 +62,25 @@ def test_a_new_connection_begins_behind_what_the_server_has(buffer: Buffer) -> N
     buffer.suspend()
     assert buffer.next(9) is None
     buffer.resume(buffer.outgoing.name, 2, None)
-    assert buffer.next(9) == (3, Kept("e", 0, b"c", 0))
+    assert buffer.next(9) == (2, 3, Kept("e", 0, b"c", 0))
     assert waiting(buffer) == [(3, b"c")]
 
 
 def test_a_server_that_has_forgotten_all_gets_all_again(buffer: Buffer) -> None:
     put(buffer, b"a", b"b")
     buffer.resume("another", 9, None)
-    assert buffer.next(9) == (1, Kept("e", 0, b"a", 0))
+    assert buffer.next(9) == (0, 1, Kept("e", 0, b"a", 0))
 
 
 def test_what_comes_is_taken_once(buffer: Buffer) -> None:
     buffer.resume(None, 0, "s")
-    assert buffer.is_new(3)
+    assert buffer.is_new(3, 0)
     buffer.took(3)
-    assert not buffer.is_new(3)
+    assert not buffer.is_new(3, 0)
     buffer.resume(None, 0, "s")
-    assert not buffer.is_new(3)
+    assert not buffer.is_new(3, 0)
     buffer.resume(None, 0, "new")  # a server that has lost its memory
-    assert buffer.is_new(1)
+    assert buffer.is_new(1, 0)
 
 
 def test_a_full_buffer_refuses(path: Path | None) -> None:
@@ -154,12 +154,12 @@ def test_an_effect_and_its_note_are_one(file: Path) -> None:
 
     with pytest.raises(RuntimeError, match="own"):
         buffer.took(1, [effect])
-    assert buffer.is_new(1)
+    assert buffer.is_new(1, 0)
     with pytest.raises(BufferFailed, match="no such table"):
         buffer.took(1, [lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")])
-    assert buffer.is_new(1)
+    assert buffer.is_new(1, 0)
     buffer.took(1, [lambda connection: connection.execute("CREATE TABLE done (value)")])
-    assert not buffer.is_new(1)
+    assert not buffer.is_new(1, 0)
     buffer.close()
 
 

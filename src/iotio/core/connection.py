@@ -24,6 +24,7 @@ from iotio.protocol.errors import (
     ErrorCode,
     HandshakeError,
     InvalidPacket,
+    StreamGap,
 )
 from iotio.protocol.frames import BINARY, Item, encode_frame
 from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
@@ -478,16 +479,18 @@ class Connection:
         elif packet.flags & v2.CALL:
             self._dispatch_call(packet)
         elif packet.flags & v2.DURABLE and self._greeting.sends is None:
-            self._complain("a durable message needs the name of its stream: 'sends' in HELLO")
+            self._complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
         else:
             self._dispatch_call(packet)
 
-    def _complain(self, problem: str) -> None:
-        """Tell the device that a packet is invalid."""
+    def _complain(self, error: InvalidPacket) -> None:
+        """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
-            self._session.complain(problem)
+            self._session.complain(error)
+            if isinstance(error, StreamGap):
+                self._close(DisconnectReason.PROTOCOL_ERROR)
             self._flush()
-        self._count_invalid(problem)
+        self._count_invalid(error.problem)
 
     def _take_answer(self, packet: v2.Packet) -> None:
         with self._lock:
@@ -570,8 +573,12 @@ class Connection:
         if not packet.flags & v2.DURABLE:
             return Message("", time_ms)
         stream = self._greeting.sends or ""
-        if not self._mailbox.is_new(stream, packet.number):
-            self._mailbox.say_heard()
+        try:
+            if not self._mailbox.is_new(stream, packet.number, packet.previous):
+                self._mailbox.say_heard()
+                return None
+        except StreamGap as error:
+            self._complain(error)
             return None
         return Message(f"{stream}/{packet.number}", time_ms)
 
@@ -616,7 +623,7 @@ class Connection:
         try:
             self._mailbox.acknowledge(self, ack.upto, state)
         except InvalidPacket as error:
-            self._complain(error.problem)
+            self._complain(error)
 
     # -- calls, inside ---------------------------------------------------------------------------------
 

@@ -229,12 +229,12 @@ class Mailbox:
         now = self._post.wall()
         last = 0
         while (item := self.outgoing.next()) is not None:
-            number, delivery = item
+            previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
                 self._remove(delivery, DeliveryState.EXPIRED)
                 continue
             try:
-                frame = _frame(connection, number, delivery)
+                frame = _frame(connection, previous, number, delivery)
             except EncodeError as error:
                 self._remove(delivery, DeliveryState.DROPPED, str(error))
                 continue
@@ -256,10 +256,10 @@ class Mailbox:
 
     # -- from the device -------------------------------------------------------------------------------
 
-    def is_new(self, stream: str, number: int) -> bool:
-        """Whether a message of the device is to be handled; otherwise it is acknowledged again."""
+    def is_new(self, stream: str, number: int, previous: int) -> bool:
+        """Whether a message of the device is to be handled; otherwise it is acknowledged again. Raises StreamGap."""
         with self._lock:
-            return stream == self.incoming.stream and self.incoming.is_new(number)
+            return stream == self.incoming.stream and self.incoming.is_new(number, previous)
 
     def took(self, stream: str, number: int, effects: list[Effect]) -> None:
         """A message of the device has been handled: write that down, then tell the device.
@@ -330,10 +330,12 @@ class Mailbox:
             connection.send(encode_frame(BINARY, v2.encode_ack(self._confirmed)))
 
 
-def _frame(connection: Connection, number: int, delivery: Delivery) -> bytes:
+def _frame(connection: Connection, previous: int, number: int, delivery: Delivery) -> bytes:
     if connection.version == 2:
         time = int(delivery.created * 1000)
-        head = v2.encode_head(delivery.kind, delivery.event, v2.DURABLE | v2.TIME, number=number, time=time)
+        head = v2.encode_head(
+            delivery.kind, delivery.event, v2.DURABLE | v2.TIME, number=number, previous=previous, time=time
+        )
         return encode_frame(BINARY, head + len(delivery.body).to_bytes(4, "big") + delivery.body)
     value: Any = v2.decode_value(delivery.kind, delivery.body)
     return connection.encode(delivery.event, value)

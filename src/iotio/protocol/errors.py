@@ -5,7 +5,8 @@
     IoTError
     ├── ProtocolError            the peer broke a rule
     │   ├── InvalidPacket        one packet is wrong; the connection lives on
-    │   │   └── UnsupportedPacket    one of a newer protocol
+    │   │   ├── UnsupportedPacket    one of a newer protocol
+    │   │   └── StreamGap            durable messages before it are missing; the connection has to end
     │   └── HandshakeError       the device is refused
     ├── EncodeError              the caller's value cannot travel (also a ValueError)
     ├── CallError                a call has no result
@@ -39,6 +40,7 @@ __all__ = [
     "NoHandler",
     "ProtocolError",
     "RemoteError",
+    "StreamGap",
     "TooManyCalls",
     "UnsupportedPacket",
 ]
@@ -57,6 +59,7 @@ class ErrorCode(StrEnum):
     CLIENT_INVALID_PACKET = "client_invalid_packet"
     SERVER_BUSY = "server_busy"  # ours: a limit is reached, try again later
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"  # ours: a web page of another host
+    STREAM_GAP = "stream_gap"  # v2: a durable message is missing
     UNSUPPORTED_PACKET = "unsupported_packet"  # v2: a type or a flag of a newer protocol
 
 
@@ -108,6 +111,10 @@ class UnsupportedPacket(InvalidPacket):
         super().__init__(f"protocol v2 has no {what} {value}; who sent it needs a newer iotio on the other side")
         self.what = what
         self.value = value
+
+
+class StreamGap(InvalidPacket):
+    """A durable message whose predecessor has not come: something was lost on the way."""
 
 
 class HandshakeError(ProtocolError):

@@ -335,9 +335,9 @@ class Session:
             self._ping(now)
             self._probes.append((self._pings, upto))
 
-    def complain(self, problem: str) -> None:
+    def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid, for a reason that only the owner knows."""
-        self._invalid(InvalidPacket(problem))
+        self._invalid(error)
 
     def encode(self, event: str, value: Value) -> bytes:
         """The frame that carries an event to this device.

@@ -1,7 +1,8 @@
 """Durable messages between two sides that lose sight of each other: the sender's and the receiver's half of a stream.
 
 A stream has a name and numbered messages. The numbers only grow; there may be gaps, for a message can expire before
-it was sent. The receiver takes a message whose number is larger than the last one it took, and drops any other. One
+it was sent, and each message says which one is before it. The receiver takes a message whose number is larger than the
+last one it took, and drops any other; if the one before it is missing, something was lost on the way. One
 acknowledgement stands for all messages up to its number. A connection that ends loses what was on its way: the next
 one begins behind the last number that the receiver knows.
 
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from .errors import InvalidPacket
+from .errors import InvalidPacket, StreamGap
 
 __all__ = ["MAX_UNACKNOWLEDGED", "Incoming", "Outgoing"]
 
@@ -115,15 +116,19 @@ class Outgoing(Generic[_M]):
         self._resumed = False
         self._unsent.clear()
 
-    def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, _M] | None:
-        """The next message to send, which then counts as sent; None if there is none, or `most` are on their way."""
+    def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, int, _M] | None:
+        """The next message to send, which then counts as sent.
+
+        Returns:
+            The number before it, its own, and the message; None if there is none, or `most` are on their way.
+        """
         unsent = self._unsent
         while unsent and self._on_their_way < most:
             number = unsent.popleft()
             if number in self._kept:
-                self._sent = number
-                self._on_their_way += 1
-                return number, self._kept[number]
+                previous, self._sent = self._sent, number
+                self._flying += 1
+                return previous, number, self._kept[number]
         return None
 
     def acknowledge(self, upto: int) -> list[tuple[int, _M]]:
@@ -174,8 +179,14 @@ class Incoming:
             self.stream = stream
             self.last = 0
 
-    def is_new(self, number: int) -> bool:
-        """Whether a message is to be handled; otherwise it is to be dropped and acknowledged again."""
+    def is_new(self, number: int, previous: int) -> bool:
+        """Whether a message is to be handled; otherwise it is to be dropped and acknowledged again.
+
+        Raises:
+            StreamGap: the message before it is missing. The connection is to be closed; the next one brings it.
+        """
+        if number > self.last < previous:
+            raise StreamGap(f"after message {self.last} came {number}, and before that there is {previous}")
         return number > self.last
 
     def took(self, number: int) -> None:

@@ -11,7 +11,7 @@ from struct import Struct
 
 from . import strict_json as json
 from . import v1
-from .errors import EncodeError, InvalidPacket, UnsupportedPacket
+from .errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, UnsupportedPacket
 from .options import DEFAULT_OPTIONS, Options
 from .values import Value
 
@@ -34,6 +34,7 @@ __all__ = [
     "Problem",
     "Sleep",
     "check_text",
+    "code_of",
     "decode",
     "decode_value",
     "encode",
@@ -60,7 +61,7 @@ _ABOUT_CALLS = CALL | RESULT | FAILURE
 _ALL_FLAGS = _ABOUT_CALLS | DURABLE | TIME
 _ALLOWED = frozenset(flags | time for flags in (0, CALL, RESULT, FAILURE, DURABLE) for time in (0, TIME))
 _FIXED = 8  # type, flags, event length and value length
-HEAD = 24  # bytes around event and value at most
+HEAD = 32  # bytes around event and value at most
 LEAST_HELLO = 4096  # bytes that the value of a packet without an event may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 _MAX_EVENT = 0xFFFF
@@ -86,6 +87,7 @@ class Packet:
         flags: which of the following are there.
         call: the caller's number of the call (CALL, RESULT, FAILURE).
         number: in the sender's stream, from 1 (DURABLE).
+        previous: the number before it in the stream; what would be in between will never come (DURABLE).
         time: when it was, in milliseconds since 1970 in UTC (TIME).
     """
 
@@ -95,6 +97,7 @@ class Packet:
     call: int = 0
     number: int = 0
     time: int = 0
+    previous: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +150,22 @@ class Problem:
 Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem
 
 
-def encode(event: str, value: Value, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
+def encode(
+    event: str, value: Value, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0, previous: int = 0
+) -> bytes:
     """Build the packet of an event, a call or an answer; see `Packet` for the arguments.
 
     Raises:
         EncodeError: the event or the value cannot travel in v2.
     """
     kind, body = encode_value(value)
-    return encode_head(kind, event, flags, call=call, number=number, time=time) + _pack_u32(len(body)) + body
+    head = encode_head(kind, event, flags, call=call, number=number, time=time, previous=previous)
+    return head + _pack_u32(len(body)) + body
 
 
-def encode_head(kind: int, event: str, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
+def encode_head(
+    kind: int, event: str, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0, previous: int = 0
+) -> bytes:
     """The part of a packet before the value's length."""
     if not isinstance(event, str):
         raise EncodeError(f"an event's name must be a str, not {type(event).__name__}")
@@ -172,7 +180,7 @@ def encode_head(kind: int, event: str, flags: int = 0, *, call: int = 0, number:
         if flags & _ABOUT_CALLS:
             head += _pack_u32(call)
         if flags & DURABLE:
-            head += _pack_u64(number)
+            head += _pack_u64(number) + _pack_u64(previous)
         if flags & TIME:
             head += _pack_i64(time)
     return head + _pack_u16(len(name)) + name
@@ -248,7 +256,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
     if size < _FIXED:
         raise InvalidPacket(f"a packet has at least {_FIXED} bytes, this one has {size}")
     kind, flags = packet[0], packet[1]
-    at, call, number, time = 2, 0, 0, 0
+    at, call, number, previous, time = 2, 0, 0, 0, 0
     if flags:
         _check_flags(flags)
         if size < _FIXED + _extra(flags):
@@ -257,10 +265,12 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
             call = _unpack_u32(packet, at)[0]
             at += 4
         if flags & DURABLE:
-            number = _unpack_u64(packet, at)[0]
-            at += 8
+            number, previous = _unpack_u64(packet, at)[0], _unpack_u64(packet, at + 8)[0]
+            at += 16
             if not 0 < number <= MAX_NUMBER:
                 raise InvalidPacket(f"the numbers of a stream go from 1 to {MAX_NUMBER}, this one is {number}")
+            if previous >= number:
+                raise InvalidPacket(f"the number before {number} cannot be {previous}")
         if flags & TIME:
             time = _unpack_i64(packet, at)[0]
             at += 8
@@ -282,7 +292,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
     event = v1.decode_text(packet[start:end])
     if event and flags & (RESULT | FAILURE):
         raise InvalidPacket("the answer to a call has no event")
-    return Packet(event, decode_value(kind, body), flags, call, number, time)
+    return Packet(event, decode_value(kind, body), flags, call, number, time, previous)
 
 
 def decode_value(kind: int, body: bytes) -> Value:
@@ -308,6 +318,13 @@ def decode_value(kind: int, body: bytes) -> Value:
     raise UnsupportedPacket("type", kind)
 
 
+def code_of(error: InvalidPacket) -> ErrorCode:
+    """The code by which PROBLEM tells of an invalid packet."""
+    if isinstance(error, UnsupportedPacket):
+        return ErrorCode.UNSUPPORTED_PACKET
+    return ErrorCode.STREAM_GAP if isinstance(error, StreamGap) else ErrorCode.CLIENT_INVALID_PACKET
+
+
 def _check_flags(flags: int) -> None:
     if flags & ~_ALL_FLAGS:
         raise UnsupportedPacket("flag", flags & ~_ALL_FLAGS)
@@ -316,7 +333,7 @@ def _check_flags(flags: int) -> None:
 
 
 def _extra(flags: int) -> int:
-    return 4 * bool(flags & _ABOUT_CALLS) + 8 * bool(flags & DURABLE) + 8 * bool(flags & TIME)
+    return 4 * bool(flags & _ABOUT_CALLS) + 16 * bool(flags & DURABLE) + 8 * bool(flags & TIME)
 
 
 def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Decoded:

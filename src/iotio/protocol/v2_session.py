@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import v2
-from .errors import ErrorCode, HandshakeError, InvalidPacket, UnsupportedPacket
+from .errors import ErrorCode, HandshakeError, InvalidPacket
 from .frames import BINARY, FrameDecoder, encode_frame
 from .handshake import Hello
 from .options import Options
@@ -82,7 +82,7 @@ class V2Session(Session):
             return self._invalid(error)
 
     def _invalid(self, error: InvalidPacket) -> Invalid:
-        code = ErrorCode.UNSUPPORTED_PACKET if isinstance(error, UnsupportedPacket) else ErrorCode.CLIENT_INVALID_PACKET
+        code = v2.code_of(error)
         answer = _problem_frame(code, {"problem": error.problem})
         if self._welcomed or self.state is State.GREETING:
             self._out.append(answer)
