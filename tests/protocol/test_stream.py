@@ -193,9 +193,10 @@ class Wire(RuleBasedStateMachine):
     def begin(self, most: int) -> None:
         self.most = most
 
-    @rule()
-    def add(self) -> None:
-        self.outgoing.add(next(self.values))
+    @rule(count=st.integers(1, 3))
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            self.outgoing.add(next(self.values))
 
     @precondition(lambda self: len(self.outgoing) > 0)
     @rule(data=st.data())
@@ -215,14 +216,24 @@ class Wire(RuleBasedStateMachine):
         self.connected = True
 
     @precondition(lambda self: self.connected)
-    @rule()
+    @rule(sends=st.integers(0, 4), arrivals=st.integers(0, 4), acknowledges=st.booleans(), returns=st.integers(0, 2))
+    def flow(self, sends: int, arrivals: int, acknowledges: bool, returns: int) -> None:
+        """Some of it moves on; the rest is on its way."""
+        for _ in range(sends):
+            self.send()
+        for _ in range(min(arrivals, len(self.there))):
+            self.arrive()
+        if acknowledges and self.owed:  # one for all that was handled or dropped since
+            self.back.append(self.owed[-1])
+            self.owed.clear()
+        for _ in range(min(returns, len(self.back))):
+            self.done += [value for _, value in self.outgoing.acknowledge(self.back.popleft())]
+
     def send(self) -> None:
         message = self.outgoing.next(self.most)
         if message is not None:
             self.there.append(message)
 
-    @precondition(lambda self: self.there)
-    @rule()
     def arrive(self) -> None:
         number, value = self.there.popleft()
         if self.incoming.is_new(number):
@@ -231,18 +242,6 @@ class Wire(RuleBasedStateMachine):
             self.took_ever.add(value)
             self.incoming.took(number)
         self.owed.append(number)
-
-    @precondition(lambda self: self.owed)
-    @rule()
-    def acknowledge(self) -> None:
-        """One for all that was handled or dropped since."""
-        self.back.append(self.owed[-1])
-        self.owed.clear()
-
-    @precondition(lambda self: self.back)
-    @rule()
-    def acknowledgement_arrives(self) -> None:
-        self.done += [value for _, value in self.outgoing.acknowledge(self.back.popleft())]
 
     @precondition(lambda self: self.connected)
     @rule()
@@ -296,14 +295,8 @@ class Wire(RuleBasedStateMachine):
             self.connect()
         while len(self.outgoing):
             before = len(self.outgoing)
-            while (message := self.outgoing.next(self.most)) is not None:
-                self.there.append(message)
-            while self.there:
-                self.arrive()
-            if self.owed:
-                self.acknowledge()
-            while self.back:
-                self.acknowledgement_arrives()
+            self.flow(self.most, self.most, acknowledges=True, returns=10)
+            self.flow(0, 10, acknowledges=True, returns=10)
             assert len(self.outgoing) < before
         self.in_order()
         self.done_is_done()
@@ -311,4 +304,4 @@ class Wire(RuleBasedStateMachine):
 
 
 TestWire = Wire.TestCase
-TestWire.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestWire.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
