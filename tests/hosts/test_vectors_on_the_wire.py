@@ -703,7 +703,7 @@ def test_v0(host: Host, case: dict[str, Any]) -> None:
         if over:
             if not frames:
                 peer.half_close()
-            if host.kind == "asgi" and frames == [(Opcode.CLOSE, 1008)]:  # uvicorn waits 10 s for the answer to ours
+            if frames == [(Opcode.CLOSE, 1008)]:  # every host waits for the answer to ours, uvicorn 10 s
                 assert [seen(peer.expect_frame()) for _ in frames] == frames
                 peer.send_close()
                 frames = []
