@@ -7,6 +7,7 @@ import sys
 import tomllib
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,14 @@ def test_all_that_can_be_compiled_is_compiled_or_nothing() -> None:
     compiled = {name for name in names if isinstance(import_module(name).__loader__, ExtensionFileLoader)}
     assert len(names) > 5
     assert compiled in (set(names), set())
+
+
+def test_the_compiled_environment_runs_what_is_installed_there() -> None:
+    """It borrows the packages of `.venv`, where this project leads to the sources."""
+    if Path(sys.prefix) != ROOT / ".venv-compiled":
+        pytest.skip("this is not the environment that scripts/test --compiled makes")
+    for package in (iotio, iotio_client):
+        assert Path(str(package.__file__)).is_relative_to(sys.prefix)
 
 
 def test_the_client_brings_nothing_of_the_server() -> None:

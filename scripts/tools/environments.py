@@ -291,21 +291,32 @@ def project_environment(layer: str, base: Interpreter | None = None, *, tell: Sa
 def compiled_environment(*, tell: Say = say) -> Path:
     """The environment with this project in it as `pip install .` leaves it, compiled where that is possible.
 
-    It is brought up to date whenever a source file has changed. It holds what the tests need.
+    It is brought up to date whenever a source file has changed. What the tests need it borrows from `.venv`: its own
+    packages are found first, and of `.venv` only the folder is used, not the files there that lead to `src`.
     """
     folder = ROOT / ".venv-compiled"
     base = main_interpreter()
-    packages = ["-c", str(CONSTRAINTS), "-e", ".[test]"]
-    ensure_environment(folder, base, packages, stamp=digest(ROOT / "pyproject.toml", CONSTRAINTS), tell=tell)
     sources = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".typed"))
     names = "\n".join(map(str, sources))
-    stamp = digest(names, *sources, ROOT / "hatch_build.py", ROOT / "pyproject.toml", CONSTRAINTS)
+    stamp = digest(BORROWED, names, *sources, ROOT / "hatch_build.py", ROOT / "pyproject.toml", CONSTRAINTS)
     project = ["--no-deps", "--force-reinstall", "."]
     if can_compile(base):
         os.environ["IOTIO_COMPILED"] = "1"  # what fails now must not pass for a machine without a compiler
     else:
         tell("no C compiler, or no headers of Python: the package is installed as plain Python")
-    return ensure_environment(folder, base, project, stamp=stamp, layer="project", tell=tell)
+    python = ensure_environment(folder, base, project, stamp=stamp, layer="project", tell=tell)
+    lender = project_environment("dev", tell=tell)
+    (_packages(python) / BORROWED).write_text(f"{_packages(lender)}\n")
+    return python
+
+
+BORROWED = "borrowed.pth"
+"""Names the folder whose packages an environment uses beside its own."""
+
+
+def _packages(python: Path) -> Path:
+    """The folder with the packages of the environment of this interpreter."""
+    return next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
 
 
 def can_compile(base: Interpreter) -> bool:
