@@ -4,6 +4,7 @@ With no arguments: the original programs get their environments, and every test 
 project as `pip install .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
 need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine; what
 these say is printed behind the rest.
+With --prepare: the environments are made, and no test runs.
 With arguments: pytest runs under the main Python with these arguments, on the sources as they stand; on the compiled
 project if the first argument is --compiled.
 
@@ -50,7 +51,7 @@ def others() -> list[Interpreter]:
     return [found for found in interpreters() if found.minor >= OLDEST and found.minor != main.minor]
 
 
-def prepare() -> None:
+def prepare_peers() -> None:
     """Make the environments of the original programs and of Autobahn; say which Python is missing.
 
     Raises:
@@ -62,6 +63,25 @@ def prepare() -> None:
         autobahn.wstest()
     except autobahn.AutobahnUnavailable as reason:
         say(f"will be skipped: {reason}")
+
+
+def prepare() -> tuple[Path, list[tuple[str, Path]]]:
+    """Make every environment.
+
+    Returns:
+        The Python of the compiled project, and name and Python of each that the quick tests run on as well.
+
+    Raises:
+        SetupError: one could not be made.
+    """
+    main_interpreter()  # looks for all Pythons, once, before the threads want to know them
+    with ThreadPoolExecutor(3) as pool:  # pip waits for the network a third of its time
+        compiled = pool.submit(compiled_environment)
+        plain = [(found.name, pool.submit(project_environment, "test", found)) for found in others()]
+        if not plain:
+            plain = [(f"{main_interpreter().name}, not compiled", pool.submit(project_environment, "dev"))]
+        pool.submit(prepare_peers).result()
+    return compiled.result(), [(name, python.result()) for name, python in plain]
 
 
 def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] | None = None) -> int:
@@ -82,19 +102,14 @@ def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] 
 
 def run_everything() -> int:
     """All tests on the main Python, the quick ones on the others; the first exit status that is not 0."""
-    with ThreadPoolExecutor(2) as pool:  # what they wait for is mostly the network
-        compiled = pool.submit(compiled_environment)
-        plain = [(found.name, pool.submit(project_environment, "test", found)) for found in others()]
-        if not plain:
-            plain = [(f"{main_interpreter().name}, not compiled", pool.submit(project_environment, "dev"))]
-        pool.submit(prepare).result()
+    compiled, plain = prepare()
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile()) for _ in plain]
         running = [
-            beside.submit(pytest, python.result(), name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
+            beside.submit(pytest, python, name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
             for (name, python), file in zip(plain, files, strict=True)
         ]
-        statuses = [pytest(compiled.result(), f"{main_interpreter().name}, compiled", [])]
+        statuses = [pytest(compiled, f"{main_interpreter().name}, compiled", [])]
         for future, file in zip(running, files, strict=True):
             statuses.append(future.result())
             file.seek(0)
@@ -106,11 +121,14 @@ def run_everything() -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; the exit status is pytest's, or 1 where an environment could not be made."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: scripts/test [--compiled] [pytest argument ...]\n\n{__doc__}")
+        print(f"usage: scripts/test [--prepare | --compiled] [pytest argument ...]\n\n{__doc__}")
         return 0
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: tests send Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if arguments == ["--prepare"]:
+            prepare()
+            return 0
         if arguments and arguments[0] == "--compiled":
             return pytest(compiled_environment(), f"{main_interpreter().name}, compiled", arguments[1:])
         if arguments:
