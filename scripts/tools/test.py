@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -43,6 +44,7 @@ RUN_SECONDS = 1800.0
 """One run of pytest takes some minutes; one that is still there after this hangs, say on a thread left behind."""
 
 QUICK = "not (peers or conformance or load or slow)"
+LOAD = "load"
 
 
 def others() -> list[Interpreter]:
@@ -100,21 +102,49 @@ def pytest(python: Path, name: str, arguments: Sequence[str], output: IO[bytes] 
     return status
 
 
-def run_everything() -> int:
-    """All tests on the main Python, the quick ones on the others; the first exit status that is not 0."""
-    compiled, plain = prepare()
-    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
-        files = [stack.enter_context(TemporaryFile()) for _ in plain]
-        running = [
-            beside.submit(pytest, python, name, ["-m", QUICK, "-p", "no:cacheprovider"], file)
-            for (name, python), file in zip(plain, files, strict=True)
-        ]
-        statuses = [pytest(compiled, f"{main_interpreter().name}, compiled", [])]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of pytest."""
+
+    name: str
+    python: Path
+    arguments: tuple[str, ...]
+
+    def __call__(self, output: IO[bytes] | None = None) -> int:
+        """Run it; see `pytest`."""
+        return pytest(self.python, self.name, self.arguments, output)
+
+
+def beside(shown: Run, *hidden: Run) -> list[int]:
+    """One run whose output is seen as it comes, and the others one after the other beside it; theirs is seen then."""
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile()) for _ in hidden]
+        running = [pool.submit(run, file) for run, file in zip(hidden, files, strict=True)]
+        statuses = [shown()]
         for future, file in zip(running, files, strict=True):
             statuses.append(future.result())
             file.seek(0)
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.flush()
+    return statuses
+
+
+def run_everything() -> int:
+    """All tests on the main Python, the quick ones on the others; the first exit status that is not 0.
+
+    Two runs at a time, as many as the smallest machines have processors. The quick tests keep both busy. The load
+    tests measure, so they come when those are over, beside tests that wait for programs most of the time.
+    """
+    compiled, plain = prepare()
+    name = f"{main_interpreter().name}, compiled"
+    statuses = beside(
+        Run(f"{name}, quick tests", compiled, ("-m", QUICK)),
+        *(Run(other, python, ("-m", QUICK, "-p", "no:cacheprovider")) for other, python in plain),
+    )
+    statuses += beside(
+        Run(f"{name}, load tests", compiled, ("-m", LOAD)),
+        Run(f"{name}, all others", compiled, ("-m", f"not (({QUICK}) or {LOAD})")),
+    )
     return next((status for status in statuses if status), 0)
 
 

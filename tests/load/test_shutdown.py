@@ -12,7 +12,7 @@ from tests.load.conftest import StartServer
 from tests.load.harness import Device, LoadServer, report
 from tests.support.wire import Opcode, RawPeer, WireError
 
-pytestmark = pytest.mark.load
+pytestmark = pytest.mark.slow
 
 DEVICES = 5
 IN_TIME = 6.0  # seconds
