@@ -36,6 +36,7 @@ def small(work: Work) -> Work:
 
 
 @needs_linux_and_cc
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["iotio", "iotio-def"])
 def test_the_native_server_does_all_work(load: Path, name: str) -> None:
     server = BY_NAME[name]
@@ -57,6 +58,7 @@ def test_the_load_generator_finds_wrong_answers(load: Path) -> None:
 
 
 @needs_linux_and_cc
+@pytest.mark.slow
 def test_the_echo_in_c_does_all_work(load: Path) -> None:
     with Running(Launch((str(compiled("wsecho")), "PORT"), {}), ANY_CORES) as running:
         for work in map(small, WORK):
