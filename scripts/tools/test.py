@@ -116,8 +116,8 @@ class Run:
 
 
 def beside(shown: Run, *hidden: Run) -> list[int]:
-    """One run whose output is seen as it comes, and the others one after the other beside it; theirs is seen then."""
-    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+    """One run whose output is seen as it comes, and the others beside it, two at a time; theirs is seen then."""
+    with ThreadPoolExecutor(2) as pool, ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile()) for _ in hidden]
         running = [pool.submit(run, file) for run, file in zip(hidden, files, strict=True)]
         statuses = [shown()]
@@ -132,8 +132,8 @@ def beside(shown: Run, *hidden: Run) -> list[int]:
 def run_everything() -> int:
     """All tests on the main Python, the quick ones on the others; the first exit status that is not 0.
 
-    Two runs at a time, as many as the smallest machines have processors. The quick tests keep both busy. The load
-    tests measure, so they come when those are over, beside tests that wait for programs most of the time.
+    A run of the quick tests waits two thirds of its time, so three share two processors. The load tests measure: they
+    come when those are over, beside tests that wait for programs most of the time.
     """
     compiled, plain = prepare()
     name = f"{main_interpreter().name}, compiled"
