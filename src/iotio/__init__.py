@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .core.client import IoTClient
     from .core.context import Message
     from .core.delivery import Delivery, DeliveryState
-    from .core.device import Device
     from .core.device_type import DeviceType
     from .core.results import EmitResult
     from .core.store import StoreError, StoreUnavailable
@@ -44,7 +43,6 @@ __all__ = [
     "CallsUnsupported",
     "Delivery",
     "DeliveryState",
-    "Device",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
@@ -76,7 +74,6 @@ _HOMES = {
     "StoreUnavailable": ".core.store",
     "StoreError": ".core.store",
     "Message": ".core.context",
-    "Device": ".core.device",
     "DeliveryState": ".core.delivery",
     "Delivery": ".core.delivery",
     "CallDisconnected": ".protocol.errors",
