@@ -94,6 +94,8 @@ BARS = (
     Bar("fanout-4", "iotio", "mosquitto", 4),
     Bar("fanout-4", "iotio", "node-socketio", 4),
     Bar("fanout-4", "iotio", "iotio-0.4.10", 6),
+    Bar("echo-64x1", "iotio-v2", "iotio", 0.9),
+    Bar("fanout-4", "iotio-v2", "iotio", 0.9),
     Bar("memory", "iotio", "", 14),
     Bar("connects", "iotio", "iotio-0.4.10", 2.5),
 )

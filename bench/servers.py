@@ -241,6 +241,7 @@ def _mosquitto() -> Launch:
 SERVERS = (
     Server("iotio", "iotio, async def", _iotio),
     Server("iotio-def", "iotio, def", _iotio, device_type="echo_def", modes=("echo",)),
+    Server("iotio-v2", "iotio, async def, protocol v2", _iotio, Wire.V2),
     Server("c-echo", "C, echo only", _c_echo),
     Server("picows", "picows, echo only", _picows),
     Server("websockets", "websockets, echo only", _websockets),

@@ -20,6 +20,7 @@ class Wire(Enum):
     """What a server speaks."""
 
     V1 = "ws"  # packets of protocol v1; raw echo servers get the same bytes
+    V2 = "v2"  # packets of protocol v2
     SOCKETIO = "sio"
     MQTT = "mqtt"
 
@@ -108,15 +109,26 @@ def arguments(work: Work, wire: Wire, device_type: str, seconds: float, warm: fl
         warm: seconds before it.
     """
     event = "pub" if work.mode == "fanout" else "echo"
-    result = [work.mode, "-R", wire.value, "-n", str(work.devices), *_message(wire, event, "x" * work.size)]
+    result = [
+        work.mode,
+        "-R",
+        "ws" if wire is Wire.V2 else wire.value,
+        "-n",
+        str(work.devices),
+        *_message(wire, event, "x" * work.size),
+    ]
     result += ["-K" if work.mode == "fanout" else "-P", str(work.in_flight)]
     result += ["-w", str(warm), "-d", str(seconds), "-c", str(CONNECT_SECONDS), "-l", str(HOLD_SECONDS)]
     if wire is Wire.SOCKETIO:
         result += ["-u", "/socket.io/?EIO=4&transport=websocket"]
-    elif wire is Wire.V1:
+    elif wire in (Wire.V1, Wire.V2):
         result += ["-u", "/iot.io"]
-    if wire is not Wire.MQTT:
-        listener = "sub" if work.mode == "fanout" else device_type
+    listener = "sub" if work.mode == "fanout" else device_type
+    if wire is Wire.V2:
+        result += ["-H", "Sec-WebSocket-Protocol: iotio.v2"]
+        for option, kind in (("-j", listener), ("-J", "pub")):
+            result += [option, f'{{"id": "device-%d", "type": "{kind}"}}']
+    elif wire is not Wire.MQTT:
         for option, kind in (("-H", listener), ("-Q", "pub")):
             result += [option, f"IoT-IO-Type: {kind}", option, "IoT-IO-Id: device-%d"]
             result += [option, "IoT-IO-ProtocolVersion: 1"]
@@ -128,5 +140,8 @@ def _message(wire: Wire, event: str, text: str) -> list[str]:
         return ["-o", "1", "-t", "42" + json.dumps([event, text], separators=(",", ":"))]
     if wire is Wire.MQTT:
         return ["-t", text]
-    packet = b"\x03" + struct.pack(">H", len(event)) + event.encode() + struct.pack(">I", len(text)) + text.encode()
+    flags = b"\0" if wire is Wire.V2 else b""
+    packet = (
+        b"\x03" + flags + struct.pack(">H", len(event)) + event.encode() + struct.pack(">I", len(text)) + text.encode()
+    )
     return ["-o", "2", "-x", packet.hex()]

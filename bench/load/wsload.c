@@ -47,7 +47,7 @@ static int mode, proto = PWS, devices = 64, depth = 1, dial_most = 64, publishes
 static double measure_s = 4, warm_s = 0.5, hold_s = 1, connect_s = 60;
 static int busy;          // never sleep
 static uint64_t idle_ns;  // spent on looking in vain meanwhile
-static const char *host = "127.0.0.1", *path = "/", *headers[32], *pub_headers[32], *pids;
+static const char *host = "127.0.0.1", *path = "/", *headers[32], *pub_headers[32], *pids, *hello, *pub_hello;
 static int port, n_headers, n_pub_headers, opcode = 2, verify = 1, expect_len = -1;
 static uint8_t *payload;
 static uint32_t plen;
@@ -289,6 +289,18 @@ static void send_text(conn *c, const char *s) {
     flush(c);
 }
 
+static void send_hello(conn *c, const char *json) { // iotio.v2: type 16, no flags, no event, a JSON value
+    uint8_t p[2048] = {16}, b[4096];
+    char t[2000];
+    subst(json, c->id, t, sizeof t);
+    uint32_t n = strlen(t);
+    for (int i = 0; i < 4; i++)
+        p[4 + i] = n >> (24 - 8 * i);
+    memcpy(p + 8, t, n);
+    ctl_add(c, b, ws_frame(b, 2, p, n + 8));
+    flush(c);
+}
+
 static void start_conn(conn *c) {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0)
@@ -400,6 +412,13 @@ static inline int on_msg(conn *c, const uint8_t *p, uint64_t n, uint64_t t, int 
             n_err_proto++;
         return 0;
     }
+    if (c->state == S_INIT1) { // iotio.v2: WELCOME, or a refusal
+        if (n && p[0] == 17)
+            on_ready(c);
+        else
+            n_err_proto++;
+        return 0;
+    }
     if (proto == PSIO) {
         if (n == 1 && p[0] == '2') {
             n_ctrl++;
@@ -492,7 +511,10 @@ static void on_read(conn *c) {
         p = q + 4;
         if (proto == PSIO)
             c->state = S_INIT1;
-        else
+        else if (hello) {
+            c->state = S_INIT1;
+            send_hello(c, c->is_pub && pub_hello ? pub_hello : hello);
+        } else
             on_ready(c);
     }
     while (p < e && c->state != S_DEAD) {
@@ -732,6 +754,7 @@ static void usage(void) {
                     "  -u PATH         of the upgrade request\n"
                     "  -H HEADER       of the upgrade request; %%d is the device's number; repeatable\n"
                     "  -Q HEADER       the publisher's, instead of all -H\n"
+                    "  -j JSON         ws: the HELLO of iotio.v2, %%d as above; -J: the publisher's\n"
                     "  -n DEVICES      connections\n"
                     "  -P DEPTH        echo: messages on the way for each device\n"
                     "  -K PUBLISHES    fanout: messages on the way\n"
@@ -756,12 +779,14 @@ static void options(int argc, char **argv) {
     if (mode == FANOUT && strcmp(argv[1], "fanout"))
         usage();
     optind = 2;
-    while ((o = getopt(argc, argv, "p:u:H:Q:n:P:W:K:d:w:x:t:X:T:o:e:R:s:l:c:b")) != -1)
+    while ((o = getopt(argc, argv, "p:u:H:Q:j:J:n:P:W:K:d:w:x:t:X:T:o:e:R:s:l:c:b")) != -1)
         switch (o) {
         case 'p': port = atoi(optarg); break;
         case 'u': path = optarg; break;
         case 'H': if (n_headers < 32) headers[n_headers++] = optarg; break;
         case 'Q': if (n_pub_headers < 32) pub_headers[n_pub_headers++] = optarg; break;
+        case 'j': hello = optarg; break;
+        case 'J': pub_hello = optarg; break;
         case 'n': devices = atoi(optarg); break;
         case 'P': depth = atoi(optarg); break;
         case 'W': dial_most = atoi(optarg); break;
