@@ -117,8 +117,12 @@ class Manager:
             self.post.restore(record)
         self.devices.restore(stored_of(record) for record in snapshot.devices)
         self.post.restore_messages(snapshot.messages)
-        self.journal = self.post.journal = Journal(store, self._snapshot)
+        self.journal = self.post.journal = self.make_journal(store)
         self.devices.journal = _DeviceWriter(self.journal, self.post)
+
+    def make_journal(self, store: Store) -> Journal:
+        """The way to the store."""
+        return Journal(store, self._snapshot)
 
     def _snapshot(self) -> Snapshot:
         """All that a store should hold."""
