@@ -11,12 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from iotio.protocol.errors import InvalidPacket
+from iotio.protocol.errors import InvalidPacket, StreamGap
 from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
 
-def sent(stream: Outgoing[str], most: int = MAX_UNACKNOWLEDGED) -> list[tuple[int, str]]:
-    """All that is to be sent now."""
+def sent(stream: Outgoing[str], most: int = MAX_UNACKNOWLEDGED) -> list[tuple[int, int, str]]:
+    """All that is to be sent now, each with the number before it."""
     return list(iter(lambda: stream.next(most), None))
 
 
@@ -32,7 +32,7 @@ def test_nothing_is_sent_before_the_connection_has_begun() -> None:
     stream = stream_of("ab")
     assert stream.next() is None
     stream.resume(None, 0)
-    assert sent(stream) == [(1, "a"), (2, "b")]
+    assert sent(stream) == [(0, 1, "a"), (1, 2, "b")]
     assert stream.next() is None
 
 
@@ -60,24 +60,24 @@ def test_an_acknowledgement_of_what_was_never_sent() -> None:
 def test_not_more_than_may_be_on_their_way() -> None:
     stream = stream_of("abcd")
     stream.resume(None, 0)
-    assert sent(stream, 2) == [(1, "a"), (2, "b")]
+    assert sent(stream, 2) == [(0, 1, "a"), (1, 2, "b")]
     stream.acknowledge(1)
-    assert sent(stream, 2) == [(3, "c")]
+    assert sent(stream, 2) == [(2, 3, "c")]
     stream.drop(2)  # too old: it makes room as well
-    assert sent(stream, 2) == [(4, "d")]
+    assert sent(stream, 2) == [(3, 4, "d")]
 
 
 def test_a_receiver_that_knows_the_stream() -> None:
     stream = stream_of("abc")
     assert stream.resume("s", 2) == [(1, "a"), (2, "b")]
-    assert sent(stream) == [(3, "c")]
+    assert sent(stream) == [(2, 3, "c")]
 
 
 def test_a_receiver_that_knows_another_stream_or_none() -> None:
     for name in ("t", None):
         stream = stream_of("ab")
         assert stream.resume(name, 2) == []
-        assert sent(stream) == [(1, "a"), (2, "b")]
+        assert sent(stream) == [(0, 1, "a"), (1, 2, "b")]
 
 
 def test_a_receiver_that_knows_more_than_the_sender() -> None:
@@ -85,7 +85,7 @@ def test_a_receiver_that_knows_more_than_the_sender() -> None:
     stream: Outgoing[str] = Outgoing("s", counter=3)
     stream.resume("s", 7)
     assert stream.add("x") == 8
-    assert sent(stream) == [(8, "x")]
+    assert sent(stream) == [(7, 8, "x")]
 
 
 def test_all_is_sent_again_on_the_next_connection() -> None:
@@ -98,29 +98,29 @@ def test_all_is_sent_again_on_the_next_connection() -> None:
     assert stream.next() is None
     stream.add("c")
     stream.resume(None, 0)
-    assert sent(stream) == [(1, "a"), (2, "b"), (3, "c")]
+    assert sent(stream) == [(0, 1, "a"), (1, 2, "b"), (2, 3, "c")]
 
 
-def test_dropped_messages_leave_gaps() -> None:
+def test_dropped_messages_leave_gaps_that_the_next_one_tells_of() -> None:
     stream = stream_of("abcd")
     assert stream.drop(1) == "a"
     assert stream.drop(1) is None
     stream.resume(None, 0)
     stream.drop(3)
-    assert sent(stream) == [(2, "b"), (4, "d")]
+    assert sent(stream) == [(0, 2, "b"), (2, 4, "d")]
 
 
 def test_messages_that_are_replaced_over_and_over_take_no_room() -> None:
     """As `coalesce` does while as many as may be are on their way."""
     stream = stream_of("a")
     stream.resume(None, 0)
-    assert stream.next(1) == (1, "a")
+    assert stream.next(1) == (0, 1, "a")
     for _ in range(1000):
         stream.drop(stream.add("b"))
     number = stream.add("c")
     assert len(stream._unsent) < 10
     stream.acknowledge(1)
-    assert sent(stream, 1) == [(number, "c")]
+    assert sent(stream, 1) == [(1, number, "c")]
 
 
 def test_what_a_store_has_kept() -> None:
@@ -129,7 +129,7 @@ def test_what_a_store_has_kept() -> None:
     stream.restore(7, "b")
     assert stream.add("c") == 10
     stream.resume("s", 4)
-    assert sent(stream) == [(7, "b"), (10, "c")]
+    assert sent(stream) == [(4, 7, "b"), (7, 10, "c")]
 
 
 def test_a_long_queue_with_gaps_is_quick() -> None:
@@ -145,11 +145,42 @@ def test_a_long_queue_with_gaps_is_quick() -> None:
 
 def test_a_receiver_takes_what_is_new() -> None:
     incoming = Incoming("s", 3)
-    assert not incoming.is_new(3)
-    assert incoming.is_new(5)
+    assert not incoming.is_new(3, 2)
+    assert incoming.is_new(5, 3)
     incoming.took(5)
     incoming.took(4)
     assert incoming.last == 5
+
+
+def test_what_was_dropped_once_it_was_sent_is_still_the_one_before() -> None:
+    """It may have come or not: only the receiver knows. On the next connection it is nowhere."""
+    stream = stream_of("abc")
+    stream.resume(None, 0)
+    stream.next()
+    stream.next()
+    stream.drop(2)
+    assert stream.next() == (2, 3, "c")
+    stream.resume("s", 1)
+    assert stream.next() == (1, 3, "c")
+
+
+def test_a_receiver_notices_what_was_lost_on_the_way() -> None:
+    incoming = Incoming("s", 3)
+    with pytest.raises(StreamGap, match="after message 3 came 6, and before that there is 4"):
+        incoming.is_new(6, 4)
+    assert incoming.last == 3
+    assert incoming.is_new(4, 3)
+
+
+@pytest.mark.parametrize(("number", "previous"), [(4, 3), (9, 3), (9, 0), (9, 2)])
+def test_what_never_comes_is_not_lost(number: int, previous: int) -> None:
+    """A sender that was not told how far the receiver is begins before that."""
+    assert Incoming("s", 3).is_new(number, previous)
+
+
+@pytest.mark.parametrize(("number", "previous"), [(1, 0), (2, 1), (3, 2), (3, 0)])
+def test_a_repetition_is_no_gap(number: int, previous: int) -> None:
+    assert not Incoming("s", 3).is_new(number, previous)
 
 
 def test_a_receiver_begins_anew_with_another_stream_only() -> None:
@@ -165,6 +196,9 @@ def test_a_receiver_begins_anew_with_another_stream_only() -> None:
 class Wire(RuleBasedStateMachine):
     """A sender, a receiver, and a connection that loses all that is on its way when it is cut.
 
+    It loses and repeats single messages as well, as a broken proxy or library does: a receiver that finds a gap ends
+    the connection. What is lost with nothing behind it is noticed by nobody before the next connection.
+
     The sender keeps name, counter and messages over a restart, or nothing at all; the receiver keeps the name and the
     last number, or nothing at all.
     """
@@ -175,10 +209,11 @@ class Wire(RuleBasedStateMachine):
         self.values: Iterator[int] = itertools.count()
         self.outgoing: Outgoing[int] = Outgoing(self.new_name())
         self.incoming = Incoming()
-        self.there: deque[tuple[int, int]] = deque()  # messages on their way
+        self.there: deque[tuple[int, int, int]] = deque()  # messages on their way
         self.back: deque[int] = deque()  # acknowledgements on their way
         self.owed: list[int] = []  # acknowledgements that a busy receiver has not sent yet
         self.connected = False
+        self.wire_lost = False  # something, on this connection
         self.most = 3
         self.took: list[int] = []  # since the receiver has lost its memory
         self.took_ever: set[int] = set()
@@ -221,8 +256,9 @@ class Wire(RuleBasedStateMachine):
         """Some of it moves on; the rest is on its way."""
         for _ in range(sends):
             self.send()
-        for _ in range(min(arrivals, len(self.there))):
-            self.arrive()
+        for _ in range(arrivals):
+            if self.there:  # a gap ends it all
+                self.arrive()
         if acknowledges and self.owed:  # one for all that was handled or dropped since
             self.back.append(self.owed[-1])
             self.owed.clear()
@@ -235,13 +271,38 @@ class Wire(RuleBasedStateMachine):
             self.there.append(message)
 
     def arrive(self) -> None:
-        number, value = self.there.popleft()
-        if self.incoming.is_new(number):
+        previous, number, value = self.there.popleft()
+        try:
+            is_new = self.incoming.is_new(number, previous)
+        except StreamGap:
+            assert self.wire_lost, "a gap, but nothing was lost"
+            self.cut()
+            return
+        if is_new:
             assert value not in self.took, "it took effect twice"
             self.took.append(value)
             self.took_ever.add(value)
             self.incoming.took(number)
         self.owed.append(number)
+
+    @precondition(lambda self: len(self.there) > 0)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """One message does not come; the connection lives on."""
+        del self.there[data.draw(st.integers(0, len(self.there) - 1))]
+        self.wire_lost = True
+
+    @precondition(lambda self: len(self.there) > 0)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        """One message comes a second time, at once or later."""
+        at = data.draw(st.integers(0, len(self.there) - 1))
+        self.there.insert(data.draw(st.integers(at + 1, len(self.there))), self.there[at])
+
+    @precondition(lambda self: len(self.back) > 0)
+    @rule()
+    def lose_acknowledgement(self) -> None:
+        self.back.popleft()
 
     @precondition(lambda self: self.connected)
     @rule()
@@ -250,7 +311,7 @@ class Wire(RuleBasedStateMachine):
         self.there.clear()
         self.back.clear()
         self.owed.clear()
-        self.connected = False
+        self.connected = self.wire_lost = False
 
     @rule(remembers=st.booleans())
     def restart_receiver(self, remembers: bool) -> None:
@@ -290,9 +351,10 @@ class Wire(RuleBasedStateMachine):
         assert sum(1 for number in kept if self.outgoing.was_sent(number)) <= self.most
 
     def teardown(self) -> None:
-        """With a connection that holds, all arrives that was neither given up nor lost with its sender."""
-        if not self.connected:
-            self.connect()
+        """Over a new connection that holds, all arrives that was neither given up nor lost with its sender."""
+        if self.connected:
+            self.cut()
+        self.connect()
         while len(self.outgoing):
             before = len(self.outgoing)
             self.flow(self.most, self.most, acknowledges=True, returns=10)

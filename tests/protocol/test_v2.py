@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iotio.protocol import v2
-from iotio.protocol.errors import EncodeError, InvalidPacket, UnsupportedPacket
+from iotio.protocol.errors import EncodeError, InvalidPacket, StreamGap, UnsupportedPacket
 from iotio.protocol.options import Options
 from iotio.protocol.values import Value
 from tests.protocol.vectors import V2_FLAGS, V2_TYPES, load, revive, v2_fields
@@ -54,7 +54,13 @@ def encode_again(packet: v2.Decoded) -> bytes:
     match packet:
         case v2.Packet():
             return v2.encode(
-                packet.event, packet.value, packet.flags, call=packet.call, number=packet.number, time=packet.time
+                packet.event,
+                packet.value,
+                packet.flags,
+                call=packet.call,
+                number=packet.number,
+                time=packet.time,
+                previous=packet.previous,
             )
         case v2.Greeting():
             return v2.encode_json(v2.WELCOME if packet.welcome else v2.HELLO, packet.fields)
@@ -82,16 +88,21 @@ def test_every_type_and_every_flag_has_vectors() -> None:
     assert len(names) == len(set(names))
 
 
-@given(texts, values, flags, st.integers(0, 2**32 - 1), st.integers(1, v2.MAX_NUMBER), st.integers(-(2**63), 2**63 - 1))
-def test_round_trip(event: str, value: Any, flag: int, call: int, number: int, time: int) -> None:
+places = st.integers(1, v2.MAX_NUMBER).flatmap(lambda number: st.tuples(st.integers(0, number - 1), st.just(number)))
+
+
+@given(texts, values, flags, st.integers(0, 2**32 - 1), places, st.integers(-(2**63), 2**63 - 1))
+def test_round_trip(event: str, value: Any, flag: int, call: int, place: tuple[int, int], time: int) -> None:
+    previous, number = place if flag & v2.DURABLE else (0, 0)
     about_calls = flag & (v2.CALL | v2.RESULT | v2.FAILURE)
     packet = v2.Packet(
         "" if flag & (v2.RESULT | v2.FAILURE) else event,
         value,
         flag,
         call if about_calls else 0,
-        number if flag & v2.DURABLE else 0,
+        number,
         time if flag & v2.TIME else 0,
+        previous,
     )
     data = encode_again(packet)
     found = v2.decode(data)
@@ -141,6 +152,12 @@ def test_limits_are_checked_before_memory_is_taken() -> None:
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_the_code_of_an_invalid_packet() -> None:
+    assert v2.code_of(InvalidPacket("")) == "client_invalid_packet"
+    assert v2.code_of(UnsupportedPacket("type", 22)) == "unsupported_packet"
+    assert v2.code_of(StreamGap("")) == "stream_gap"
 
 
 def test_limits_name_both_numbers() -> None:

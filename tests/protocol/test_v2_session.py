@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from iotio.protocol import session as session_module
 from iotio.protocol import v0, v1, v2
-from iotio.protocol.errors import ErrorCode, HandshakeError, InvalidPacket
+from iotio.protocol.errors import ErrorCode, HandshakeError, InvalidPacket, StreamGap
 from iotio.protocol.frames import BINARY, CLOSE, PING, TEXT, FrameDecoder, encode_close, encode_frame
 from iotio.protocol.handshake import Hello
 from iotio.protocol.options import Options
@@ -183,7 +183,7 @@ def test_packets_come_as_what_they_are() -> None:
         (v2.encode("e", 1), Packet("e", 1)),
         (v2.encode("e", 1, v2.CALL, call=2), v2.Packet("e", 1, v2.CALL, call=2)),
         (v2.encode("e", 1, v2.TIME, time=5), v2.Packet("e", 1, v2.TIME, time=5)),
-        (v2.encode("e", 1, v2.DURABLE, number=3), v2.Packet("e", 1, v2.DURABLE, number=3)),
+        (v2.encode("e", 1, v2.DURABLE, number=3, previous=2), v2.Packet("e", 1, v2.DURABLE, number=3, previous=2)),
         (v2.encode_ack(4), v2.Ack(4)),
         (v2.encode_sleep(5), v2.Sleep(5)),
         (v2.encode_json(v2.GOODBYE, {"reason": "r"}), v2.Goodbye("r")),
@@ -198,6 +198,18 @@ def test_two_sides_do_not_complain_for_ever() -> None:
     (event,) = session.receive(message(v2.encode_json(v2.PROBLEM, {})), now=0)
     assert isinstance(event, Invalid)
     assert session.take_output() == b""
+
+
+def test_a_gap_has_its_own_code() -> None:
+    session = opened()
+    session.complain(StreamGap("after message 1 came 3, and before that there is 2"))
+    (problem,) = written(session)
+    assert problem == v2.Problem("stream_gap", {"problem": "after message 1 came 3, and before that there is 2"})
+    assert state(session) is State.OPEN  # its owner closes it
+    session.close(DisconnectReason.PROTOCOL_ERROR, now=0)
+    goodbye, close = written(session)
+    assert goodbye == v2.Goodbye("protocol_error")
+    assert (close.code, close.reason) == (1008, "protocol_error")
 
 
 def test_events_to_the_device() -> None:

@@ -106,7 +106,7 @@ def v2_fields(packet: v2.Decoded) -> dict[str, Any]:
             return {
                 "flags": [name for name, bit in V2_FLAGS.items() if packet.flags & bit],
                 **({"call": packet.call} if packet.flags & (v2.CALL | v2.RESULT | v2.FAILURE) else nothing),
-                **({"number": packet.number} if packet.flags & v2.DURABLE else nothing),
+                **({"number": packet.number, "previous": packet.previous} if packet.flags & v2.DURABLE else nothing),
                 **({"time": packet.time} if packet.flags & v2.TIME else nothing),
                 "event": packet.event,
                 "value": packet.value,
