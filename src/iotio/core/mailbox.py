@@ -232,11 +232,13 @@ class Mailbox:
             previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
                 self._remove(delivery, DeliveryState.EXPIRED)
+                self.outgoing.not_sent(previous)  # or the next message would say that this one is missing
                 continue
             try:
                 frame = _frame(connection, previous, number, delivery)
             except EncodeError as error:
                 self._remove(delivery, DeliveryState.DROPPED, str(error))
+                self.outgoing.not_sent(previous)
                 continue
             if connection.send(frame):  # it is about to end
                 return
