@@ -486,7 +486,8 @@ class Connection:
     def _complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
-            self._session.complain(error)
+            if self._session.state is State.OPEN:  # behind a gap all that waits for its handler has one
+                self._session.complain(error)
             if isinstance(error, StreamGap):
                 self._close(DisconnectReason.PROTOCOL_ERROR)
             self._flush()
