@@ -50,7 +50,7 @@ class Device:
         self.theirs, self.upto = None, 0  # the server's stream, and the last number of it that was handled
 
     def open(self, host, port):
-        self.sent = self.most = 0
+        self.sent = self.most = 0  # nothing durable before WELCOME
         self.sock = socket.create_connection((host, port), 60)  # longer than ping_interval
         self.file = self.sock.makefile("rb")
         key = base64.b64encode(os.urandom(16)).decode()
@@ -79,13 +79,10 @@ class Device:
         return first, self.read(size)
 
     def send_frame(self, opcode, data):
-        size = len(data)
-        if size < 126:
-            length = pack(">B", 128 + size)
-        else:
-            length = pack(">BH", 254, size) if size < 65536 else pack(">BQ", 255, size)
+        n = len(data)
+        size = pack(">B", 128 + n) if n < 126 else pack(">BH", 254, n) if n < 65536 else pack(">BQ", 255, n)
         mask = os.urandom(4)
-        self.sock.sendall(bytes([128 + opcode]) + length + mask + bytes(b ^ mask[i & 3] for i, b in enumerate(data)))
+        self.sock.sendall(bytes([128 + opcode]) + size + mask + bytes(b ^ mask[i & 3] for i, b in enumerate(data)))
 
     def run(self, host, port):
         self.open(host, port)
@@ -114,13 +111,13 @@ class Device:
         self.send_packet(kind, write(value), flags, number, event)
 
     def take_packet(self, packet):
-        kind, flags, at, number = packet[0], packet[1], 2, 0
+        kind, flags, at, number, previous = packet[0], packet[1], 2, 0, 0
         if NULL < kind < HELLO or kind > PROBLEM or flags > 31:
             return self.send_packet(PROBLEM, b'{"error": "unsupported_packet", "info": null}')
         if flags & (CALL | RESULT | FAILURE):
             (number,), at = unpack_from(">I", packet, at), at + 4
         elif flags & DURABLE:
-            (number,), at = unpack_from(">Q", packet, at), at + 8
+            (number, previous), at = unpack_from(">QQ", packet, at), at + 16
         if flags & TIME:
             at += 8
         end = at + 2 + unpack_from(">H", packet, at)[0]
@@ -132,15 +129,18 @@ class Device:
         elif kind > NULL:
             print("the server says", value)  # PROBLEM or GOODBYE
         elif flags & (RESULT | FAILURE):
-            done = self.waiting.pop(number, None)
-            if done:  # or nobody waits any more
-                done(*((value, None) if flags & RESULT else (None, value)))
+            done = self.waiting.pop(number, lambda result, failure: None)  # nobody may wait any more
+            done(*((value, None) if flags & RESULT else (None, value)))
         elif flags & CALL:
             self.answer(event, value, pack(">I", number))
         elif not flags & DURABLE:
             self.handle(event, value)
+        elif previous > self.upto:  # one before it was lost: the next connection brings it
+            self.send_packet(PROBLEM, b'{"error": "stream_gap", "info": null}')
+            self.send_frame(8, pack(">H", 1008))
+            raise OSError("a durable message was lost")
         else:
-            if number > self.upto:
+            if number > self.upto:  # or it is a repetition
                 self.handle(event, value)
                 self.upto = number
             self.send_packet(ACK, pack(">Q", number))
@@ -168,7 +168,8 @@ class Device:
         theirs, mine = fields.get("sends"), fields.get("heard")
         if theirs and theirs != self.theirs:
             self.theirs, self.upto = theirs, 0
-        self.forget(mine["upto"] if mine and mine["stream"] == self.stream else 0)
+        self.sent = mine["upto"] if mine and mine["stream"] == self.stream else 0  # what comes next is behind that
+        self.forget(self.sent)
         self.handle("welcome", fields)
 
     def send_durable(self, event, value):
@@ -183,9 +184,8 @@ class Device:
     def send_kept(self):
         for number in list(self.kept)[: self.most]:  # none before WELCOME
             if number > self.sent:
-                self.sent = number
-                event, value = self.kept[number]
-                self.send(event, value, DURABLE, pack(">Q", number))
+                previous, self.sent = self.sent, number
+                self.send(*self.kept[number], DURABLE, pack(">QQ", number, previous))
 
 
 if __name__ == "__main__":

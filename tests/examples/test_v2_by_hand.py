@@ -165,60 +165,126 @@ class Script:
         return v2.decode(item) if isinstance(item, bytes) else item
 
 
-def durable(number: int, value: Any, event: str = "set") -> bytes:
+def durable(number: int, value: Any, previous: int) -> bytes:
     """A durable message of the server."""
-    return v2.encode(event, value, v2.DURABLE, number=number)
+    return v2.encode("set", value, v2.DURABLE, number=number, previous=previous)
 
 
-def test_durable_messages_over_three_connections() -> None:
-    took: list[Any] = []
-    threads: list[threading.Thread] = []
-    device: Any = load_device()("s1", "sensor", {"set": took.append})
+def count(number: int, previous: int) -> v2.Packet:
+    """A durable message of the device, whose value is its number."""
+    return v2.Packet("count", number, v2.DURABLE, number=number, previous=previous)
+
+
+class Line:
+    """The device by hand, and a scripted server for each of its connections.
+
+    Attributes:
+        device: it.
+        took: what its handler of `set` got.
+    """
+
+    def __init__(self) -> None:
+        self.took: list[Any] = []
+        self.device: Any = load_device()("s1", "sensor", {"set": self.took.append})
+        self._thread: threading.Thread | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(WAIT_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.join()
+        self._listener.close()
+
+    def connect(self, **fields: object) -> Script:
+        """The next connection, with these fields of WELCOME."""
+        self.join()
+        self._thread = threading.Thread(target=run_quietly, args=(self.device, *self._listener.getsockname()))
+        self._thread.start()
+        return Script(self._listener, fields)
+
+    def join(self) -> None:
+        """Wait until the device has ended its connection."""
+        if self._thread is not None:
+            self._thread.join(WAIT_SECONDS)
+            assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    with Line() as line:
+        yield line
+
+
+def test_durable_messages_over_three_connections(line: Line) -> None:
     for value in (1, 2, 3):
-        device.send_durable("count", value)
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(WAIT_SECONDS)
-    address = listener.getsockname()
-
-    def connect(**fields: object) -> Script:
-        if threads:
-            threads[-1].join(WAIT_SECONDS)
-        threads.append(threading.Thread(target=run_quietly, args=(device, *address)))
-        threads[-1].start()
-        return Script(listener, fields)
-
-    with connect(sends="s-1") as script:
+        line.device.send_durable("count", value)
+    with line.connect(sends="s-1") as script:
         stream = script.hello["sends"]
         assert script.hello["heard"] is None
-        assert [(one.number, one.value) for one in (script.next(), script.next())] == [(1, 1), (2, 2)]  # two at a time
+        assert [script.next(), script.next()] == [count(1, 0), count(2, 1)]  # two at a time
         script.send(v2.encode_ack(1))
-        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
-        script.send(durable(4, "a"))  # the numbers may have gaps
+        assert script.next() == count(3, 2)
+        script.send(durable(4, "a", 0))  # some never come
         assert script.next() == v2.Ack(4)
-        script.send(durable(6, "b"))
+        script.send(durable(6, "b", 4))
         assert script.next() == v2.Ack(6)
-    with connect(sends="s-1", heard={"stream": stream, "upto": 2}) as script:  # an ACK was lost
+    with line.connect(sends="s-1", heard={"stream": stream, "upto": 2}) as script:  # an ACK was lost
         assert script.hello["sends"] == stream
         assert script.hello["heard"] == {"stream": "s-1", "upto": 6}
-        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
-        script.send(durable(6, "b"))  # a repetition
+        assert script.next() == count(3, 2)
+        script.send(durable(6, "b", 4))  # a repetition
         assert script.next() == v2.Ack(6)
         script.send(v2.encode("set", 1, 0x20 | v2.CALL, call=1))  # of a newer protocol
         assert script.next() == v2.Problem("unsupported_packet", None)
         script.frame(bytes.fromhex("890401020304"))
         pong = script.next()
         assert pong.payload == bytes.fromhex("01020304")
-    with connect(sends="s-2", heard={"stream": "other", "upto": 9}) as script:  # a server without a memory
-        assert script.next() == v2.Packet("count", 3, v2.DURABLE, number=3)
-        script.send(durable(1, "c"))
+    with line.connect(sends="s-2", heard={"stream": "other", "upto": 9}) as script:  # a server without a memory
+        assert script.next() == count(3, 0)
+        script.send(durable(1, "c", 0))
         assert script.next() == v2.Ack(1)
         script.send(v2.encode_ack(3))
         script.frame(encode_close(1001))
         assert script.next() == Close(1001, "")
-    threads[-1].join(WAIT_SECONDS)
-    listener.close()
-    assert took == ["a", "b", "c"]
-    assert device.kept == {}
+    line.join()
+    assert line.took == ["a", "b", "c"]
+    assert line.device.kept == {}
+
+
+def test_a_lost_message_of_the_server_comes_over_the_next_connection(line: Line) -> None:
+    with line.connect(sends="s-1") as script:
+        script.send(durable(1, "a", 0))
+        assert script.next() == v2.Ack(1)
+        script.send(durable(3, "c", 2))
+        assert script.next() == v2.Problem("stream_gap", None)
+        assert script.next() == Close(1008, "")
+    with line.connect(sends="s-1") as script:
+        assert script.hello["heard"] == {"stream": "s-1", "upto": 1}
+        for number, value in ((2, "b"), (3, "c")):
+            script.send(durable(number, value, number - 1))
+            assert script.next() == v2.Ack(number)
+    line.join()
+    assert line.took == ["a", "b", "c"]
+
+
+def test_a_lost_message_of_the_device_comes_over_the_next_connection(line: Line) -> None:
+    for value in (1, 2):
+        line.device.send_durable("count", value)
+    with line.connect() as script:
+        stream = script.hello["sends"]
+        assert [script.next(), script.next()] == [count(1, 0), count(2, 1)]
+        script.send(v2.encode_json(v2.PROBLEM, {"error": "stream_gap", "info": None}))  # as if 1 had not come
+        script.frame(encode_close(1008, "protocol_error"))
+        assert script.next() == Close(1008, "")
+    with line.connect(heard={"stream": stream, "upto": 0}) as script:
+        assert [script.next(), script.next()] == [count(1, 0), count(2, 1)]
+        script.send(v2.encode_ack(2))
+        script.frame(encode_close(1001))
+        assert script.next() == Close(1001, "")
+    line.join()
+    assert line.device.kept == {}
 
 
 def run_quietly(device: Any, host: str, port: int) -> None:
