@@ -21,7 +21,7 @@ from iotio.protocol.errors import (
     ErrorCode,
     InvalidData,
     InvalidPacket,
-    UnsupportedPacket,
+    StreamGap,
 )
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.protocol.stream import Incoming
@@ -39,7 +39,9 @@ __all__ = ["RESERVED", "Answer", "Dispatch", "Ignored", "Received", "ServerError
 RESERVED = frozenset({"connect", "disconnect", "error"})
 """Events that stand for the connection itself: never dispatched to `on_<event>`, whoever sends them."""
 
-_PASSING = frozenset({ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.SERVER_BUSY})
+_PASSING = frozenset(
+    {ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.STREAM_GAP, ErrorCode.SERVER_BUSY}
+)
 """Errors that say nothing against the device: it lives on, or comes again later."""
 
 _SENDABLE = {
@@ -466,6 +468,10 @@ class Session:
             # Of what still waits for its handler the ACK comes after that.
             reply = None if packet.number > self.incoming.last else v2.encode_ack(packet.number)
             return Ignored(f"durable message {packet.number}, which came before", invalid=False, reply=reply)
+        if packet.previous > self._seen:
+            raise StreamGap(
+                f"after message {self._seen} came {packet.number}, and before that there is {packet.previous}"
+            )
         self._seen = packet.number
         return Dispatch(packet.event, packet.value, number=packet.number)
 
@@ -526,8 +532,7 @@ def _split(event: str, result: Any) -> tuple[str, Any]:
 
 
 def _problem(error: InvalidPacket) -> bytes:
-    unsupported = isinstance(error, UnsupportedPacket)
-    code = ErrorCode.UNSUPPORTED_PACKET if unsupported else ErrorCode.CLIENT_INVALID_PACKET
+    code = v2.code_of(error)
     try:
         return v2.encode_json(v2.PROBLEM, {"error": code.value, "info": {"problem": error.problem}})
     except EncodeError:  # words of the peer's own that are no Unicode

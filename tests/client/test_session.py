@@ -101,7 +101,12 @@ def test_error_codes(code: ErrorCode, as_dict: bool) -> None:
     received = session().receive(v1.encode("error", value))
     assert isinstance(received, ServerError)
     assert received.error == code.value
-    passing = (ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.SERVER_BUSY)
+    passing = (
+        ErrorCode.CLIENT_INVALID_PACKET,
+        ErrorCode.UNSUPPORTED_PACKET,
+        ErrorCode.STREAM_GAP,
+        ErrorCode.SERVER_BUSY,
+    )
     assert (received.rejection is None) == (code in passing)
     assert received.info == ({"a": 1} if as_dict else None)
 
@@ -314,15 +319,20 @@ def test_welcome_that_is_wrong(fields: dict[str, object]) -> None:
     assert one.unwelcomed
 
 
+def durable(number: int, *, previous: int | None = None) -> bytes:
+    """A durable message whose value is its number, right behind the one before."""
+    return v2.encode("e", number, v2.DURABLE, number=number, previous=number - 1 if previous is None else previous)
+
+
 def test_what_was_not_handled_is_heard_again() -> None:
     one = opened({"sends": "s"})
-    first = one.receive(v2.encode("e", 1, v2.DURABLE, number=1))
+    first = one.receive(durable(1))
     assert first == Dispatch("e", 1, number=1)
-    assert one.receive(v2.encode("e", 2, v2.DURABLE, number=2)) == Dispatch("e", 2, number=2)
+    assert one.receive(durable(2)) == Dispatch("e", 2, number=2)
     assert isinstance(first, Dispatch)
     assert one.handled(first) == v2.encode_ack(1)
     for number, ack in ((1, v2.encode_ack(1)), (2, None)):  # the second one still waits for its handler
-        assert one.receive(v2.encode("e", 2, v2.DURABLE, number=number)) == Ignored(
+        assert one.receive(durable(number)) == Ignored(
             f"durable message {number}, which came before", invalid=False, reply=ack
         )
     one.wait(1.0)
@@ -334,7 +344,21 @@ def test_what_was_not_handled_is_heard_again() -> None:
     assert hello.fields["heard"] == {"stream": "s", "upto": 1}
     assert one.welcome(v2.encode_json(v2.WELCOME, {"sends": "s"}), 0.0) is None
     one.opened(0.0)
-    assert one.receive(v2.encode("e", 2, v2.DURABLE, number=2)) == Dispatch("e", 2, number=2)
+    assert one.receive(durable(2)) == Dispatch("e", 2, number=2)
+
+
+def test_what_is_behind_a_lost_message_is_not_taken() -> None:
+    one = opened({"sends": "s"})
+    assert one.receive(durable(1)) == Dispatch("e", 1, number=1)
+    for number in (3, 4):
+        received = one.receive(durable(number))
+        assert isinstance(received, Ignored)
+        assert received.reply is not None
+        problem = v2.decode(received.reply)
+        assert isinstance(problem, v2.Problem)
+        assert problem.error == "stream_gap"
+    assert one.receive(durable(2)) == Dispatch("e", 2, number=2)
+    assert one.receive(durable(9, previous=2)) == Dispatch("e", 9, number=9)  # what is between never comes
 
 
 @given(st.binary(max_size=300))

@@ -766,15 +766,16 @@ def test_calls_of_the_server(kind: Kind) -> None:
 
 @BOTH
 def test_durable_messages_take_effect_once_over_reconnects(kind: Kind) -> None:
-    def durable(peer: Peer, number: int, event: str = "hello") -> None:
-        packet(peer, event, number, v2.DURABLE, number=number)
+    def durable(peer: Peer, number: int, event: str = "hello", *, previous: int | None = None) -> None:
+        before = number - 1 if previous is None else previous
+        packet(peer, event, number, v2.DURABLE, number=number, previous=before)
 
     def first(peer: Peer) -> None:
         assert "heard" not in peer.greet(sends="s1")
         durable(peer, 1)
         assert peer.recv_v2() == v2.Packet("reply", 1)
         assert peer.recv_v2() == v2.Ack(1)
-        durable(peer, 3, "raises")  # a gap, and an exception: it is through
+        durable(peer, 3, "raises", previous=1)  # 2 never comes; and an exception: it is through
         assert peer.recv_v2() == v2.Ack(3)
         durable(peer, 4, "nobody")
         assert peer.recv_v2() == v2.Ack(4)
@@ -812,7 +813,7 @@ def test_durable_message_that_stop_left_behind_comes_again(kind: Kind) -> None:
     def first(peer: Peer) -> None:
         peer.greet(sends="s1")
         packet(peer, "quit", 1, v2.DURABLE, number=1)
-        packet(peer, "hello", 2, v2.DURABLE, number=2)
+        packet(peer, "hello", 2, v2.DURABLE, number=2, previous=1)
         assert peer.recv_v2() == v2.Packet("quit", "bye")
         assert peer.recv_v2() == v2.Ack(1)
         assert peer.recv().payload == GOODBYE
@@ -820,7 +821,7 @@ def test_durable_message_that_stop_left_behind_comes_again(kind: Kind) -> None:
 
     def second(peer: Peer) -> None:
         assert peer.greet(sends="s1")["heard"] == {"stream": "s1", "upto": 1}
-        packet(peer, "hello", 2, v2.DURABLE, number=2)
+        packet(peer, "hello", 2, v2.DURABLE, number=2, previous=1)
         assert peer.recv_v2() == v2.Packet("reply", 2)
         assert peer.recv_v2() == v2.Ack(2)
         quit_in_order(peer)
