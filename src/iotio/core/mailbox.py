@@ -132,8 +132,19 @@ class Mailbox:
             self._remove(delivery, state, reason)
         return True
 
-    def _remove(self, delivery: Delivery, state: DeliveryState, reason: str = "", *, write: bool = True) -> None:
-        if self.outgoing.drop(delivery.number) is not None:
+    def _remove(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        reason: str = "",
+        *,
+        write: bool = True,
+        previous: int | None = None,
+    ) -> None:
+        """Forget a message. `previous`: it was just taken to be sent, and this one is before it."""
+        number, outgoing = delivery.number, self.outgoing
+        kept = outgoing.drop(number) if previous is None else outgoing.drop_unsent(previous, number)
+        if kept is not None:
             self._size -= len(delivery.body)
         delivery.become(state, reason)
         self._post.let_go(self.device_id, [delivery], write=write)
@@ -231,14 +242,12 @@ class Mailbox:
         while (item := self.outgoing.next()) is not None:
             previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
-                self._remove(delivery, DeliveryState.EXPIRED)
-                self.outgoing.not_sent(previous)  # or the next message would say that this one is missing
+                self._remove(delivery, DeliveryState.EXPIRED, previous=previous)
                 continue
             try:
                 frame = _frame(connection, previous, number, delivery)
             except EncodeError as error:
-                self._remove(delivery, DeliveryState.DROPPED, str(error))
-                self.outgoing.not_sent(previous)
+                self._remove(delivery, DeliveryState.DROPPED, str(error), previous=previous)
                 continue
             if connection.send(frame):  # it is about to end
                 return

@@ -135,6 +135,18 @@ class Outgoing(Generic[_M]):
                 return previous, number, self._kept[number]
         return None
 
+    def drop_unsent(self, previous: int, number: int) -> _M | None:
+        """Forget a message that `next` has just given and that is not sent after all: no other waits for it.
+
+        Args:
+            previous: as `next` gave it.
+            number: likewise.
+        """
+        message = self.drop(number)
+        if self._sent == number:
+            self._sent = previous
+        return message
+
     def acknowledge(self, upto: int) -> list[tuple[int, _M]]:
         """The receiver has taken all up to a number.
 
