@@ -30,8 +30,11 @@ from iotio.version import __version__
 
 from .async_client import AsyncIoTClient
 from .backoff import Backoff
+from .buffer import Buffer
 from .endpoint_info import EndpointConstraint, EndpointInfo, EndpointType
 from .errors import (
+    BufferFailed,
+    BufferFull,
     ClientError,
     ConnectFailed,
     ConnectionLost,
@@ -51,6 +54,9 @@ __protocol_version__ = "1"
 __all__ = [
     "AsyncIoTClient",
     "Backoff",
+    "Buffer",
+    "BufferFailed",
+    "BufferFull",
     "CallDisconnected",
     "CallError",
     "CallTimeout",

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from datetime import datetime
+from time import time as wall_clock
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
@@ -15,16 +17,25 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
-from iotio.protocol.errors import CallDisconnected, InvalidData
+from iotio.protocol.errors import CallDisconnected, EncodeError, InvalidData
 
 from .backoff import Backoff
 from .base import DEFAULT_TIMEOUT, HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
-from .calls import DEFAULT_CALL_TIMEOUT, TaskCall, call_limit, deliver, disconnect, timed_out
-from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
+from .calls import (
+    DEFAULT_CALL_TIMEOUT,
+    DEFAULT_FLUSH_TIMEOUT,
+    TaskCall,
+    call_limit,
+    deliver,
+    disconnect,
+    timed_out,
+)
+from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
 from .inbox import Inbox
-from .received import Answer, Dispatch, Received, ServerError
+from .message import Message, current_message, milliseconds
+from .received import Acknowledged, Answer, Dispatch, Received, ServerError
 from .session import State
 from .target import Target
 
@@ -59,6 +70,12 @@ class AsyncIoTClient(BaseClient):
         self._ready = False  # connected, and on_connect is through
         self._finishing = False  # that task is in clean-up
         self._waiters: set[asyncio.Future[None]] = set()
+        self._sender: asyncio.Task[None] | None = None  # sends durable messages
+        self._more = asyncio.Event()  # there may be some
+        self._flushes: list[
+            tuple[int, asyncio.Future[None]]
+        ] = []  # who waits until all up to a number are acknowledged
+        self._buffer_turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -235,20 +252,61 @@ class AsyncIoTClient(BaseClient):
         finally:
             self._end(failure)
 
-    async def send(self, event: str, message: Any) -> None:
+    async def send(
+        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    ) -> int | None:
         """Send a message to the server.
 
         Args:
             event: its event.
             message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no
                 None, protocol 0 bool, int, float, str and dict only.
+            durable: keep it until the server has it, over any number of connections; it need not be connected.
+            time: when it was, by this device's clock: a datetime with a time zone, or seconds since 1970. None: now.
+
+        Returns:
+            The number of a durable message, which on return is in the buffer; None for another one.
 
         Raises:
-            NotConnected: there is no connection, or it ended; the message is not sent later.
-            EncodeError: the message or the event cannot be sent (a ValueError).
+            NotConnected: there is no connection, or it ended; the message is not sent later. Not if it is durable.
+            EncodeError: the message or the event cannot be sent, or a time without `durable` with protocol 1 (a
+                ValueError).
+            BufferFull: too many durable messages wait.
+            BufferFailed: the buffer's file cannot be written; the message is not kept.
+            ValueError: `time` has no time zone, or is not within the years 1 to 9999.
         """
+        when = None if time is None else milliseconds(time)
+        if durable:
+            made = milliseconds(wall_clock()) if when is None else when
+            number = await self._in_buffer(lambda: self._session.keep(event, message, made))
+            self._more.set()
+            return number
         connection = self._connection
-        await self._write(self._session.encode(event, message), connection)
+        await self._write(self._session.encode(event, message, when), connection)
+        return None
+
+    async def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Wait until the server has all durable messages that have been sent so far.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: not in time; nothing is lost by that.
+            ValueError: `timeout` is not above 0.
+        """
+        limit = call_limit(timeout)
+        waiter = asyncio.get_running_loop().create_future()
+        entry = (self._session.buffer.outgoing.counter, waiter)
+        self._flushes.append(entry)
+        try:
+            self._settle_flushes()
+            async with asyncio.timeout(limit):
+                await waiter
+        except TimeoutError:
+            raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s") from None
+        finally:
+            self._flushes.remove(entry)
 
     async def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
         """Call a handler of the server and wait for what it returns, also in a handler.
@@ -412,9 +470,10 @@ class AsyncIoTClient(BaseClient):
             if greeting is not None:
                 await connection.send(greeting)
             if self._session.unwelcomed:
-                received = self._session.welcome(await connection.recv(), time.monotonic())
+                received = self._session.welcome(await connection.recv(), time.monotonic(), wall_clock())
                 if received is not None:
                     await self._take(received, connection)
+            await self._in_buffer(self._session.resume)
         except ConnectionClosed as error:
             raise not_let_in(error, target) from error
         except ClientError:
@@ -429,6 +488,9 @@ class AsyncIoTClient(BaseClient):
         self._connection = connection
         self._inbox = Inbox()
         self._reader = asyncio.create_task(self._read(connection, self._inbox))
+        self._more = asyncio.Event()
+        self._sender = asyncio.create_task(self._send_durable(connection, self._more))
+        self._settle_flushes()
         self.handshake_sent = True
 
     def _announce(self) -> None:
@@ -454,6 +516,11 @@ class AsyncIoTClient(BaseClient):
                 if isinstance(received, Answer):
                     self._settle(received)
                     continue
+                if isinstance(received, Acknowledged):
+                    wrong = await self._acknowledged(received.upto)
+                    if wrong is None:
+                        continue
+                    received = wrong
                 if inbox.full:
                     await inbox.wait_for_room(connection.wait_closed())
                 inbox.put(received)
@@ -475,7 +542,10 @@ class AsyncIoTClient(BaseClient):
                     received = await self._inbox.get()
                 except ConnectionLost as error:
                     return None if self._asked_to_stop() else error
-                await self._take(received, connection)
+                try:
+                    await self._take(received, connection)
+                except ConnectionBroken as error:
+                    return error
             return None
         finally:
             await self._finish(connection)
@@ -499,12 +569,46 @@ class AsyncIoTClient(BaseClient):
             await self._call("on_error", received.error)
             if received.rejection is not None:
                 raise received.rejection
-        elif not isinstance(received, Answer):
+        elif not isinstance(received, (Acknowledged, Answer)):
             self._log_ignored(received)
             if received.reply is not None:
                 await self._answer("the protocol", received.reply, connection)
 
     async def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
+        known = await self._in_buffer(lambda: self._session.known(received), quick=True) if received.number else None
+        if known is not None:
+            await self._take(known, connection)
+            if known.invalid:
+                raise self._session.give_up(known.why)
+            return
+        message = self._about(received)
+        token = current_message.set(message)
+        try:
+            name, reply = await self._run_handler(received)
+        finally:
+            current_message.reset(token)
+        ack = await self._handled(name, received, message) if received.number else None
+        for packet in (reply, ack):
+            if packet is not None:
+                await self._answer(name, packet, connection)
+
+    async def _handled(self, name: str, received: Dispatch, message: Message | None) -> bytes | None:
+        """Note that a durable message is through. Returns its ACK."""
+        effects = message.effects if message is not None else []
+        try:
+            try:
+                return await self._in_buffer(lambda: self._session.handled(received, effects))
+            except BufferFailed:
+                raise
+            except Exception:
+                self._log_handler_error(name)
+                return await self._in_buffer(lambda: self._session.handled(received))
+        except BufferFailed as error:
+            self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
+            raise self._session.give_up(str(error)) from error
+
+    async def _run_handler(self, received: Dispatch) -> tuple[str, bytes | str | None]:
+        """Returns the handler's name, and what to send."""
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
         reply: bytes | str | None
@@ -514,9 +618,7 @@ class AsyncIoTClient(BaseClient):
         else:
             self.logger.debug("Calling Event Handler: %s", name)
             reply = await self._handle(name, handler, received)
-        for packet in (reply, self._session.handled(received)):
-            if packet is not None:
-                await self._answer(name, packet, connection)
+        return name, reply
 
     async def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
         """Run a handler. Returns what to send."""
@@ -529,6 +631,7 @@ class AsyncIoTClient(BaseClient):
             return self._session.answer(received, await self._invoke(handler, value))
         except Exception as error:
             self._log_handler_error(name)
+            self._forget_effects()
             return self._session.failed(received, error)
 
     async def _answer(self, name: str, packet: bytes | str, connection: ClientConnection) -> None:
@@ -552,6 +655,64 @@ class AsyncIoTClient(BaseClient):
         finally:
             self._calling = False
 
+    # Durable messages of this device.
+
+    async def _in_buffer(self, function: Callable[[], _T], *, quick: bool = False) -> _T:
+        """Do something with the buffer, in the order of the calls; what writes a file, in a thread."""
+        loop = asyncio.get_running_loop()
+        if self._buffer_turns is None or self._buffer_turns[0] is not loop:
+            self._buffer_turns = loop, asyncio.Lock()
+        async with self._buffer_turns[1]:
+            if quick or not self._session.buffer.on_disk:
+                return function()
+            return await asyncio.to_thread(function)
+
+    async def _send_durable(self, connection: ClientConnection, more: asyncio.Event) -> None:
+        """Send what may be sent, and again when there may be more, until the connection ends."""
+        try:
+            while True:
+                more.clear()
+                await self._send_all(connection)
+                upto = self._session.probe()
+                if upto:
+                    await (await connection.ping())
+                    await self._acknowledged(upto)
+                await more.wait()
+        except (NotConnected, ConnectionClosed):  # they go over the next one
+            return
+        except Exception:
+            self.logger.exception("Durable messages cannot be sent over this connection")
+            connection.transport.abort()
+
+    async def _send_all(self, connection: ClientConnection) -> None:
+        while True:
+            try:
+                packet = await self._in_buffer(self._session.next_durable, quick=True)
+            except (EncodeError, BufferFailed) as error:
+                self._log_dropped(error)
+                self._settle_flushes()
+                continue
+            if packet is None:
+                return
+            await self._write(packet, connection)
+            await asyncio.sleep(0)  # a write need not let others have their turn
+
+    async def _acknowledged(self, upto: int) -> Received | None:
+        try:
+            wrong = await self._in_buffer(lambda: self._session.acknowledged(upto))
+        except BufferFailed as error:
+            self._log_unnoted(error)
+            wrong = None
+        self._settle_flushes()
+        self._more.set()
+        return wrong
+
+    def _settle_flushes(self) -> None:
+        oldest = self._session.buffer.oldest
+        for number, waiter in self._flushes:
+            if (oldest is None or oldest > number) and not waiter.done():
+                waiter.set_result(None)
+
     async def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
         if connection is None:
             raise NotConnected(self._why_not_connected())
@@ -571,6 +732,7 @@ class AsyncIoTClient(BaseClient):
             await self._close(connection)
         finally:
             mine, self._connection = self._connection is connection, None
+            self._session.suspend()
             self._end_calls("it is closed")
             self.handshake_sent = self._ready = False
             if mine:
@@ -581,9 +743,10 @@ class AsyncIoTClient(BaseClient):
     async def _close(self, connection: ClientConnection) -> None:
         """Say GOODBYE where that is known, and close."""
         self._end_calls("it is closed")
-        if self._reader is not None:
-            self._reader.cancel()
-            self._reader = None
+        for task in (self._reader, self._sender):
+            if task is not None:
+                task.cancel()
+        self._reader = self._sender = None
         try:
             farewell = self._session.farewell()
             if farewell is not None and connection.state is WireState.OPEN:

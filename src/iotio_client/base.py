@@ -20,13 +20,15 @@ from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.version import __version__
 
 from .backoff import Backoff
+from .buffer import Buffer
 from .endpoint_info import EndpointInfo
 from .errors import ClientError, ConnectionLost
 from .failures import connection_lost, wire_headers
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
+from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
-from .received import Ignored, ServerError
+from .received import Dispatch, Ignored, ServerError
 from .session import Session, State
 from .target import Target
 
@@ -89,6 +91,7 @@ class BaseClient:
         protocol_version: int | None = None,
         options: Options = DEFAULT_OPTIONS,
         backoff: Backoff | None = None,
+        buffer: Buffer | None = None,
     ) -> None:
         """Describe the device; nothing is sent before it connects.
 
@@ -102,6 +105,8 @@ class BaseClient:
                 2, to insist on it; 1; or 0 for servers up to iot.io 0.3.1.
             options: limits, pings and the time a CLOSE may take.
             backoff: the waits between connections.
+            buffer: keeps durable messages in both directions, for this client only; None: in memory, for the life of
+                this object.
 
         Raises:
             ValueError: id, type or data that cannot be sent; an encoder together with protocol_version=2.
@@ -119,6 +124,7 @@ class BaseClient:
             encoder=encoder,
             options=options,
             backoff=self._backoff,
+            buffer=buffer,
         )
         self._stopping = False
         self._told_fallback = False
@@ -186,6 +192,17 @@ class BaseClient:
             raise ValueError(f"seconds must be 0 to {_MAX_SLEEP}, not {seconds!r}")
         self._session.sleep(ceil(seconds))
         self.stop()
+
+    @property
+    def waiting(self) -> int:
+        """How many durable messages the server has not acknowledged."""
+        return len(self._session.buffer)
+
+    @property
+    def message(self) -> Message | None:
+        """In a handler: more about a message that is durable, or of another time. None for any other."""
+        message = current_message.get()
+        return message if message is not None and message.owner is self else None
 
     def server_time(self) -> datetime:
         """The server's time, in UTC.
@@ -256,7 +273,24 @@ class BaseClient:
         """How an open connection ended."""
         return connection_lost(error, self._session.goodbye)
 
+    def _about(self, received: Dispatch) -> Message | None:
+        """What `message` is while the handler runs."""
+        if not received.number and received.time is None:
+            return None
+        return Message(self, self._session.message_id(received), received.time)
+
+    def _forget_effects(self) -> None:
+        """A handler that raises has none."""
+        if (message := self.message) is not None:
+            message.effects.clear()
+
     # The log.
+
+    def _log_dropped(self, error: Exception) -> None:
+        self.logger.error("A durable message was dropped, which the server cannot take: %s", error)
+
+    def _log_unnoted(self, error: Exception) -> None:
+        self.logger.warning("What the server has acknowledged is not noted in the file: %s", error)
 
     def _log_ignored(self, received: Ignored) -> None:
         level = logging.WARNING if received.invalid else logging.DEBUG

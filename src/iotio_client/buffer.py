@@ -20,6 +20,11 @@ from .errors import BufferFailed, BufferFull
 __all__ = ["Buffer", "Kept"]
 
 _VERSION = 1
+_WRONG_USE = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE}
+    | {sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_AUTH}
+)
+"""What the file is not to blame for: an effect would fail again and again."""
 _TABLES = """
 CREATE TABLE stream (name TEXT NOT NULL, counter INTEGER NOT NULL, heard_stream TEXT, heard INTEGER NOT NULL);
 CREATE TABLE message (number INTEGER PRIMARY KEY, event TEXT NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL,
@@ -82,10 +87,22 @@ class Buffer:
         self.outgoing: Outgoing[Kept] = Outgoing(secrets.token_hex(8))
         self.incoming = Incoming()
         self.dropped = 0
+        self._flying = 0  # bytes of values that were sent on this connection and are not acknowledged
         self._file = None if path is None else self._open(path)
 
     def __len__(self) -> int:
         return len(self.outgoing)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether there is a file."""
+        return self._path is not None
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the message that has waited longest."""
+        with self._lock:
+            return next((number for number, _ in self.outgoing), None)
 
     def put(self, event: str, kind: int, body: bytes, time: int) -> int:
         """Keep a message until the server has it; on return it is in the file.
@@ -106,7 +123,10 @@ class Buffer:
                     file.execute("UPDATE stream SET counter = ?", (number,))
                     file.execute("DELETE FROM message WHERE number = ?", (oldest,))
             if oldest is not None:
-                self.outgoing.drop(oldest)
+                sent = self.outgoing.was_sent(oldest)
+                dropped = self.outgoing.drop(oldest)
+                if dropped is not None and sent:
+                    self._flying -= len(dropped.body)
                 self.dropped += 1
             return self.outgoing.add(Kept(event, kind, body, time))
 
@@ -129,22 +149,50 @@ class Buffer:
             sends: the name of the server's own stream.
         """
         with self._lock:
+            self._flying = 0
             self._delete(self.outgoing.resume(stream, upto))
             if sends is not None and sends != self.incoming.stream:
-                self.incoming.resume(sends)
                 with self._writing() as file:
                     if file is not None:
                         file.execute("UPDATE stream SET heard_stream = ?, heard = 0", (sends,))
+                self.incoming.resume(sends)
 
     def suspend(self) -> None:
         """The connection is over."""
         with self._lock:
+            self._flying = 0
             self.outgoing.suspend()
 
-    def next(self, most: int) -> tuple[int, int, Kept] | None:
-        """The next message to send, if there is one and fewer than `most` are on their way; see `Outgoing.next`."""
+    def next(self, most: int, most_bytes: int | None = None) -> tuple[int, int, Kept] | None:
+        """The next message to send, if there is one and fewer than `most` are on their way; see `Outgoing.next`.
+
+        Args:
+            most: messages.
+            most_bytes: none is given while values of so many bytes are on their way.
+        """
         with self._lock:
-            return self.outgoing.next(most)
+            if most_bytes is not None and self._flying >= most_bytes:
+                return None
+            item = self.outgoing.next(most)
+            if item is not None:
+                self._flying += len(item[2].body)
+            return item
+
+    def drop_unsent(self, previous: int, number: int) -> None:
+        """Forget a message that `next` has just given, because it cannot be sent; it counts as dropped.
+
+        Raises:
+            BufferFailed: the file cannot be written; the message comes back when the file is opened again.
+        """
+        with self._lock:
+            message = self.outgoing.drop_unsent(previous, number)
+            if message is None:
+                return
+            self._flying -= len(message.body)
+            self.dropped += 1
+            with self._writing() as file:
+                if file is not None:
+                    file.execute("DELETE FROM message WHERE number = ?", (number,))
 
     def acknowledge(self, upto: int) -> None:
         """The server has handled all up to a number.
@@ -153,7 +201,9 @@ class Buffer:
             InvalidPacket: that was never sent to it.
         """
         with self._lock:
-            self._delete(self.outgoing.acknowledge(upto))
+            done = self.outgoing.acknowledge(upto)
+            self._flying -= sum(len(message.body) for _, message in done)
+            self._delete(done)
 
     def _delete(self, done: Iterable[tuple[int, Kept]]) -> None:
         numbers = [number for number, _ in done]
@@ -172,11 +222,12 @@ class Buffer:
 
         Raises:
             BufferFailed: the file cannot be written; the message counts as not handled.
+            Exception: of an effect; likewise, and no effect has happened.
         """
         with self._lock:
             with self._writing() as file:
                 for effect in effects:
-                    effect(file)
+                    _run(effect, file)
                 if file is not None:
                     file.execute("UPDATE stream SET heard = ?", (number,))
             self.incoming.took(number)
@@ -230,6 +281,15 @@ class Buffer:
         return _Transaction(self._file)
 
 
+def _run(effect: Callable[[Any], object], file: sqlite3.Connection | None) -> None:
+    try:
+        effect(file)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF in _WRONG_USE:
+            raise RuntimeError(f"a transaction of a handler is wrong: {error}") from error
+        raise
+
+
 class _Transaction:
     """All or nothing; without a file, nothing."""
 
@@ -238,6 +298,8 @@ class _Transaction:
 
     def __enter__(self) -> sqlite3.Connection | None:
         if self._file is not None:
+            if self._file.in_transaction:
+                raise RuntimeError("within a transaction of the buffer nothing can be sent as durable")
             try:
                 self._file.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:

@@ -13,6 +13,7 @@ from .received import Answer
 
 __all__ = [
     "DEFAULT_CALL_TIMEOUT",
+    "DEFAULT_FLUSH_TIMEOUT",
     "PendingCall",
     "TaskCall",
     "ThreadCall",
@@ -24,6 +25,10 @@ __all__ = [
 
 DEFAULT_CALL_TIMEOUT = 10.0
 """Seconds that a call waits for its answer."""
+
+
+DEFAULT_FLUSH_TIMEOUT = 10.0
+"""Seconds that `flush` waits."""
 
 
 class PendingCall(Protocol):

@@ -27,6 +27,7 @@ __all__ = [
     "ClientError",
     "ConnectFailed",
     "ConnectTimeout",
+    "ConnectionBroken",
     "ConnectionLost",
     "DeviceRejected",
     "InvalidEndpoint",
@@ -131,6 +132,14 @@ class ConnectionLost(ClientError, ConnectionError):
     def clean(self) -> bool:
         """Whether the server ended the connection in order, with nothing to complain of."""
         return self.code in _CLEAN_CODES
+
+
+class ConnectionBroken(ConnectionLost):
+    """This side has ended a connection so that the next one brings a durable message again."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(1006)
+        self.args = (f"this side ended the connection: {why}",)
 
 
 class DeviceRejected(ClientError):

@@ -117,7 +117,22 @@ class V2Codec:
             EncodeError: the event or the value cannot travel, or is larger than the server takes.
         """
         kind, body = v2.encode_value(value)
-        head = v2.encode_head(kind, event, flags, call=call, number=number, time=time)
+        return self.pack(kind, body, event, flags, call=call, number=number, time=time)
+
+    def pack(
+        self,
+        kind: int,
+        body: bytes,
+        event: str,
+        flags: int = 0,
+        *,
+        call: int = 0,
+        number: int = 0,
+        previous: int = 0,
+        time: int = 0,
+    ) -> bytes:
+        """As `encode`, for a value whose type and bytes are there already."""
+        head = v2.encode_head(kind, event, flags, call=call, number=number, previous=previous, time=time)
         if len(event) * 4 > self.max_event and len(event.encode()) > self.max_event:
             raise EncodeError(f"the server takes {self.max_event} bytes for an event's name, this one is longer")
         if len(body) > self.max_payload:

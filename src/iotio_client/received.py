@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import ClientError
 
-__all__ = ["Answer", "Dispatch", "Ignored", "Received", "ServerError"]
+__all__ = ["Acknowledged", "Answer", "Dispatch", "Ignored", "Received", "ServerError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,27 @@ class Dispatch:
         value: what it carries.
         call: the number under which the server waits for the result; None if it does not.
         number: in the server's stream of durable messages; 0 if it is not durable.
+        previous: the number before it in the stream.
+        time: when it was, in milliseconds since 1970; None: now.
     """
 
     event: str
     value: Any
     call: int | None = None
     number: int = 0
+    previous: int = 0
+    time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The server has handled durable messages of this device: give it to `Session.acknowledged`, then send more.
+
+    Attributes:
+        upto: the last of them.
+    """
+
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +87,4 @@ class Ignored:
     reply: bytes | None = None
 
 
-Received = Dispatch | Answer | ServerError | Ignored
+Received = Dispatch | Acknowledged | Answer | ServerError | Ignored

@@ -1,12 +1,13 @@
 """The device's side of the protocol, without I/O: both clients are shells around this.
 
 Received messages go in, what is to be done with them comes out. Time is an argument, and the randomness of
-the waits comes with the `Backoff`. Nothing here locks: a shell calls from one thread, but for `encode`; it locks
-around the methods about calls if several threads call.
+the waits comes with the `Backoff`. Nothing here locks but the buffer: a shell calls from one thread, but for `encode`
+and `keep`; it locks around the methods about calls if several threads call, and takes turns with `next_durable`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
@@ -24,23 +25,31 @@ from iotio.protocol.errors import (
     StreamGap,
 )
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
-from iotio.protocol.stream import Incoming
 
 from .backoff import Backoff
+from .buffer import Buffer, Kept
 from .calls import PendingCall
-from .errors import ClientError, ConnectFailed, DeviceRejected, VersionNotSpoken
+from .errors import (
+    BufferFailed,
+    ClientError,
+    ConnectFailed,
+    ConnectionBroken,
+    DeviceRejected,
+    VersionNotSpoken,
+)
 from .identity import Identity
+from .message import Effect
 from .opening import NO_WELCOME, Welcome, hello, read_welcome
 from .packets import DefaultPacketEncoder, PacketEncoder, TextCodec, V1Codec, V2Codec
-from .received import Answer, Dispatch, Ignored, Received, ServerError
+from .received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
 
-__all__ = ["RESERVED", "Answer", "Dispatch", "Ignored", "Received", "ServerError", "Session", "State"]
+__all__ = ["RESERVED", "Acknowledged", "Answer", "Dispatch", "Ignored", "Received", "ServerError", "Session", "State"]
 
 RESERVED = frozenset({"connect", "disconnect", "error"})
 """Events that stand for the connection itself: never dispatched to `on_<event>`, whoever sends them."""
 
 _PASSING = frozenset(
-    {ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.STREAM_GAP, ErrorCode.SERVER_BUSY}
+    {ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.SERVER_BUSY, ErrorCode.STREAM_GAP}
 )
 """Errors that say nothing against the device: it lives on, or comes again later."""
 
@@ -50,6 +59,9 @@ _SENDABLE = {
     2: (bytes, bytearray, bool, int, float, str, list, dict, type(None)),
 }
 _PROBLEM = bytes((v2.PROBLEM,))
+_MAX_FLYING = 1 << 16  # bytes of durable messages on their way: what else is sent waits behind no more than that
+_V1_WINDOW = 100  # durable messages that a server without ACK is sent before a ping
+_CLOCK_TOLERANCE = 1000  # milliseconds that the network may account for
 _NOT_SENDABLE = "A non-sendable value was passed to a client's send method."
 
 
@@ -86,9 +98,9 @@ class Session:
     A connection begins like this: `connecting`, the upgrade, `agreed`; then `welcome` for the first
     message if `unwelcomed`; then `opened`. It ends with `farewell` if this side closes, and with `wait` or `ended`.
 
-    Durable messages: what the server sends is dispatched once, and acknowledged by what `handled` returns. What
-    this side sends is not built yet: `sends` goes into HELLO, `server.heard` came with WELCOME, and `_acknowledged`
-    gets each ACK.
+    Durable messages of the server: each is dispatched; `known` says whether it is one that came before, and
+    `handled` keeps that it is through and returns its ACK. Those of this side: `keep`, then `next_durable` until that
+    has none, and again after each ACK. `resume` comes before `opened`, and `suspend` at the end of a connection.
 
     Args:
         identity: who the device is.
@@ -96,12 +108,13 @@ class Session:
         encoder: packets of v1, if they are not the usual ones; None as protocol_version then means 1.
         options: `max_event` and `max_payload` apply.
         backoff: the waits between connections.
+        buffer: keeps durable messages; None: one in memory.
 
     Attributes:
         version: the version that the connection speaks.
         server: what it said in WELCOME.
-        sends: the name of this device's own stream of durable messages, or None.
-        incoming: how far the server's stream has been handled.
+        buffer: as above.
+        clock_offset: the server's clock less this device's, in milliseconds; 0 where they agree but for the network.
         goodbye: why the server closes, if it said so.
         invalid_packets: how many messages broke the protocol.
         failures: attempts and short connections in a row, counted for the waits.
@@ -115,6 +128,7 @@ class Session:
         encoder: PacketEncoder = DefaultPacketEncoder,
         options: Options = DEFAULT_OPTIONS,
         backoff: Backoff | None = None,
+        buffer: Buffer | None = None,
     ) -> None:
         if protocol_version not in (None, 0, 1, 2):
             raise ValueError(f"protocol_version must be None, 0, 1 or 2, not {protocol_version!r}")
@@ -126,8 +140,8 @@ class Session:
         self.version = 2 if protocol_version is None else protocol_version
         self.state = State.IDLE
         self.server = NO_WELCOME
-        self.sends: str | None = None
-        self.incoming = Incoming()
+        self.buffer = Buffer() if buffer is None else buffer
+        self.clock_offset = 0
         self.goodbye: str | None = None
         self.invalid_packets = 0
         self.failures = 0
@@ -138,7 +152,9 @@ class Session:
         self._v2 = V2Codec(options)
         self._text = TextCodec(options)
         self._calls: Calls[PendingCall] = Calls()
-        self._seen = 0  # the last durable message that came on this connection; `incoming` knows what was handled
+        self._gives_up = False  # this side ends the connection, and means to come back at once
+        self._written = 0  # the last durable message that went to a server without ACK
+        self._probing = 0  # and the one that a ping was sent behind
         self._sleep: int | None = None  # seconds, to be said at the end of this connection
         self._welcomed_at: float | None = None  # when `server.time` was right
 
@@ -174,6 +190,8 @@ class Session:
         headers = self.identity.headers() if self._wanted in (None, 1) else []
         self._move(State.CONNECTING)
         self.goodbye = self._sleep = self._welcomed_at = None
+        self._gives_up = False
+        self._written = self._probing = 0
         self.server = NO_WELCOME
         return headers
 
@@ -206,12 +224,13 @@ class Session:
         """Whether the server has still to say that it takes the device (v2; the others do not say so)."""
         return self.version == 2 and self._welcomed_at is None
 
-    def welcome(self, message: bytes | str, now: float) -> ServerError | None:
+    def welcome(self, message: bytes | str, now: float, wall: float | None = None) -> ServerError | None:
         """Read the first message of a server that speaks v2.
 
         Args:
             message: the WebSocket message.
             now: seconds on a monotonic clock.
+            wall: what the device takes for the time, in seconds since 1970; None: what the server says.
 
         Returns:
             None for WELCOME: the device is in. PROBLEM: why it is not.
@@ -225,13 +244,28 @@ class Session:
                 return self._refusal(packet)
             if not isinstance(packet, v2.Greeting) or not packet.welcome:
                 raise InvalidPacket("it is another packet")
-            self._welcomed(read_welcome(packet.fields), now)
+            self._welcomed(read_welcome(packet.fields), now, wall)
         except InvalidPacket as error:
             self.invalid_packets += 1
             raise ConnectFailed(
                 f"the server agreed on protocol 2, and its first message is neither WELCOME nor PROBLEM: {error}"
             ) from None
         return None
+
+    def resume(self) -> None:
+        """Durable messages begin where the server says that it is.
+
+        Raises:
+            ConnectFailed: the buffer's file cannot be written.
+        """
+        try:
+            self.buffer.resume(*self.server.heard, self.server.sends)
+        except BufferFailed as error:
+            raise ConnectFailed(f"durable messages cannot be noted: {error}") from error
+
+    def suspend(self) -> None:
+        """The connection is over."""
+        self.buffer.suspend()
 
     def opened(self, now: float) -> None:
         """The server knows who this is.
@@ -265,7 +299,7 @@ class Session:
 
     def farewell(self) -> bytes | None:
         """What to send before the CLOSE frame: SLEEP or GOODBYE of a v2 device."""
-        if self.version != 2 or self.state is not State.OPEN:
+        if self.version != 2 or self.state is not State.OPEN or self._gives_up:
             return None
         if self._sleep is not None:
             return v2.encode_sleep(self._sleep)
@@ -293,15 +327,14 @@ class Session:
         self.state = state
 
     def _hello(self) -> bytes:
-        return hello(self.identity, sends=self.sends, heard=self.incoming)
+        return hello(self.identity, sends=self.buffer.outgoing.name, heard=self.buffer.incoming)
 
-    def _welcomed(self, welcome: Welcome, now: float) -> None:
+    def _welcomed(self, welcome: Welcome, now: float, wall: float | None) -> None:
         self.server = welcome
         self._welcomed_at = now
         self._v2.max_event, self._v2.max_payload = welcome.max_event, welcome.max_payload
-        if welcome.sends is not None:  # a server without a stream may have it again later
-            self.incoming.resume(welcome.sends)
-        self._seen = self.incoming.last
+        offset = 0 if wall is None or welcome.time is None else welcome.time - round(wall * 1000)
+        self.clock_offset = offset if abs(offset) >= _CLOCK_TOLERANCE else 0
 
     def _refusal(self, problem: v2.Problem) -> ServerError:
         """PROBLEM in the place of WELCOME: no connection comes about, whatever it says."""
@@ -335,12 +368,21 @@ class Session:
             return Ignored(f"a packet of the reserved event {event!r}", invalid=False)
         return Dispatch(event, value)
 
-    def encode(self, event: str, value: Any) -> bytes | str:
+    def encode(self, event: str, value: Any, time: int | None = None) -> bytes | str:
         """One message to send: bytes as a binary, str as a text message.
+
+        Args:
+            event: its event.
+            value: what it carries.
+            time: when it was by the device's clock, in milliseconds since 1970; None: now.
 
         Raises:
             EncodeError: the event or the value cannot travel.
         """
+        if time is not None:
+            if self.version != 2:
+                raise EncodeError(f"protocol {self.version} carries no time: leave out time, or update the server")
+            return self._v2.encode(event, value, v2.TIME, time=time + self.clock_offset)
         if not isinstance(value, _SENDABLE[self.version]):
             names = ", ".join("None" if kind is type(None) else kind.__name__ for kind in _SENDABLE[self.version])
             raise EncodeError(
@@ -370,7 +412,7 @@ class Session:
         if isinstance(packet, v2.Packet):
             return self._read_event(packet)
         if isinstance(packet, v2.Ack):
-            return self._acknowledged(packet.upto)
+            return Acknowledged(packet.upto)
         if isinstance(packet, v2.Problem):
             return self._server_error(packet.error, packet.info)
         if isinstance(packet, v2.Goodbye):
@@ -380,15 +422,18 @@ class Session:
 
     def _read_event(self, packet: v2.Packet) -> Received:
         flags = packet.flags
+        time = packet.time if flags & v2.TIME else None
         if flags & (v2.RESULT | v2.FAILURE):
             return Answer(packet.call, bool(flags & v2.FAILURE), packet.value)
         if flags & v2.CALL:
-            return Dispatch(packet.event, packet.value, packet.call)
+            return Dispatch(packet.event, packet.value, packet.call, time=time)
         if flags & v2.DURABLE:
-            return self._read_durable(packet)
+            if self.server.sends is None:
+                raise InvalidPacket("a durable message, but WELCOME named no stream")
+            return Dispatch(packet.event, packet.value, None, packet.number, packet.previous, time)
         if packet.event in RESERVED:
             return Ignored(f"a packet of the reserved event {packet.event!r}", invalid=False)
-        return Dispatch(packet.event, packet.value)
+        return Dispatch(packet.event, packet.value, time=time)
 
     def _invalid(self, error: InvalidPacket, message: bytes | str) -> Ignored:
         self.invalid_packets += 1
@@ -454,30 +499,124 @@ class Session:
             return None
         return v2.encode("", failure(CallFault.NO_HANDLER), v2.FAILURE, call=received.call)
 
-    def handled(self, received: Dispatch) -> bytes | None:
-        """The message is through, by a result, an exception or no handler. Returns its ACK if it is durable."""
+    # Durable messages of the server.
+
+    def known(self, received: Dispatch) -> Ignored | None:
+        """Whether a message is not to be handled, because it is durable and came before; its turn has come.
+
+        Returns:
+            None: it is to be handled. Ignored with `invalid`: one before it is missing; send the reply, and then
+            raise `give_up`.
+        """
         if not received.number:
             return None
-        self.incoming.took(received.number)
-        return v2.encode_ack(self.incoming.last)
+        try:
+            if self.buffer.is_new(received.number, received.previous):
+                return None
+        except StreamGap as error:
+            self.invalid_packets += 1
+            return Ignored(f"a durable message: {error}", invalid=True, reply=_problem(error))
+        ack = v2.encode_ack(received.number)
+        return Ignored(f"durable message {received.number}, which came before", invalid=False, reply=ack)
 
-    def _read_durable(self, packet: v2.Packet) -> Received:
-        if self.server.sends is None:
-            raise InvalidPacket("a durable message, but WELCOME named no stream")
-        if packet.number <= self._seen:
-            # Of what still waits for its handler the ACK comes after that.
-            reply = None if packet.number > self.incoming.last else v2.encode_ack(packet.number)
-            return Ignored(f"durable message {packet.number}, which came before", invalid=False, reply=reply)
-        if packet.previous > self._seen:
-            raise StreamGap(
-                f"after message {self._seen} came {packet.number}, and before that there is {packet.previous}"
-            )
-        self._seen = packet.number
-        return Dispatch(packet.event, packet.value, number=packet.number)
+    def message_id(self, received: Dispatch) -> str:
+        """What names a durable message; "" for another one."""
+        return f"{self.buffer.incoming.stream}/{received.number}" if received.number else ""
 
-    def _acknowledged(self, upto: int) -> Received:
-        """The server has handled all durable messages of this device up to a number."""
-        raise InvalidPacket(f"ACK of number {upto}, but this device has sent nothing durable")
+    def handled(self, received: Dispatch, effects: Iterable[Effect] = ()) -> bytes | None:
+        """The message is through, by a result, an exception or no handler.
+
+        Returns:
+            Its ACK if it is durable.
+
+        Raises:
+            BufferFailed: the file cannot be written: raise `give_up`.
+            Exception: of an effect; call this again without effects.
+        """
+        if not received.number:
+            return None
+        self.buffer.took(received.number, effects)
+        return v2.encode_ack(received.number)
+
+    def give_up(self, why: str) -> ConnectionBroken:
+        """End the connection without a farewell, so that the next one brings a message again."""
+        self._gives_up = True
+        return ConnectionBroken(why)
+
+    # Durable messages of this device.
+
+    def keep(self, event: str, value: Any, time: int) -> int:
+        """Keep a message until the server has it.
+
+        Args:
+            event: its event.
+            value: what it carries.
+            time: when it was by the device's clock, in milliseconds since 1970.
+
+        Returns:
+            Its number.
+
+        Raises:
+            EncodeError: the event or the value cannot travel.
+            BufferFull: there is no room.
+            BufferFailed: the file cannot be written.
+        """
+        kind, body = v2.encode_value(value)
+        v2.encode_head(kind, event)
+        if self.state is State.OPEN or self._wanted in (0, 1):
+            self.encode(event, value)  # what this server does not take is said at once
+        return self.buffer.put(event, kind, body, time)
+
+    def next_durable(self) -> bytes | str | None:
+        """The packet of the next durable message, if one may be sent now; it then counts as sent.
+
+        Raises:
+            EncodeError: the server cannot take it; it has been dropped. Go on with the next one.
+            BufferFailed: likewise, and the file cannot be written.
+        """
+        if self.state is not State.OPEN or self._probing:
+            return None
+        item = self.buffer.next(self.server.max_unacknowledged if self.version == 2 else _V1_WINDOW, _MAX_FLYING)
+        if item is None:
+            return None
+        previous, number, kept = item
+        try:
+            packet = self._pack(previous, number, kept)
+        except EncodeError:
+            self.buffer.drop_unsent(previous, number)
+            raise
+        self._written = number
+        return packet
+
+    def _pack(self, previous: int, number: int, kept: Kept) -> bytes | str:
+        if self.version != 2:
+            return self.encode(kept.event, v2.decode_value(kept.kind, kept.body))
+        time = kept.time + self.clock_offset
+        flags = v2.DURABLE | v2.TIME
+        return self._v2.pack(kept.kind, kept.body, kept.event, flags, number=number, previous=previous, time=time)
+
+    def probe(self) -> int:
+        """After `next_durable` has none left. Returns the number to give to `acknowledged` when a ping is answered.
+
+        0: no ping is needed, for the server sends ACK, or for nothing was sent.
+        """
+        if self.version == 2 or self._probing or not self._written:
+            return 0
+        self._probing, self._written = self._written, 0
+        return self._probing
+
+    def acknowledged(self, upto: int) -> Ignored | None:
+        """The server has all durable messages of this device up to a number. Returns what to do if that is wrong.
+
+        Raises:
+            BufferFailed: the file cannot be written. It does no harm: the next connection says it again.
+        """
+        self._probing = 0
+        try:
+            self.buffer.acknowledge(upto)
+        except InvalidPacket as error:
+            return self._invalid(error, b"")
+        return None
 
     # Calls of this device.
 

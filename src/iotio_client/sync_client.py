@@ -12,7 +12,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from queue import Empty, SimpleQueue
+from time import time as wall_clock
 from typing import Any, cast
 
 from websockets.exceptions import ConnectionClosed
@@ -20,14 +22,23 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
-from iotio.protocol.errors import CallDisconnected, CallError, InvalidData
+from iotio.protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
-from .calls import DEFAULT_CALL_TIMEOUT, ThreadCall, call_limit, deliver, disconnect, timed_out
-from .errors import ClientError, ConnectFailed, ConnectionLost, NotConnected
+from .calls import (
+    DEFAULT_CALL_TIMEOUT,
+    DEFAULT_FLUSH_TIMEOUT,
+    ThreadCall,
+    call_limit,
+    deliver,
+    disconnect,
+    timed_out,
+)
+from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
-from .received import Answer, Dispatch, Received, ServerError
+from .message import Message, current_message, milliseconds
+from .received import Acknowledged, Answer, Dispatch, Received, ServerError
 from .session import State
 from .target import Target
 from .tls import TurnTakingSocket
@@ -55,6 +66,9 @@ class IoTClient(BaseClient):
         self._reading = threading.RLock()  # held by who receives; in a handler, too
         self._reader: int | None = None  # the thread that is in _receive
         self._aside: deque[Received] = deque()  # came while a handler waited for the answer of a call
+        self._turn = threading.Lock()  # held by who sends durable messages, so that they go in order
+        self._more = False  # there may be some
+        self._flushes: list[tuple[int, ThreadCall]] = []  # who waits until all up to a number are acknowledged
         # stop() may run in a signal handler: neither flags nor a SimpleQueue need a lock that may be held.
         self._wake: SimpleQueue[None] = SimpleQueue()
 
@@ -183,19 +197,62 @@ class IoTClient(BaseClient):
                 self._finish(self._connection)
             self._end()
 
-    def send(self, event: str, message: Any) -> None:
+    def send(
+        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    ) -> int | None:
         """Send a message to the server. May be called from any thread.
 
         Args:
             event: its event.
             message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no None.
+            durable: keep it until the server has it, over any number of connections; it need not be connected.
+            time: when it was, by this device's clock: a datetime with a time zone, or seconds since 1970. None: now.
+
+        Returns:
+            The number of a durable message, which on return is in the buffer; None for another one.
 
         Raises:
-            NotConnected: there is no connection, or it ended; the message is not sent later.
-            EncodeError: the message or the event cannot be sent (a ValueError).
+            NotConnected: there is no connection, or it ended; the message is not sent later. Not if it is durable.
+            EncodeError: the message or the event cannot be sent, or a time without `durable` with protocol 1 (a
+                ValueError).
+            BufferFull: too many durable messages wait.
+            BufferFailed: the buffer's file cannot be written; the message is not kept.
+            ValueError: `time` has no time zone, or is not within the years 1 to 9999.
         """
+        when = None if time is None else milliseconds(time)
+        if durable:
+            number = self._session.keep(event, message, milliseconds(wall_clock()) if when is None else when)
+            self._send_durable()
+            return number
         connection = self._connection  # before it is encoded: the next one may speak another version
-        self._write(self._session.encode(event, message), connection)
+        self._write(self._session.encode(event, message, when), connection)
+        return None
+
+    def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Wait until the server has all durable messages that have been sent so far. May be called from any thread.
+
+        In a handler other messages wait meanwhile, as in `call`.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: not in time; in a handler also when the connection ends. Nothing is lost by that.
+            CallError: 1000 other messages came meanwhile, in a handler.
+            ValueError: `timeout` is not above 0.
+        """
+        limit = call_limit(timeout)
+        waiting = ThreadCall("flush")
+        entry = (self._session.buffer.outgoing.counter, waiting)
+        self._flushes.append(entry)
+        try:
+            self._settle_flushes()
+            self._await(waiting, time.monotonic() + limit)
+        finally:
+            with suppress(ValueError):
+                self._flushes.remove(entry)
+        if not waiting.done.is_set():
+            raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s")
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
         """Call a handler of the server and wait for what it returns. May be called from any thread.
@@ -336,9 +393,11 @@ class IoTClient(BaseClient):
                 connection.send(greeting)
             if self._session.unwelcomed:
                 message = connection.recv(timeout=max(deadline - time.monotonic(), 0))
-                received = self._session.welcome(message, time.monotonic())
+                received = self._session.welcome(message, time.monotonic(), wall_clock())
                 if received is not None:
                     self._take(received, connection)
+            with self._turn:  # who still sends over the last connection sees that it is over
+                self._session.resume()
         except ConnectionClosed as error:
             raise not_let_in(error, target) from error
         except ClientError:
@@ -351,6 +410,8 @@ class IoTClient(BaseClient):
             self._aside.clear()
             self._connection = connection
             self._changed.notify_all()
+        self._settle_flushes()
+        self._send_durable()
 
     def _receive(self) -> ConnectionLost | None:
         """Receive until the connection ends; None: by `stop`."""
@@ -366,7 +427,10 @@ class IoTClient(BaseClient):
                     except ConnectionClosed as error:
                         return None if self._asked_to_stop() else self._lost(error)
                     if received is not None:
-                        self._take(received, connection)
+                        try:
+                            self._take(received, connection)
+                        except ConnectionBroken as error:
+                            return error
             return None
         finally:
             self._reader = None
@@ -387,6 +451,8 @@ class IoTClient(BaseClient):
                 connection.close()
             return None
         received = self._session.receive(message)
+        if isinstance(received, Acknowledged):
+            return self._acknowledged(received.upto)
         if not isinstance(received, Answer):
             return received
         with self._changed:
@@ -405,13 +471,49 @@ class IoTClient(BaseClient):
             self._call("on_error", received.error)
             if received.rejection is not None:
                 raise received.rejection
-        elif not isinstance(received, Answer):
+        elif not isinstance(received, (Acknowledged, Answer)):
             self._log_ignored(received)
             if received.reply is not None:
                 with suppress(ConnectionClosed):  # the next `recv` says so
                     connection.send(received.reply)
 
     def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
+        known = self._session.known(received)
+        if known is not None:
+            self._take(known, connection)
+            if known.invalid:
+                raise self._session.give_up(known.why)
+            return
+        message = self._about(received)
+        token = current_message.set(message)
+        try:
+            name, reply = self._run_handler(received)
+        finally:
+            current_message.reset(token)
+        for packet in (reply, self._handled(name, received, message)):
+            if packet is None:
+                continue
+            try:
+                self._write(packet, connection)
+            except NotConnected as error:
+                self.logger.warning("The answer of %s is lost: %s", name, error)
+
+    def _handled(self, name: str, received: Dispatch, message: Message | None) -> bytes | None:
+        """Note that a message is through. Returns its ACK if it is durable."""
+        try:
+            try:
+                return self._session.handled(received, message.effects if message is not None else ())
+            except BufferFailed:
+                raise
+            except Exception:
+                self._log_handler_error(name)
+                return self._session.handled(received)
+        except BufferFailed as error:
+            self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
+            raise self._session.give_up(str(error)) from error
+
+    def _run_handler(self, received: Dispatch) -> tuple[str, bytes | str | None]:
+        """Returns the handler's name, and what to send."""
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
         reply: bytes | str | None
@@ -421,13 +523,7 @@ class IoTClient(BaseClient):
         else:
             self.logger.debug("Calling Event Handler: %s", name)
             reply = self._handle(name, handler, received)
-        for packet in (reply, self._session.handled(received)):
-            if packet is None:
-                continue
-            try:
-                self._write(packet, connection)
-            except NotConnected as error:
-                self.logger.warning("The answer of %s is lost: %s", name, error)
+        return name, reply
 
     def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
         """Run a handler. Returns what to send."""
@@ -441,6 +537,7 @@ class IoTClient(BaseClient):
             return self._session.answer(received, handler(value))
         except Exception as error:
             self._log_handler_error(name)
+            self._forget_effects()
             return self._session.failed(received, error)
         finally:
             self._calling = None
@@ -460,6 +557,10 @@ class IoTClient(BaseClient):
                     self._read_until(pending, deadline)
                 finally:
                     self._reading.release()
+                if not pending.done.is_set() and not self.connected:
+                    if inside:
+                        return  # there is no other connection before the handler has returned
+                    pending.done.wait(min(left, _POLL))
             else:
                 pending.done.wait(left if self._looping else min(left, _POLL))
 
@@ -494,6 +595,67 @@ class IoTClient(BaseClient):
         finally:
             self._calling = None
 
+    # Durable messages of this device.
+
+    def _send_durable(self) -> None:
+        """Send what may be sent; in this thread, or in the one that is at it."""
+        self._more = True
+        while self._more and self._turn.acquire(blocking=False):
+            try:
+                self._more = False
+                connection = self._connection
+                if connection is not None:
+                    self._send_next(connection)
+            except NotConnected:  # they go over the next one
+                return
+            finally:
+                self._turn.release()
+
+    def _send_next(self, connection: ClientConnection) -> None:
+        """Send what may be sent over this connection. It is this thread's turn."""
+        while connection is self._connection:
+            try:
+                packet = self._session.next_durable()
+            except (EncodeError, BufferFailed) as error:
+                self._log_dropped(error)
+                self._settle_flushes()
+                continue
+            if packet is None:
+                break
+            self._write(packet, connection)
+        upto = self._session.probe()
+        if upto:
+            try:
+                answered = connection.ping()
+            except ConnectionClosed:
+                return
+            arguments = (connection, answered, upto)
+            threading.Thread(target=self._await_pong, args=arguments, name="iotio-client-pong", daemon=True).start()
+
+    def _await_pong(self, connection: ClientConnection, answered: threading.Event, upto: int) -> None:
+        """A server without ACK has all durable messages up to a number when it answers the ping behind them."""
+        while not answered.wait(self._options.close_timeout):
+            if connection is not self._connection or connection.state is not WireState.OPEN:
+                return
+        if connection is self._connection:
+            self._acknowledged(upto)
+
+    def _acknowledged(self, upto: int) -> Received | None:
+        try:
+            wrong = self._session.acknowledged(upto)
+        except BufferFailed as error:
+            self._log_unnoted(error)
+            wrong = None
+        self._settle_flushes()
+        self._send_durable()
+        return wrong
+
+    def _settle_flushes(self) -> None:
+        oldest = self._session.buffer.oldest
+        for number, waiting in list(self._flushes):
+            if oldest is None or oldest > number:
+                waiting.settle(None)
+
     def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
         if connection is None or connection is not self._connection or self._session.state is not State.OPEN:
             raise NotConnected(self._why_not_connected())
@@ -521,6 +683,7 @@ class IoTClient(BaseClient):
         finally:
             with self._changed:
                 mine, self._connection = self._connection is connection, None
+            self._session.suspend()
             self._end_calls("it is closed")
             if mine:
                 self._call("on_disconnect")

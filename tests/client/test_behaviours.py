@@ -28,7 +28,12 @@ from tests.support.wire import Opcode, encode_frame
 from .devices import AsyncDevice, Kind, Running, SyncDevice, make
 from .fake_server import FakeServer, Peer, Script
 
-PASSING_CODES = (ErrorCode.CLIENT_INVALID_PACKET, ErrorCode.UNSUPPORTED_PACKET, ErrorCode.SERVER_BUSY)
+PASSING_CODES = (
+    ErrorCode.CLIENT_INVALID_PACKET,
+    ErrorCode.UNSUPPORTED_PACKET,
+    ErrorCode.SERVER_BUSY,
+    ErrorCode.STREAM_GAP,
+)
 FATAL = [code for code in ErrorCode if code not in PASSING_CODES]
 
 

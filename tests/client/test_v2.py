@@ -21,7 +21,7 @@ from iotio.protocol.errors import (
 )
 from iotio.protocol.options import Options
 from iotio.version import __version__
-from iotio_client import EndpointInfo, EndpointType
+from iotio_client import Buffer, EndpointInfo, EndpointType
 from iotio_client.errors import (
     ClientError,
     ConnectFailed,
@@ -37,6 +37,7 @@ from .fake_server import TIMEOUT, FakeServer, Peer, Script
 from .test_behaviours import GOOD, serve_hello
 
 BOTH = pytest.mark.parametrize("kind", [SyncDevice, AsyncDevice], ids=["sync", "async"])
+STREAM = "0123456789abcdef"
 GOODBYE = b'\x14\x00\x00\x00\x00\x00\x00\x15{"reason": "stopped"}'
 
 
@@ -98,12 +99,15 @@ def test_request_and_hello(kind: Kind) -> None:
             b"IoT-IO-Endpoints: []",
             b"IoT-IO-ProtocolVersion: 1",
         ]
-        body = f'{{"id": "d1", "type": "t", "library": "iotio_client {__version__}"}}'.encode()
+        hello = f'{{"id": "d1", "type": "t", "library": "iotio_client {__version__}", "sends": "{STREAM}"}}'
+        body = hello.encode()
         assert peer.recv().payload == b"\x10\x00\x00\x00" + len(body).to_bytes(4, "big") + body
         peer.send(Opcode.BINARY, v2.encode_json(v2.WELCOME, {}))
         quit_in_order(peer)
 
-    assert run(kind, script).log.rest() == [("connect",), ("disconnect",)]
+    buffer = Buffer()
+    buffer.outgoing.name = STREAM
+    assert run(kind, script, buffer=buffer).log.rest() == [("connect",), ("disconnect",)]
 
 
 @BOTH
@@ -114,7 +118,7 @@ def test_hello_holds_data_and_endpoints(kind: Kind) -> None:
         assert fields["data"] == {"k": "é", "n": [1, None, 1.5]}
         assert [declared["id"] for declared in fields["endpoints"]] == ["level"]
         assert "heard" not in fields
-        assert "sends" not in fields
+        assert len(fields["sends"]) == 16
         quit_in_order(peer)
 
     device = make(kind, client_data={"k": "é", "n": [1, None, 1.5]}, protocol_version=2)
