@@ -9,6 +9,7 @@
         │   ├── ConnectTimeout      not within `timeout` seconds (also a TimeoutError)
         │   └── UpgradeRefused      the server answered with an HTTP status instead of the upgrade
         ├── ConnectionLost          a connection ended (also a ConnectionError)
+        │   └── ConnectionBroken    by this side, so that a durable message comes again
         ├── DeviceRejected          the server said why it does not want this device; trying again cannot help
         ├── BufferFull              too many durable messages wait for the server
         ├── BufferFailed            the file of durable messages cannot be used

@@ -191,7 +191,6 @@ class Session:
         self._move(State.CONNECTING)
         self.goodbye = self._sleep = self._welcomed_at = None
         self._gives_up = False
-        self._written = self._probing = 0
         self.server = NO_WELCOME
         return headers
 
@@ -258,6 +257,7 @@ class Session:
         Raises:
             ConnectFailed: the buffer's file cannot be written.
         """
+        self._written = self._probing = 0
         try:
             self.buffer.resume(*self.server.heard, self.server.sends)
         except BufferFailed as error:

@@ -232,3 +232,49 @@ def test_a_full_disk(file: Path) -> None:
     buffer = Buffer(file)
     assert len(buffer) == int(kept)
     buffer.close()
+
+
+def test_bytes_on_their_way_are_bounded() -> None:
+    buffer = Buffer(max_messages=4, drop_oldest=True)
+    for _ in range(4):
+        buffer.put("e", 0, b"x" * 10, 0)
+    buffer.resume(None, 0, None)
+    assert [number_of(buffer.next(9, 15)) for _ in range(3)] == [1, 2, None]
+    buffer.acknowledge(1)
+    assert [number_of(buffer.next(9, 15)) for _ in range(2)] == [3, None]
+    buffer.put("e", 0, b"x" * 10, 0)  # there is room
+    buffer.put("e", 0, b"x" * 10, 0)  # drops 2, which was on its way
+    assert [number_of(buffer.next(9, 15)) for _ in range(2)] == [4, None]
+    buffer.suspend()
+    buffer.resume(None, 0, None)
+    assert [number_of(buffer.next(9, 15)) for _ in range(3)] == [3, 4, None]
+
+
+def number_of(item: tuple[int, int, Any] | None) -> int | None:
+    return None if item is None else item[1]
+
+
+def test_what_is_dropped_instead_of_sent_leaves_no_gap(file: Path) -> None:
+    buffer = Buffer(file)
+    for _ in range(3):
+        buffer.put("e", 0, b"x", 0)
+    buffer.resume(None, 0, None)
+    assert buffer.next(9)
+    previous, number, _ = buffer.next(9) or (0, 0, None)
+    assert (previous, number) == (1, 2)
+    buffer.drop_unsent(previous, number)
+    previous, number, _ = buffer.next(9) or (0, 0, None)
+    assert (previous, number) == (1, 3)
+    assert (buffer.dropped, buffer.outgoing.on_their_way) == (1, 2)
+    buffer.acknowledge(3)
+    buffer.close()
+    assert len(Buffer(file)) == 0
+
+
+def test_a_transaction_cannot_send(file: Path) -> None:
+    buffer = Buffer(file)
+    buffer.resume(None, 0, "s")
+    with pytest.raises(RuntimeError, match="within a transaction"):
+        buffer.took(1, [lambda _: buffer.put("e", 0, b"", 0)])
+    assert len(buffer) == 0
+    assert buffer.is_new(1, 0)

@@ -1,11 +1,13 @@
 """Run the code on standard input as a test of documentation: whatever would serve for ever returns at once.
 
-Warnings are errors. The code is not `__main__`.
+Warnings are errors. The code is not `__main__`, and the files that it makes are gone at the end.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from typing import Any
 
 
@@ -24,7 +26,12 @@ def main() -> None:
     gevent.pywsgi.WSGIServer.serve_forever = return_at_once  # type: ignore[method-assign]  # so would it
     for client in (iotio_client.IoTClient, iotio_client.AsyncIoTClient):
         client.run = return_at_once  # type: ignore[method-assign]  # and these connect
-    exec(compile(sys.stdin.read(), "<snippet>", "exec"), {"__name__": "snippet"})
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            exec(compile(sys.stdin.read(), "<snippet>", "exec"), {"__name__": "snippet"})
+        finally:
+            os.chdir(os.sep)
 
 
 if __name__ == "__main__":
