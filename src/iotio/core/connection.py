@@ -44,6 +44,7 @@ from .lock import Lock
 from .mailbox import Mailbox
 from .native import Signal
 from .outbox import Outbox
+from .waiting import is_cancelled
 
 if TYPE_CHECKING:
     from .manager import Manager
@@ -74,6 +75,7 @@ class Connection:
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
     _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
+    _box: Mailbox | None = None  # that a v2 device was told of
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -538,8 +540,9 @@ class Connection:
                 result = function(*arguments)
                 if hasattr(result, "__await__"):
                     result = self.run_async(result, self._context)
-            except Exception:
-                self._end_message(packet, [])
+            except BaseException as error:
+                if not isinstance(error, self.passed_on):  # what has failed counts as handled: it would fail for ever
+                    self._end_message(packet, [])
                 raise
             finally:
                 current_message.reset(token)
@@ -558,8 +561,9 @@ class Connection:
             token = current_message.set(message)
             try:
                 result = await function(*arguments)
-            except Exception:
-                self._end_message(packet, [])
+            except BaseException as error:
+                if isinstance(error, Exception) or (is_cancelled(error) and self._counts()):
+                    self._end_message(packet, [])
                 raise
             finally:
                 current_message.reset(token)
@@ -585,7 +589,7 @@ class Connection:
 
     def _end_message(self, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
         if packet.flags & v2.DURABLE:
-            self._mailbox.took(self._greeting.sends or "", packet.number, effects)
+            self._mailbox.took(self._greeting.sends or "", packet.number, packet.previous, effects)
 
     @property
     def _mailbox(self) -> Mailbox:
@@ -599,10 +603,18 @@ class Connection:
         """The protocol's."""
         return self._session.version
 
-    def has_room_for_durable(self) -> bool:
-        """Whether one more durable message may be sent: they shall not fill the outbox."""
-        options = self.manager.options
-        return self.pending() < options.max_outbox // 2 and len(self.outbox) < options.max_outbox_messages // 2
+    def has_room_for_durable(self, size: int) -> bool:
+        """Whether one more durable message of so many bytes may be sent: they shall not fill the outbox."""
+        options, waiting = self.manager.options, self.pending()
+        if not waiting:
+            return True
+        return waiting + size <= options.max_outbox // 2 and len(self.outbox) <= options.max_outbox_messages // 2
+
+    def acknowledge(self, frame: bytes) -> None:
+        """Tell the device how far it has been heard. That is no event, and no slow reader may miss it."""
+        with self._lock:
+            if self.is_open:
+                self.write(frame)
 
     def probe(self, upto: int) -> None:
         """Find out whether a device without acknowledgements has read what was sent: by a ping behind it."""
@@ -612,7 +624,7 @@ class Connection:
                 self._flush()
 
     def cannot_store(self, error: Exception) -> None:
-        """What the device sent could not be written down. It is to send it again, over another connection."""
+        """Too much of what the device sent waits to be written down. It is to send it again, over another connection."""
         self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
@@ -675,7 +687,8 @@ class Connection:
         welcome: dict[str, object] = {}
         if self.version == 2:
             welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
-            welcome |= self._mailbox.greet(self._greeting.sends)
+            self._box = self._mailbox
+            welcome |= self._box.greet(self._greeting.sends)
         with self._lock:
             self._session.open(welcome)
             self._flush()
@@ -683,8 +696,10 @@ class Connection:
     def _resume(self) -> None:
         """The device is in, and the one of its id: durable messages pass."""
         assert self.client is not None
-        mailbox = self._mailbox if self.version == 2 else self.manager.post.known_mailbox(self.client.id)
-        if mailbox is not None:
+        mailbox = self.manager.post.known_mailbox(self.client.id)
+        if self._box is not None and mailbox is not self._box:  # it was forgotten, and what it was told is not so
+            self.close(DisconnectReason.REMOVED)
+        elif mailbox is not None:
             mailbox.resume(self, *self._greeting.heard)
 
     def _suspend(self) -> None:

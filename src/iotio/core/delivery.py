@@ -23,7 +23,7 @@ class DeliveryState(StrEnum):
         QUEUED <──> SENT ──> DONE            v2: the device's handler has ended
           │          ├────> ACKNOWLEDGED    v0, v1: the device's library has read it; no more is known
           ├──────────┴────> DROPPED         see `Delivery.reason`
-          └───────────────> EXPIRED         its time to live was over before it was sent
+          └───────────────> EXPIRED         its time was over, and it is not known to have arrived
     """
 
     QUEUED = "queued"
@@ -182,6 +182,14 @@ class Delivery:
             signal.set()
         return True
 
+    @property
+    def may_go(self) -> bool:
+        """Whether it may be sent: what the store could forget must not have reached the device.
+
+        Its number would be given again, to a message that the device then took for a repetition.
+        """
+        return self._written is None or self._written.is_set
+
     def await_store(self) -> None:
         """It is about to be written."""
         self._written = Signal()
@@ -190,3 +198,8 @@ class Delivery:
         """It is written, or dropped because it could not be."""
         if self._written is not None:
             self._written.set()
+
+    def is_stored(self) -> None:
+        """It comes from the store."""
+        self.await_store()
+        self.store_decided()

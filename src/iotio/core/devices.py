@@ -114,13 +114,6 @@ class Devices(Watcher):
         with self.registry.lock:
             device.tracker.announce_farewell()
 
-    def note(self, device_id: str) -> None:
-        """Something else that is stored of a device has changed."""
-        with self.registry.lock:
-            device = self.registry.find(device_id)
-            if device is not None:
-                self.changed(device)
-
     def forget(self, device: Device) -> bool:
         """See `Device.forget`."""
         known = self.registry.forget(device)
@@ -181,6 +174,7 @@ class Devices(Watcher):
         self._absent.pop(device.id, None)
         self._note(device, device.tracker.end(PresenceReason.FORGOTTEN))
         self._dropped.append(device.id)
+        self._manager.post.drop(device.id)
         self.journal.dropped(device)
 
     # -- inside: the lock is held ----------------------------------------------------------------------
@@ -252,8 +246,8 @@ class Devices(Watcher):
     def _tell_dropped(self) -> None:
         with self.registry.lock:
             dropped, self._dropped = self._dropped, []
+        self._manager.post.drop_forgotten()
         for device_id in dropped:
-            self._manager.post.drop(device_id)
             self.teller.soon(device_id)
 
     def _log_forgotten(self) -> None:

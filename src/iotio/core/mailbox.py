@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from iotio.protocol import v2
 from iotio.protocol.errors import EncodeError
 from iotio.protocol.frames import BINARY, encode_frame
-from iotio.protocol.stream import Incoming, Outgoing
+from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
 from .delivery import Delivery, DeliveryState
 from .native import allocate_lock
+from .store import StoreUnavailable
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .post import Post
 
 __all__ = ["Effect", "Mailbox"]
+
+logger = logging.getLogger("iotio.connection")
+
+_FORGOTTEN = "the device was forgotten"
+_ABSURD = v2.MAX_NUMBER // 2  # no stream has come so far
 
 Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
@@ -39,13 +46,16 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_confirmed",
+        "_careful",
         "_confirming",
         "_connection",
         "_effects",
+        "_epoch",
         "_lock",
+        "_noted",
         "_post",
         "_size",
+        "closed",
         "device_id",
         "incoming",
         "outgoing",
@@ -62,19 +72,22 @@ class Mailbox:
     ) -> None:
         self._post = post
         self.device_id = device_id
+        self.closed = False  # the device is forgotten; set by the post, under its lock
         self.outgoing: Outgoing[Delivery] = Outgoing(stream, counter)
         self.incoming = Incoming(heard_stream, heard)
         self._connection: Connection | None = None  # the one that both streams go over
+        self._epoch = -1  # of the last one
         self._lock = allocate_lock()
         self._size = 0  # bytes that are kept
-        self._confirmed = heard  # of the device's stream, what is written down
-        self._effects: list[Effect] = []  # what is to be written with the next turn
+        self._noted = (heard_stream, heard)  # of the device's stream, what is written down; replaced as a whole
+        self._effects: list[tuple[int, list[Effect]]] = []  # what is to be written with the next turn, by message
+        self._careful = 0  # of these, how many must be written one by one, as one of them cannot be
         self._confirming = False  # it is being written down
 
     # -- to the device ---------------------------------------------------------------------------------
 
     def put(self, delivery: Delivery) -> str:
-        """Keep a message until the device has it, and send it if the device is there.
+        """Keep a message until the device has it. It is sent when it is written down, if the device is there.
 
         Returns:
             "" or why it was refused.
@@ -84,33 +97,49 @@ class Mailbox:
         """
         post = self._post
         with self._lock:
-            problem = post.no_room(len(self.outgoing), self._size + len(delivery.body))
+            replaced = self._take_replaced(delivery)
+            size = self._size - sum(len(one.body) for one in replaced) + len(delivery.body)
+            problem = post.no_room(len(self.outgoing) - len(replaced), size)
             if problem:
                 delivery.become(DeliveryState.DROPPED, problem)
                 return problem
-            replaced = self._take_replaced(delivery)
             delivery.number = self.outgoing.counter + 1
-            ticket = post.write(delivery, replaced)  # raises before anything has changed
-            for one in replaced:
-                self._remove(one, DeliveryState.DROPPED, f"replaced by {delivery.id}", write=False)
+            ticket = post.write(self, delivery, replaced)  # raises before anything has changed
+            if self.closed:
+                delivery.become(DeliveryState.DROPPED, _FORGOTTEN)
+                return _FORGOTTEN
+            if ticket is not None:
+                delivery.await_store()
             self.outgoing.add(delivery)
             self._size += len(delivery.body)
             post.keep(self, delivery)
-            self._send_on()
+            if ticket is None:
+                self._replace(replaced, delivery)
+                self._send_on()
         if ticket is not None:
-            delivery.await_store()
-            ticket.done.add_callback(lambda: self._written(delivery, ticket.error))
+            ticket.done.add_callback(lambda: self._written(delivery, replaced, ticket.error))
         return ""
 
-    def _written(self, delivery: Delivery, error: Exception | None) -> None:
-        """In the journal's thread. What could not be written is refused, unless the device has got it already."""
-        if error is not None:
-            delivery.not_written = True
-            self.withdraw(delivery, DeliveryState.DROPPED, f"it could not be written: {error}")
-        delivery.store_decided()
+    def _written(self, delivery: Delivery, replaced: list[Delivery], error: Exception | None) -> None:
+        """In the journal's thread, in the order of the numbers. What could not be written is refused."""
+        with self._lock:
+            if error is None:
+                self._replace(replaced, delivery)
+            elif not delivery.is_over:
+                delivery.not_written = True
+                self._remove(delivery, DeliveryState.DROPPED, f"it could not be written: {error}", write=False)
+            delivery.store_decided()
+            self._send_on()
+
+    def _replace(self, replaced: list[Delivery], delivery: Delivery) -> None:
+        """Forget the messages whose place a later one has taken, but for what has been sent by now."""
+        for one in replaced:
+            if not one.is_over and not self.outgoing.was_sent(one.number):
+                self._remove(one, DeliveryState.DROPPED, f"replaced by {delivery.id}", write=False)
 
     def restore(self, delivery: Delivery) -> None:
         """Put back what the store has kept."""
+        delivery.is_stored()
         self.outgoing.restore(delivery.number, delivery)
         self._size += len(delivery.body)
         self._post.keep(self, delivery)
@@ -147,23 +176,23 @@ class Mailbox:
         if kept is not None:
             self._size -= len(delivery.body)
         delivery.become(state, reason)
-        self._post.let_go(self.device_id, [delivery], write=write)
+        self._post.let_go(self, [delivery], write=write)
 
     @property
     def position(self) -> tuple[str, int, str | None, int]:
         """What a store keeps: name and counter of the stream to the device, name of its own, and how far that is."""
-        return self.outgoing.name, self.outgoing.counter, self.incoming.stream, self._confirmed
+        return self.outgoing.name, self.outgoing.counter, *self._noted
 
     def kept(self) -> list[Delivery]:
         """The messages that wait for the device, in order."""
         with self._lock:
             return [delivery for _, delivery in self.outgoing]
 
-    def drop_all(self, reason: str) -> None:
-        """Forget all: the device is forgotten."""
+    def drop_all(self) -> None:
+        """Forget all: the device is forgotten. The mailbox is closed, and the store forgets by itself."""
         with self._lock:
             for _, delivery in self.outgoing:
-                self._remove(delivery, DeliveryState.DROPPED, reason)
+                self._remove(delivery, DeliveryState.DROPPED, _FORGOTTEN, write=False)
 
     @property
     def waiting(self) -> int:
@@ -186,22 +215,29 @@ class Mailbox:
         with self._lock:
             if sends is not None and sends != self.incoming.stream:
                 self.incoming.resume(sends)
-                self._confirmed = 0
-            stream = self.incoming.stream
-            heard = None if stream is None else {"stream": stream, "upto": self._confirmed}
+                self._noted = (sends, 0)
+            stream, upto = self._noted
+            heard = None if stream is None else {"stream": stream, "upto": upto}
             return {"sends": self.outgoing.name, "heard": heard}
 
     def resume(self, connection: Connection, stream: str | None = None, upto: int = 0) -> None:
         """The device is there: what it has is over, and the rest is sent.
 
         Args:
-            connection: over which.
+            connection: over which. One that was made before the last one comes too late, and changes nothing.
             stream: the stream that it knows, or None.
             upto: the last message of it that it has handled.
         """
         with self._lock:
+            if self._epoch >= connection.epoch:
+                return
+            self._epoch = connection.epoch
             self._connection = connection
+            if upto > _ABSURD:  # there would be no numbers left
+                stream = None
             self._finish(self.outgoing.resume(stream, upto), DeliveryState.DONE)
+            for _, delivery in self.outgoing:
+                delivery.become(DeliveryState.QUEUED)
             self._send_on()
 
     def suspend(self, connection: Connection) -> None:
@@ -230,7 +266,7 @@ class Mailbox:
             self._size -= len(delivery.body)
             delivery.become(state)
         if done:
-            self._post.let_go(self.device_id, [delivery for _, delivery in done])
+            self._post.let_go(self, [delivery for _, delivery in done])
 
     def _send_on(self) -> None:
         """Send what can be sent now. The lock is held."""
@@ -239,24 +275,28 @@ class Mailbox:
             return
         now = self._post.wall()
         last = 0
-        while (item := self.outgoing.next()) is not None:
+        while (item := self.outgoing.peek()) is not None:
             previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
                 self._remove(delivery, DeliveryState.EXPIRED, previous=previous)
                 continue
+            if not delivery.may_go:
+                break
             try:
                 frame = _frame(connection, previous, number, delivery)
             except EncodeError as error:
                 self._remove(delivery, DeliveryState.DROPPED, str(error), previous=previous)
                 continue
-            if connection.send(frame):  # it is about to end
-                return
-            last = number
-            delivery.become(DeliveryState.SENT)
-            if not connection.has_room_for_durable():
-                if self.outgoing.has_more:
+            if not connection.has_room_for_durable(len(frame)):
+                self._post.stalled(self)
+                break
+            if problem := connection.send(frame):
+                if problem != "offline":  # others have filled it in between
                     self._post.stalled(self)
                 break
+            self.outgoing.next()
+            last = number
+            delivery.become(DeliveryState.SENT)
         if last and connection.version != 2:
             connection.probe(last)
 
@@ -272,73 +312,104 @@ class Mailbox:
         with self._lock:
             return stream == self.incoming.stream and self.incoming.is_new(number, previous)
 
-    def took(self, stream: str, number: int, effects: list[Effect]) -> None:
+    def took(self, stream: str, number: int, previous: int, effects: list[Effect]) -> None:
         """A message of the device has been handled: write that down, then tell the device.
 
         Args:
             stream: that the message is of.
             number: of the message.
+            previous: of the one before it.
             effects: what the handler wants done in the same transaction.
         """
         with self._lock:
-            if stream != self.incoming.stream:  # a device that has lost its memory has come back in between
+            incoming = self.incoming
+            if stream != incoming.stream:  # a device that has lost its memory has come back in between
                 return
-            self.incoming.took(number)
-            self._effects += effects
-            if self._confirming:
-                return
-            self._confirming = True
-        self._confirm()
+            if number <= incoming.last or previous > incoming.last:
+                return  # another connection has brought it, too; or the one before it was taken back
+            if effects and len(self._effects) >= MAX_UNACKNOWLEDGED:
+                error: Exception | None = StoreUnavailable(f"{len(self._effects)} messages wait for it already")
+            else:
+                error = None
+                incoming.took(number)
+                if effects:
+                    self._effects.append((number, effects))
+                if self._confirming:
+                    return
+                self._confirming = True
+            connection = self._connection
+        if error is None:
+            self.confirm()
+        elif connection is not None:  # it may send that again, and all that comes behind it
+            connection.cannot_store(error)
 
-    def _confirm(self) -> None:
-        """Write down how far it is; what is handled meanwhile is one more turn."""
+    def confirm(self) -> None:
+        """Write down how far it is; what is handled meanwhile is one more turn.
+
+        One turn at a time: a later one must not be written where an earlier one could not be.
+        """
         while True:
             with self._lock:
-                effects, self._effects = self._effects, []
-                stream, last = self.incoming.stream, self.incoming.last
+                turn = self._effects[:1] if self._careful else self._effects
+                self._effects = self._effects[len(turn) :]
+                self._careful = max(0, self._careful - 1)
+                stream = self.incoming.stream
+                last = turn[-1][0] if self._effects else self.incoming.last
             assert stream is not None
+            effects = [effect for _, some in turn for effect in some]
             try:
                 ticket = self._post.write_heard(self.device_id, stream, last, effects)
-            except Exception as error:  # StoreUnavailable, or an effect's own where there is no store
-                self._take_back(error)
+            except StoreUnavailable as error:
+                self._try_again(turn, error)
                 return
             if ticket is not None:
-                ticket.done.add_callback(lambda: self._confirmed_until(stream, last, ticket.error))
+                ticket.done.add_callback(partial(self._confirmed, stream, last, turn, ticket))
                 return
-            if not self._note_confirmed(stream, last):
+            if not self._note(stream, last):
                 return
 
-    def _confirmed_until(self, stream: str, number: int, error: Exception | None) -> None:
+    def _confirmed(self, stream: str, number: int, turn: list[tuple[int, list[Effect]]], ticket: Ticket) -> None:
         """In the journal's thread."""
-        if error is not None:
-            self._take_back(error)
-        elif self._note_confirmed(stream, number):
-            self._confirm()
+        error = ticket.error
+        if isinstance(error, StoreUnavailable):
+            self._try_again(turn, error)
+            return
+        if error is None or not turn:  # what is written without effects has its error from its neighbours
+            more = self._note(stream, number)
+        elif len(turn) == 1:
+            logger.error(
+                "what message %d of device %r wanted written cannot be", turn[0][0], self.device_id, exc_info=error
+            )
+            more = True  # as with a handler that fails, it counts as handled: it would fail for ever
+        else:
+            with self._lock:
+                self._effects = turn + self._effects
+                self._careful = len(turn)
+            more = True
+        if more:
+            self.confirm()
 
-    def _note_confirmed(self, stream: str, number: int) -> bool:
-        """Returns whether there is more to write down."""
+    def _note(self, stream: str, number: int) -> bool:
+        """So much is written down. Returns whether there is more."""
         with self._lock:
             if stream == self.incoming.stream:
-                self._confirmed = number
-            more = self._confirming = self.incoming.last > self._confirmed or bool(self._effects)
+                self._noted = (stream, number)
+            more = self._confirming = self.incoming.last > self._noted[1] or bool(self._effects)
         self.say_heard()
         return more
 
-    def _take_back(self, error: Exception) -> None:
-        """Effects could not be written: they are as if not handled, and the device sends them again."""
+    def _try_again(self, turn: list[tuple[int, list[Effect]]], error: Exception) -> None:
+        """The store cannot be written now. The device keeps its messages until it is told that they are noted."""
         with self._lock:
-            self._confirming = False
-            self._effects.clear()
-            self.incoming.last = self._confirmed
-            connection = self._connection
-        if connection is not None:
-            connection.cannot_store(error)
+            self._effects = turn + self._effects
+        self._post.log_refused(self.device_id, error)
+        self._post.confirm_later(self)
 
     def say_heard(self) -> None:
         """Acknowledge what is written down."""
-        connection = self._connection
-        if connection is not None and self._confirmed:
-            connection.send(encode_frame(BINARY, v2.encode_ack(self._confirmed)))
+        connection, number = self._connection, self._noted[1]
+        if connection is not None and number:
+            connection.acknowledge(encode_frame(BINARY, v2.encode_ack(number)))
 
 
 def _frame(connection: Connection, previous: int, number: int, delivery: Delivery) -> bytes:

@@ -116,9 +116,13 @@ class Manager:
         for record in snapshot.devices:
             self.post.restore(record)
         self.devices.restore(stored_of(record) for record in snapshot.devices)
-        self.post.restore_messages(snapshot.messages)
-        self.journal = self.post.journal = self.make_journal(store)
+        unknown = self.post.restore_messages(snapshot.messages)
+        self.journal = self.post.journal = Journal(store, self._snapshot)
         self.devices.journal = _DeviceWriter(self.journal, self.post)
+        unknown.update(record.id for record in snapshot.devices)
+        for device_id in unknown:  # more are stored than `max_devices`
+            if self.registry.device(device_id) is None:
+                self.journal.submit(DropDevice(device_id))
 
     def make_journal(self, store: Store) -> Journal:
         """The way to the store."""
@@ -196,17 +200,22 @@ class Manager:
 
         Raises:
             ValueError: no target; `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
-            StoreUnavailable: a durable message cannot be written to the store; it is not sent later.
-            TypeError: event is not a str.
+            StoreUnavailable: a durable message cannot be written to the store; it is not sent later. Of several
+                devices, some may get it.
+            TypeError: event or coalesce is not a str.
             EncodeError: no addressed device can be sent the value (a ValueError).
         """
         _check_event(event)
         skipped = chooser(skip)
         if durable or ttl is not None or coalesce is not None:
-            _check_durable(durable, ttl)
+            _check_durable(durable, ttl, coalesce)
             devices, unknown = self._addressed(client_id, client_type, room)
             chosen = [device for device in devices if skip is None or not skipped(device)]
-            return self._keep(chosen, event, data, ttl, coalesce, unknown)
+            result = self._keep(chosen, event, data, ttl, coalesce, unknown)
+            if trigger_update and self.tells_updates:
+                for device_id in result.deliveries:
+                    self.log_update(device_id, event, data)
+            return result
         if client_id is not None:
             client = self.registry.get(client_id)
             if client is not None and skipped(client):
@@ -261,9 +270,7 @@ class Manager:
                 dropped[device_id] = delivery.reason
                 del kept[device_id]
         sent = sum(delivery.state is not DeliveryState.QUEUED for delivery in kept.values())
-        return EmitResult(
-            sent, tuple(key for key, one in kept.items() if one.state is DeliveryState.QUEUED), dropped, kept
-        )
+        return EmitResult(sent, tuple(key for key in kept if self.registry.get(key) is None), dropped, kept)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """The durable message of that id, after a restart too; None once it is over, or if there is none."""
@@ -757,9 +764,11 @@ def _check_event(event: object) -> None:
         raise TypeError("'event' must be of type str")
 
 
-def _check_durable(durable: bool, ttl: float | None) -> None:
+def _check_durable(durable: bool, ttl: float | None, coalesce: str | None) -> None:
     if not durable:
         raise ValueError("'ttl' and 'coalesce' are of use with durable=True only")
+    if coalesce is not None and not isinstance(coalesce, str):
+        raise TypeError("'coalesce' must be of type str")
     if ttl is not None and not 0 < ttl < float("inf"):
         raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Post", "new_stream", "stored_of"]
 
 
+logger = logging.getLogger("iotio.connection")
+
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
+_MOST = 1000  # messages that a sweep looks at, as it may be on a loop; none is sent when its time is over
+_SLACK = 64  # times to live, beside one a message, before those of messages that are over are cleared out
 
 
 def new_stream() -> str:
@@ -56,6 +61,8 @@ class Post:
         self._expiries: list[tuple[float, int, str]] = []  # a heap: when, and the id; some are over
         self._numbers = itertools.count()
         self._stalled: set[Mailbox] = set()  # their devices read too slowly when it was their turn
+        self._unconfirmed: set[Mailbox] = set()  # the store could not be written when it was their turn
+        self._closed: list[Mailbox] = []  # of devices that are forgotten
 
     def send(
         self,
@@ -77,7 +84,7 @@ class Post:
 
         Raises:
             EncodeError: it cannot travel in v2.
-            StoreUnavailable: it cannot be written down, and goes to nobody else.
+            StoreUnavailable: it cannot be written down, and goes to nobody else of these.
 
         Returns:
             The handles by the ids of the devices; some may be dropped by now.
@@ -89,7 +96,7 @@ class Post:
         deliveries = {}
         for device in devices:
             delivery = Delivery(self._manager, device.id, event, kind, body, created, expires, coalesce)
-            self.mailbox(device.id).put(delivery)
+            self._mailbox_of(device.id).put(delivery)
             deliveries[device.id] = delivery
         return deliveries
 
@@ -107,18 +114,31 @@ class Post:
     # -- for connections -------------------------------------------------------------------------------
 
     def mailbox(self, device_id: str) -> Mailbox:
-        """The mailbox of a device; most devices get one when it is needed first."""
+        """The mailbox of a device that is here, or about to be let in. Most devices get one when it is needed first."""
         with self._lock:
             found = self._mailboxes.get(device_id)
-            if found is not None:
+            if found is None:
+                found = self._mailboxes[device_id] = Mailbox(self, device_id, new_stream())
+        return found
+
+    def _mailbox_of(self, device_id: str) -> Mailbox:
+        """The mailbox of a device that a program names; a closed one if it is forgotten meanwhile."""
+        found = self.known_mailbox(device_id)
+        if found is not None:
+            return found
+        registry = self._manager.registry
+        with registry.lock:  # a device is forgotten under it
+            device = registry.find(device_id)
+            if device is None:
+                found = Mailbox(self, device_id, "")
+                found.closed = True
                 return found
-            made = self._mailboxes[device_id] = Mailbox(self, device_id, new_stream())
-        manager = self._manager
-        manager.devices.note(device_id)  # the store is to know the name of the stream
-        client = manager.registry.get(device_id)
+            found = self.mailbox(device_id)
+            self._manager.devices.changed(device)  # the store is to know the name of the stream
+        client = registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
-            made.resume(client.socket)
-        return made
+            found.resume(client.socket)
+        return found
 
     def known_mailbox(self, device_id: str) -> Mailbox | None:
         """The mailbox of a device, if it has one."""
@@ -126,11 +146,19 @@ class Post:
             return self._mailboxes.get(device_id)
 
     def drop(self, device_id: str) -> None:
-        """A device is forgotten."""
+        """A device is forgotten. The registry's lock is held: what waits is dropped by `drop_forgotten`."""
         with self._lock:
             mailbox = self._mailboxes.pop(device_id, None)
-        if mailbox is not None:
-            mailbox.drop_all("the device was forgotten")
+            if mailbox is not None:
+                mailbox.closed = True
+                self._closed.append(mailbox)
+
+    def drop_forgotten(self) -> None:
+        """Drop what waits for devices that are forgotten."""
+        with self._lock:
+            closed, self._closed = self._closed, []
+        for mailbox in closed:
+            mailbox.drop_all()
 
     # -- for mailboxes ---------------------------------------------------------------------------------
 
@@ -153,30 +181,54 @@ class Post:
         with self._lock:
             self._kept[delivery.id] = (mailbox, delivery)
             if delivery.expires is not None:
-                heapq.heappush(self._expiries, (delivery.expires, next(self._numbers), delivery.id))
+                self._expect(delivery.expires, delivery.id)
 
-    def let_go(self, device_id: str, deliveries: list[Delivery], *, write: bool = True) -> None:
+    def _expect(self, when: float, delivery_id: str) -> None:
+        """The lock is held."""
+        heapq.heappush(self._expiries, (when, next(self._numbers), delivery_id))
+        if len(self._expiries) > 2 * len(self._kept) + _SLACK:
+            self._expiries = [item for item in self._expiries if item[2] in self._kept]
+            heapq.heapify(self._expiries)
+
+    def let_go(self, mailbox: Mailbox, deliveries: list[Delivery], *, write: bool = True) -> None:
         """Messages are over."""
         with self._lock:
             for delivery in deliveries:
                 self._kept.pop(delivery.id, None)
-        if write and self.journal is not None:
-            with suppress(StoreUnavailable):  # it is closed; a device that comes later says again what it has
-                self.journal.submit(DropMessages(device_id, tuple(delivery.number for delivery in deliveries)))
+            if write and self.journal is not None and not mailbox.closed:
+                with suppress(StoreUnavailable):  # it is closed; a device that comes later says again what it has
+                    numbers = tuple(delivery.number for delivery in deliveries)
+                    self.journal.submit(DropMessages(mailbox.device_id, numbers))
 
     def stalled(self, mailbox: Mailbox) -> None:
         """Something waits that its device, which reads too slowly, has no room for."""
         with self._lock:
             self._stalled.add(mailbox)
 
-    def write(self, delivery: Delivery, replaced: list[Delivery]) -> Ticket | None:
-        """Write a message down, and that others are over. Raises StoreUnavailable."""
+    def confirm_later(self, mailbox: Mailbox) -> None:
+        """What a device has sent could not be written down."""
+        with self._lock:
+            if not mailbox.closed:
+                self._unconfirmed.add(mailbox)
+
+    def log_refused(self, device_id: str, error: Exception) -> None:
+        """The same, for the log."""
+        self._manager.log_some(
+            "store",
+            "what handlers of device %r want written has to wait, and so has its acknowledgement: %s",
+            device_id,
+            error,
+        )
+
+    def write(self, mailbox: Mailbox, delivery: Delivery, replaced: list[Delivery]) -> Ticket | None:
+        """Write a message down, and that others are over; not if the mailbox is closed. Raises StoreUnavailable."""
         if self.journal is None:
             return None
         changes: list[Change] = [PutMessage(_record(delivery))]
         if replaced:
             changes.append(DropMessages(delivery.device_id, tuple(one.number for one in replaced)))
-        return self.journal.submit(*changes)
+        with self._lock:  # nothing of a device may be written behind its end
+            return None if mailbox.closed else self.journal.submit(*changes)
 
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
         """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
@@ -185,7 +237,10 @@ class Post:
         """
         if self.journal is None:
             for effect in effects:
-                effect(None)
+                try:
+                    effect(None)
+                except Exception:
+                    logger.exception("what a message of device %r wanted written cannot be", device_id)
             return None
         return self.journal.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
 
@@ -211,9 +266,17 @@ class Post:
             mailboxes = list(self._mailboxes.values())
         return [_record(delivery) for mailbox in mailboxes for delivery in mailbox.kept()]
 
-    def restore_messages(self, records: Iterable[MessageRecord]) -> None:
-        """Put back what a store has kept; behind `restore`."""
+    def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
+        """Put back what a store has kept; behind `restore`, when the devices are known.
+
+        Returns:
+            The ids of devices that are not.
+        """
+        unknown = set()
         for record in records:
+            if self._manager.registry.device(record.device_id) is None:
+                unknown.add(record.device_id)
+                continue
             delivery = Delivery(
                 self._manager,
                 record.device_id,
@@ -227,19 +290,26 @@ class Post:
             )
             delivery.number = record.number
             self.mailbox(record.device_id).restore(delivery)
+        return unknown
 
     def sweep(self) -> None:
-        """Forget what is too old; send on to devices that read too slowly before."""
+        """Forget what is too old; go on where a device or the store was too slow before."""
         now = self.wall()
-        while (found := self._take_expired(now)) is not None:
+        for _ in range(_MOST):
+            found = self._take_expired(now)
+            if found is None:
+                break
             mailbox, delivery = found
             if not mailbox.withdraw(delivery, DeliveryState.EXPIRED) and not delivery.is_over:  # it is on its way
                 with self._lock:
-                    heapq.heappush(self._expiries, (now + _LATER, next(self._numbers), delivery.id))
+                    self._expect(now + _LATER, delivery.id)
         with self._lock:
             stalled, self._stalled = self._stalled, set()
+            unconfirmed, self._unconfirmed = self._unconfirmed, set()
         for mailbox in stalled:
             mailbox.send_on()
+        for mailbox in unconfirmed:
+            mailbox.confirm()
 
     def _take_expired(self, now: float) -> tuple[Mailbox, Delivery] | None:
         with self._lock:

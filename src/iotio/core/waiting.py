@@ -6,7 +6,7 @@ import asyncio
 
 from .native import Signal
 
-__all__ = ["check_no_loop", "loop_runs_here", "wait_on_loop"]
+__all__ = ["check_no_loop", "is_cancelled", "loop_runs_here", "wait_on_loop"]
 
 
 async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
@@ -45,6 +45,11 @@ async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
         if timer is not None:
             timer.cancel()
     return signal.is_set
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether it is what a task raises that was cancelled."""
+    return isinstance(error, asyncio.CancelledError)
 
 
 def loop_runs_here() -> bool:

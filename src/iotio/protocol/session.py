@@ -260,9 +260,11 @@ class Session:
         """When `tick` has something to do next; infinity for never."""
         options = self.options
         if self.state is State.OPEN:
+            if not options.ping_interval:  # a probe alone must not end the connection
+                return float("inf")
             if self._ping_sent is not None:
                 return self._ping_sent + options.ping_timeout
-            return self.last_received + options.ping_interval if options.ping_interval else float("inf")
+            return self.last_received + options.ping_interval
         if self.state is State.GREETING:
             return self._since + options.handshake_timeout
         if self.state is State.REFUSED:

@@ -120,20 +120,27 @@ class Outgoing(Generic[_M]):
         self._resumed = False
         self._unsent.clear()
 
+    def peek(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, int, _M] | None:
+        """What `next` would return; it does not count as sent yet."""
+        unsent = self._unsent
+        while unsent and self._flying < most:
+            number = unsent[0]
+            if number in self._kept:
+                return self._sent, number, self._kept[number]
+            unsent.popleft()
+        return None
+
     def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, int, _M] | None:
         """The next message to send, which then counts as sent.
 
         Returns:
             The number before it, its own, and the message; None if there is none, or `most` are on their way.
         """
-        unsent = self._unsent
-        while unsent and self._on_their_way < most:
-            number = unsent.popleft()
-            if number in self._kept:
-                previous, self._sent = self._sent, number
-                self._flying += 1
-                return previous, number, self._kept[number]
-        return None
+        item = self.peek(most)
+        if item is not None:
+            self._sent = self._unsent.popleft()
+            self._flying += 1
+        return item
 
     def drop_unsent(self, previous: int, number: int) -> _M | None:
         """Forget a message that `next` has just given and that is not sent after all: no other waits for it.
