@@ -17,6 +17,7 @@ import iotio
 from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
 from iotio.core.device import Device
 from iotio.hosts import loop_thread
+from iotio.store import MemoryStore
 from tests.protocol.vectors import revive
 
 __all__ = ["Calling", "Echo", "Record", "Recording", "make_app"]
@@ -213,6 +214,17 @@ class Calling(Recording):
     def on_seq(self, message: Any, client: IoTClient) -> None:
         self.record(client.id, f"seq {message}")
 
+    async def on_aseq(self, message: Any, client: IoTClient) -> None:
+        await asyncio.sleep(0)
+        self.record(client.id, f"seq {message}")
+
+    async def on_adurable(self, message: Any, client: IoTClient) -> None:
+        result = client.manager.emit("push", message, client_id=client.id, durable=True)
+        self.record(client.id, f"written {await result.written()}")
+
+    def on_durable(self, message: Any, client: IoTClient) -> None:
+        client.emit("push", message, durable=True)
+
     def on_raise(self, message: Any, client: IoTClient) -> Any:
         raise ValueError(message)
 
@@ -279,15 +291,23 @@ def make_app(
     *,
     options: Options,
     sleep: Callable[[float], object] = time.sleep,
+    store: str | None = None,
 ) -> tuple[flask.Flask, IoTManager]:
     """The application and its manager.
 
     Besides devices it serves `GET /hello`, `GET /state` (clients, and rooms with those that are connected),
     `POST /call` (any method of the manager, `{"method", "args", "kw"}`) and `POST /api/iot.io`.
+
+    Args:
+        record: is told what handlers see.
+        options: the manager's.
+        sleep: how a handler waits.
+        store: "memory", the URL of a store, or None.
     """
     loop_thread.SWEEP_INTERVAL = 0.02  # seconds; ten times as often as in production, for tests of time-outs
     app = flask.Flask("tests.support.app")
-    manager = RecordingManager(app, endpoint_api=True, options=options)
+    kept = MemoryStore() if store == "memory" else store
+    manager = RecordingManager(app, endpoint_api=True, options=options, store=kept)
     manager.record = record
     manager.add_type(Echo(record, sleep))
     manager.add_type(Recording("other", record))

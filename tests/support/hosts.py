@@ -88,7 +88,7 @@ class Host(ABC):
     kind: str
     port: int
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, store: str | None = None) -> None:
         self.options = options
         self.log = EventLog()
 
@@ -144,8 +144,8 @@ class LocalHost(Host):
 
     manager: IoTManager
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, store)
         self._errors = io.StringIO()
 
     @property
@@ -158,11 +158,11 @@ class GeventHost(LocalHost):
 
     kind = "gevent"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, store)
         import gevent
 
-        self.app, self.manager = make_app(self.log.record, options=options, sleep=gevent.sleep)
+        self.app, self.manager = make_app(self.log.record, options=options, sleep=gevent.sleep, store=store)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gevent host", daemon=True)
         self._thread.start()
@@ -207,13 +207,14 @@ class NativeHost(LocalHost):
 
     kind = "native"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self.app, self.manager = make_app(self.log.record, options=options)
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, store)
+        self.app, self.manager = make_app(self.log.record, options=options, store=store)
         self.port = self.manager.start(request_context=True)
 
     def stop(self) -> None:
         self.manager.stop()
+        self.manager.close(0)  # the server may be started again, the store is given back here
 
 
 class AsgiHost(LocalHost):
@@ -221,9 +222,9 @@ class AsgiHost(LocalHost):
 
     kind = "asgi"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self.app, self.manager = make_app(self.log.record, options=options)
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, store)
+        self.app, self.manager = make_app(self.log.record, options=options, store=store)
         mount = self.manager.asgi_app(request_context=True)
         self._handler = logging.StreamHandler(self._errors)
         self._handler.setLevel(logging.WARNING)
@@ -250,9 +251,9 @@ class FlaskHost(LocalHost):
 
     kind = "flask"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self.app, self.manager = make_app(self.log.record, options=options)
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, store)
+        self.app, self.manager = make_app(self.log.record, options=options, store=store)
         self._handler = logging.StreamHandler(self._errors)
         logging.getLogger("werkzeug").addHandler(self._handler)
         self._server: BaseWSGIServer = make_server(
@@ -273,9 +274,9 @@ class FlaskHost(LocalHost):
 class ProgramHost(Host):
     """A server in a process of its own; it prints one JSON line for each thing its handlers see."""
 
-    def __init__(self, options: Options, command: list[str]) -> None:
-        super().__init__(options)
-        environment = {"TEST_HOST_OPTIONS": json.dumps(asdict(options))}
+    def __init__(self, options: Options, command: list[str], store: str | None = None) -> None:
+        super().__init__(options, store)
+        environment = {"TEST_HOST_OPTIONS": json.dumps(asdict(options)), "TEST_HOST_STORE": store or ""}
         self.program = _Recorder(self.log, command, environment)
         try:
             line = self.program.wait_line(lambda line: re.search(self.ready, line) is not None, timeout=START_SECONDS)
@@ -323,8 +324,8 @@ class PatchedGeventHost(ProgramHost):
     kind = "gevent-patched"
     ready = r"^ready (\d+)$"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options, [sys.executable, "-m", "tests.support.serve"])
+    def __init__(self, options: Options, store: str | None = None) -> None:
+        super().__init__(options, [sys.executable, "-m", "tests.support.serve"], store)
 
 
 class GunicornHost(ProgramHost):
@@ -333,15 +334,16 @@ class GunicornHost(ProgramHost):
     kind = "gunicorn"
     ready = r"Listening at: http://127\.0\.0\.1:(\d+)"
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, store: str | None = None) -> None:
         command = "-m gunicorn -w 1 -k gthread --threads 40 --graceful-timeout 3 -b 127.0.0.1:0"
         super().__init__(
             options,
             [sys.executable, *command.split(), "--limit-request-field_size", "65536", "tests.support.serve:app()"],
+            store,
         )
 
 
-_HOSTS: dict[str, Callable[[Options], Host]] = {
+_HOSTS: dict[str, Callable[[Options, str | None], Host]] = {
     "native": NativeHost,
     "asgi": AsgiHost,
     "gevent": GeventHost,
@@ -351,9 +353,9 @@ _HOSTS: dict[str, Callable[[Options], Host]] = {
 }
 
 
-def serve(kind: str, options: Options = FAST) -> Host:
-    """Start a server; a context manager."""
-    return _HOSTS[kind](options)
+def serve(kind: str, options: Options = FAST, store: str | None = None) -> Host:
+    """Start a server; a context manager. For `store` see `make_app`."""
+    return _HOSTS[kind](options, store)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from typing import Any
 from iotio import DeviceType, Options
 from iotio.core.connection import Scope
 from iotio.core.manager import Manager
+from iotio.core.store import Store
 from iotio.hosts.memory import MemoryConnection, connect
-from iotio.protocol import v0, v1
+from iotio.protocol import v0, v1, v2
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
-__all__ = ["Clock", "Device", "frames_of", "make_manager", "v0_device", "v1_device"]
+__all__ = ["Clock", "Device", "V2Device", "frames_of", "make_manager", "v0_device", "v1_device", "v2_device"]
 
 
 class Clock:
@@ -24,9 +25,9 @@ class Clock:
         return self.now
 
 
-def make_manager(*types: DeviceType, clock: Clock | None = None, **options: Any) -> Manager:
+def make_manager(*types: DeviceType, clock: Clock | None = None, store: Store | None = None, **options: Any) -> Manager:
     """A manager without Flask; options are those of `Options`."""
-    manager = Manager(options=Options(**options), clock=clock or Clock())
+    manager = Manager(options=Options(**options), clock=clock or Clock(), store=store)
     for one in types:
         manager.add_type(one)
     return manager
@@ -112,3 +113,63 @@ def v0_device(manager: Manager, client_id: str = "d0", client_type: str = "echo"
     device = Device(connect(manager))
     device.frame(opcode, v0.encode_handshake(client_id, client_type, {}).encode())
     return device
+
+
+class V2Device(Device):
+    """The device's end of a connection that speaks v2.
+
+    Attributes:
+        welcome: the fields of WELCOME, {} if there was none.
+    """
+
+    def __init__(self, connection: MemoryConnection, hello: dict[str, Any]) -> None:
+        super().__init__(connection)
+        self.welcome: dict[str, object] = {}
+        self._first: list[v2.Decoded] = []
+        self.packet(v2.encode_json(v2.HELLO, hello))
+        found = self.decoded()
+        if found and isinstance(found[0], v2.Greeting):
+            self.welcome = found.pop(0).fields  # type: ignore[union-attr]  # it is a Greeting
+        self._first = found
+
+    def packet(self, packet: bytes) -> None:
+        """Send the bytes of one packet."""
+        self.frame(Opcode.BINARY, packet)
+
+    def durable(self, number: int, event: str, value: Any = None, previous: int | None = None) -> None:
+        """Send a durable message; the one before it is number - 1 if not said otherwise."""
+        before = number - 1 if previous is None else previous
+        self.packet(v2.encode(event, value, v2.DURABLE, number=number, previous=before))
+
+    def ack(self, upto: int) -> None:
+        """Acknowledge messages of the server."""
+        self.packet(v2.encode_ack(upto))
+
+    def decoded(self) -> list[v2.Decoded]:
+        """What the server has sent since the last time; it must be packets."""
+        found, self._first = self._first, []
+        frames = self.frames()
+        assert [opcode for opcode, _ in frames if opcode != Opcode.BINARY] == []
+        return found + [v2.decode(payload) for _, payload in frames]
+
+    def messages(self) -> list[tuple[int, int, str, Any]]:
+        """The same, where it must be durable messages: the number of the one before, its own, event and value."""
+        found = []
+        for packet in self.decoded():
+            assert isinstance(packet, v2.Packet), packet
+            assert packet.flags == v2.DURABLE | v2.TIME
+            found.append((packet.previous, packet.number, packet.event, packet.value))
+        return found
+
+
+def v2_device(
+    manager: Manager,
+    client_id: str = "d2",
+    client_type: str = "echo",
+    *,
+    room: int | None = None,
+    **fields: Any,
+) -> V2Device:
+    """Connect a v2 device; fields are those of HELLO."""
+    connection = connect(manager, room=room, subprotocol=v2.SUBPROTOCOL)
+    return V2Device(connection, {"id": client_id, "type": client_type, **fields})

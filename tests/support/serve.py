@@ -1,6 +1,7 @@
 """The application of `tests.support.app` as a program: monkey-patched gevent, or what gunicorn loads.
 
-`python -m tests.support.serve` prints `ready PORT`; options come as JSON in TEST_HOST_OPTIONS. What the handlers
+`python -m tests.support.serve` prints `ready PORT`; options come as JSON in TEST_HOST_OPTIONS,
+the store in TEST_HOST_STORE. What the handlers
 see is printed as one JSON object a line.
 """
 
@@ -32,7 +33,7 @@ def app() -> flask.Flask:
     from tests.support.app import make_app
 
     options = Options(**json.loads(os.environ.get("TEST_HOST_OPTIONS", "{}")))
-    return make_app(record, options=options)[0]
+    return make_app(record, options=options, store=os.environ.get("TEST_HOST_STORE") or None)[0]
 
 
 def main() -> None:

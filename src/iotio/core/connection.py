@@ -624,7 +624,7 @@ class Connection:
                 self._flush()
 
     def cannot_store(self, error: Exception) -> None:
-        """Too much of what the device sent waits to be written down. It is to send it again, over another connection."""
+        """Too much of what the device sent waits to be written: it is to send it again, over another connection."""
         self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
