@@ -16,7 +16,6 @@ NAMES = [
     "CallsUnsupported",
     "Delivery",
     "DeliveryState",
-    "Device",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
