@@ -708,6 +708,8 @@ class AsyncIoTClient(BaseClient):
         return wrong
 
     def _settle_flushes(self) -> None:
+        if not self._flushes:
+            return
         oldest = self._session.buffer.oldest
         for number, waiter in self._flushes:
             if (oldest is None or oldest > number) and not waiter.done():

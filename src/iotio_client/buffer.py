@@ -102,7 +102,7 @@ class Buffer:
     def oldest(self) -> int | None:
         """The number of the message that has waited longest."""
         with self._lock:
-            return next((number for number, _ in self.outgoing), None)
+            return self.outgoing.oldest
 
     def put(self, event: str, kind: int, body: bytes, time: int) -> int:
         """Keep a message until the server has it; on return it is in the file.
@@ -138,7 +138,7 @@ class Buffer:
                 f"{self._most} durable messages wait for the server already: give Buffer a larger max_messages,"
                 " or drop_oldest=True"
             )
-        return next(iter(self.outgoing))[0]
+        return self.outgoing.oldest
 
     def resume(self, stream: str | None, upto: int, sends: str | None) -> None:
         """A connection begins.

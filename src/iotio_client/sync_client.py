@@ -651,6 +651,8 @@ class IoTClient(BaseClient):
         return wrong
 
     def _settle_flushes(self) -> None:
+        if not self._flushes:
+            return
         oldest = self._session.buffer.oldest
         for number, waiting in list(self._flushes):
             if oldest is None or oldest > number:

@@ -19,6 +19,7 @@ from iotio import IoTClient as ServerSide
 from iotio.protocol import v2
 from iotio.protocol.errors import EncodeError
 from iotio_client import Buffer, BufferFailed, BufferFull, NotConnected
+from iotio_client.session import State
 from tests.support.hosts import LocalHost, eventually, serve_local
 from tests.support.wire import Opcode
 
@@ -494,3 +495,71 @@ def test_flush_in_a_handler(kind: Kind) -> None:
         remote.emit("last", 1, durable=True)
         assert thread.join() is None
         assert device.log.next() == ("flushed", 0)
+
+
+def test_threads_that_send_at_once() -> None:
+    with serve_local("native") as host:
+        sensor = Sensor()
+        host.manager.add_type(sensor)
+        device = make(SyncDevice, client_id="threads", client_type="sensor")
+
+        def work(name: int) -> None:
+            for value in range(100):
+                send(device, "reading", [name, value], durable=True)
+
+        with running(host, device):
+            threads = [Running(work, name) for name in range(6)]
+            for thread in threads:
+                assert thread.join() is None
+            flush(device)
+    assert len(sensor.seen) == 600
+    for name in range(6):
+        assert [value for one, value in sensor.seen if one == name] == list(range(100))
+
+
+def test_tasks_that_send_at_once_to_a_file(tmp_path: Path) -> None:
+    buffer = Buffer(tmp_path / "buffer.db")
+
+    async def work(device: AsyncDevice) -> None:
+        await asyncio.gather(*(device.send("reading", value, durable=True) for value in range(100)))
+        await device.flush(TIMEOUT)
+
+    with serve_local("native") as host:
+        sensor = Sensor()
+        host.manager.add_type(sensor)
+        device = make(AsyncDevice, client_id="tasks", client_type="sensor", buffer=buffer)
+        assert isinstance(device, AsyncDevice)
+        with running(host, device):
+            assert device._loop is not None
+            asyncio.run_coroutine_threadsafe(work(device), device._loop).result(2 * TIMEOUT)
+    buffer.close()
+    assert sensor.seen == list(range(100))
+
+
+def test_flush_where_nobody_receives() -> None:
+    with serve_local("native") as host:
+        sensor = Sensor()
+        host.manager.add_type(sensor)
+        device = make(SyncDevice, client_id="steps", client_type="sensor")
+        device.connect(f"127.0.0.1:{host.port}")
+        device.send("reading", 1, durable=True)
+        device.flush(TIMEOUT)
+        assert device.waiting == 0
+        device.stop()
+        device.send("reading", 2, durable=True)
+        with pytest.raises(TimeoutError):
+            device.flush(0.1)
+
+        async def steps() -> None:
+            other = make(AsyncDevice, client_id="steps2", client_type="sensor")
+            assert isinstance(other, AsyncDevice)
+            await other.begin(f"127.0.0.1:{host.port}")
+            await other.send("reading", 3, durable=True)
+            await other.flush(TIMEOUT)
+            other.stop()
+            async with asyncio.timeout(TIMEOUT):
+                while other._session.state is not State.ENDED:
+                    await asyncio.sleep(0.01)
+
+        asyncio.run(steps())
+    assert sensor.seen == [1, 3]

@@ -85,6 +85,11 @@ class Outgoing(Generic[_M]):
         return number <= self._sent
 
     @property
+    def oldest(self) -> int | None:
+        """The number of the message that has been kept longest."""
+        return next(iter(self._kept), None)
+
+    @property
     def has_more(self) -> bool:
         """Whether messages are kept that have not been sent on the present connection."""
         return bool(self._kept) and next(reversed(self._kept)) > self._sent
