@@ -541,6 +541,7 @@ def test_flush_where_nobody_receives() -> None:
         sensor = Sensor()
         host.manager.add_type(sensor)
         device = make(SyncDevice, client_id="steps", client_type="sensor")
+        assert isinstance(device, SyncDevice)
         device.connect(f"127.0.0.1:{host.port}")
         device.send("reading", 1, durable=True)
         device.flush(TIMEOUT)
