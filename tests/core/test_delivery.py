@@ -29,8 +29,7 @@ def store() -> TroubledStore:
 @pytest.fixture
 def manager(store: TroubledStore) -> Iterator[Manager]:
     """With a store, and a device "d" that is away."""
-    manager = make_manager(DeviceType("lamp"), store=store)
-    manager.journal._patience = 0.2  # type: ignore[union-attr]  # there is a journal
+    manager = make_manager(DeviceType("lamp"), store=store, patience=0.2)
     connect(manager).drop()
     yield manager
     store.answers.set()

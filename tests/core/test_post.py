@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from iotio.core.manager import Manager
 from iotio.core.store import PutMessage, Store, StoreError, StoreUnavailable
 from iotio.protocol import v2
 from iotio.store import MemoryStore, open_store
+from iotio.store.sql import SqlStore
 from iotio.store.tables import SCHEMA_TABLE
 from tests.store.records import message as message_record
 from tests.support.memory import Clock, V2Device, make_manager, v2_device
@@ -362,10 +365,7 @@ def _effect(done: list[int], number: int) -> Callable[[Any], object]:
 def test_devices_do_not_notice(lamp: Lamp, hangs: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     store = TroubledStore()
-    with running(make_manager(lamp, store=store)) as manager:
-        assert manager.journal is not None
-        manager.journal._patience = 0.2
-        manager.journal._max_pause = 0.1
+    with running(make_manager(lamp, store=store, patience=0.2)) as manager:
         device = connect(manager, sends="S")
         flush(manager)
         if hangs:
@@ -415,6 +415,58 @@ def test_too_many_transactions_wait(lamp: Lamp, monkeypatch: pytest.MonkeyPatch)
         heard = welcome["heard"]
         assert isinstance(heard, dict)
         assert heard["upto"] == 4  # one was being written, three waited
+
+
+def test_a_file_that_is_locked(lamp: Lamp, tmp_path: Path) -> None:
+    file = tmp_path / "iotio.db"
+    with running(make_manager(lamp, store=SqlStore(f"sqlite:///{file}", busy_timeout=0.05), patience=0.2)) as manager:
+        device = connect(manager)
+        flush(manager)
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                manager.emit("set", "lost", client_id="d", durable=True)
+            assert manager.emit("plain", 1, client_id="d")
+            assert len(device.decoded()) == 1
+        manager.emit("set", "kept", client_id="d", durable=True)
+        assert device.messages() == [(0, 2, "set", "kept")]
+        flush(manager)
+    with running(make_manager(lamp, store=open_store(f"sqlite:///{file}"))) as manager:
+        assert connect(manager).messages() == [(0, 2, "set", "kept")]
+
+
+def test_a_logging_handler_that_emits(lamp: Lamp) -> None:
+    """What is refused is not logged where locks are held."""
+    store = TroubledStore()
+    logger = logging.getLogger("iotio.store")
+    refused = threading.Event()
+
+    class Forwarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with suppress(StoreUnavailable):
+                manager.emit("log", record.getMessage(), client_id="d", durable=True)
+            refused.set()
+
+    handler = Forwarding()
+    with running(make_manager(lamp, store=store, patience=0.2)) as manager:
+        assert manager.journal is not None
+        manager.journal._max_backlog = 0
+        connect(manager)
+        logger.addHandler(handler)
+        try:
+            with pytest.raises(StoreUnavailable, match="wait for it already"):
+                manager.emit("set", 1, client_id="d", durable=True)
+            assert refused.wait(LONG)
+        finally:
+            logger.removeHandler(handler)
+
+
+def test_the_end_of_a_handler_of_a_device_that_is_forgotten(lamp: Lamp) -> None:
+    manager = make_manager(lamp)
+    lamp.inside = lambda connection: manager.forget("d")
+    connect(manager, sends="S").durable(1, "write", "a")
+    assert manager.device("d") is None
+    assert manager.post.known_mailbox("d") is None
 
 
 def test_a_file_that_is_deleted(lamp: Lamp, tmp_path: Path) -> None:

@@ -25,9 +25,16 @@ class Clock:
         return self.now
 
 
-def make_manager(*types: DeviceType, clock: Clock | None = None, store: Store | None = None, **options: Any) -> Manager:
-    """A manager without Flask; options are those of `Options`."""
+def make_manager(
+    *types: DeviceType, clock: Clock | None = None, store: Store | None = None, patience: float = 5.0, **options: Any
+) -> Manager:
+    """A manager without Flask; options are those of `Options`, `patience` is that with the store."""
+    if store is not None:
+        store.open()
     manager = Manager(options=Options(**options), clock=clock or Clock(), store=store)
+    if manager.journal is not None:
+        manager.journal._patience = patience
+        manager.journal._max_pause = patience / 2
     for one in types:
         manager.add_type(one)
     return manager

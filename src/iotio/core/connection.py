@@ -593,8 +593,9 @@ class Connection:
 
     @property
     def _mailbox(self) -> Mailbox:
-        assert self.client is not None
-        return self.manager.post.mailbox(self.client.id)
+        """That a v2 device was told of; its device may be forgotten by now, and another mailbox in its place."""
+        assert self._box is not None
+        return self._box
 
     # -- for the mailbox -------------------------------------------------------------------------------
 
@@ -632,9 +633,12 @@ class Connection:
         """The device has all up to a number: in v2 it says so itself, in others its pong does."""
         if self.client is None:
             return
+        mailbox = self._box or self.manager.post.known_mailbox(self.client.id)
+        if mailbox is None:
+            return
         state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
         try:
-            self._mailbox.acknowledge(self, ack.upto, state)
+            mailbox.acknowledge(self, ack.upto, state)
         except InvalidPacket as error:
             self._complain(error)
 
@@ -687,7 +691,8 @@ class Connection:
         welcome: dict[str, object] = {}
         if self.version == 2:
             welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
-            self._box = self._mailbox
+            assert self.client is not None
+            self._box = self.manager.post.mailbox(self.client.id)
             welcome |= self._box.greet(self._greeting.sends)
         with self._lock:
             self._session.open(welcome)
@@ -704,7 +709,9 @@ class Connection:
 
     def _suspend(self) -> None:
         """Nothing passes any more."""
-        mailbox = None if self.client is None else self.manager.post.known_mailbox(self.client.id)
+        mailbox = self._box
+        if mailbox is None and self.client is not None:
+            mailbox = self.manager.post.known_mailbox(self.client.id)
         if mailbox is not None:
             mailbox.suspend(self)
 

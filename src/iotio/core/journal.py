@@ -67,6 +67,8 @@ class Journal:
         self._aging: deque[Entry] = deque()  # all that are not decided, and some that are; the oldest first
         self._waiting = 0
         self._watched = False  # the watch looks at the time, it need not be woken
+        self._overflow = False  # something was refused, and the log is to know
+        self._too_much = f"{max_backlog} changes wait for it already"
         self._closed = False
         self._abandoned = False  # closed, and nobody waits for the rest any longer
         # The writing thread's own.
@@ -109,8 +111,10 @@ class Journal:
             else:
                 self.failed += 1
                 ticket = None
+                self._overflow = True
+                problem = self.trouble or self._too_much
         if ticket is None:
-            problem = self._begin_trouble(f"{self._max_backlog} changes wait for it already", first=True)
+            self._watch.ring()  # it tells the log: who submits may hold locks that a logging handler wants
             raise StoreUnavailable(f"the store cannot be written: {problem}")
         self._work.ring()
         return ticket
@@ -293,6 +297,10 @@ class Journal:
             with self._lock:
                 self._watched = watched = bool(self._aging)
             self._watch.wait(min(_WATCH, self._patience / 4) if watched else None)
+            with self._lock:
+                overflow, self._overflow = self._overflow, False
+            if overflow:
+                self._begin_trouble(self._too_much, first=True)
             late = self._take_late(time.monotonic())
             if late:
                 problem = self._begin_trouble(f"it has not answered for {self._patience:g} s", first=True)
