@@ -159,6 +159,8 @@ def test_one_that_is_replaced_stays_until_its_successor_is_written(manager: Mana
     store.answers.set()
     second = emit(manager, 3, coalesce="t")
     assert first.state is DROPPED
+    assert manager.journal is not None
+    assert manager.journal.flush(LONG)
     assert [record.id for record in store.load().messages] == [second.id]
     assert [value for *_, value in connect(manager).messages()] == [3]
 

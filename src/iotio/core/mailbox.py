@@ -104,7 +104,7 @@ class Mailbox:
                 delivery.become(DeliveryState.DROPPED, problem)
                 return problem
             delivery.number = self.outgoing.counter + 1
-            ticket = post.write(self, delivery, replaced)  # raises before anything has changed
+            ticket = post.write(self, delivery)  # raises before anything has changed
             if self.closed:
                 delivery.become(DeliveryState.DROPPED, _FORGOTTEN)
                 return _FORGOTTEN
@@ -132,10 +132,13 @@ class Mailbox:
             self._send_on()
 
     def _replace(self, replaced: list[Delivery], delivery: Delivery) -> None:
-        """Forget the messages whose place a later one has taken, but for what has been sent by now."""
+        """Forget the messages whose place a later one has taken, but for what has been sent by now.
+
+        The later one is written by now. If the server is killed before this is, the device gets both.
+        """
         for one in replaced:
             if not one.is_over and not self.outgoing.was_sent(one.number):
-                self._remove(one, DeliveryState.DROPPED, f"replaced by {delivery.id}", write=False)
+                self._remove(one, DeliveryState.DROPPED, f"replaced by {delivery.id}")
 
     def restore(self, delivery: Delivery) -> None:
         """Put back what the store has kept."""

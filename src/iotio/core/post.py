@@ -18,7 +18,7 @@ from .delivery import Delivery, DeliveryState
 from .device import Stored
 from .mailbox import Effect, Mailbox
 from .native import allocate_lock
-from .store import Change, DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
+from .store import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
 
 if TYPE_CHECKING:
     from .device import Device
@@ -220,15 +220,12 @@ class Post:
             error,
         )
 
-    def write(self, mailbox: Mailbox, delivery: Delivery, replaced: list[Delivery]) -> Ticket | None:
-        """Write a message down, and that others are over; not if the mailbox is closed. Raises StoreUnavailable."""
+    def write(self, mailbox: Mailbox, delivery: Delivery) -> Ticket | None:
+        """Write a message down; not if the mailbox is closed. Raises StoreUnavailable."""
         if self.journal is None:
             return None
-        changes: list[Change] = [PutMessage(_record(delivery))]
-        if replaced:
-            changes.append(DropMessages(delivery.device_id, tuple(one.number for one in replaced)))
         with self._lock:  # nothing of a device may be written behind its end
-            return None if mailbox.closed else self.journal.submit(*changes)
+            return None if mailbox.closed else self.journal.submit(PutMessage(_record(delivery)))
 
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
         """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
