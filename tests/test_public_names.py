@@ -16,6 +16,7 @@ NAMES = [
     "CallsUnsupported",
     "Delivery",
     "DeliveryState",
+    "Device",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",

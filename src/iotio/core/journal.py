@@ -67,8 +67,7 @@ class Journal:
         self._aging: deque[Entry] = deque()  # all that are not decided, and some that are; the oldest first
         self._waiting = 0
         self._watched = False  # the watch looks at the time, it need not be woken
-        self._overflow = False  # something was refused, and the log is to know
-        self._too_much = f"{max_backlog} changes wait for it already"
+        self._unsaid = ""  # trouble that the log does not know of yet
         self._closed = False
         self._abandoned = False  # closed, and nobody waits for the rest any longer
         # The writing thread's own.
@@ -111,8 +110,9 @@ class Journal:
             else:
                 self.failed += 1
                 ticket = None
-                self._overflow = True
-                problem = self.trouble or self._too_much
+                if not self.trouble:
+                    self.trouble = self._unsaid = f"{self._max_backlog} changes wait for it already"
+                problem = self.trouble
         if ticket is None:
             self._watch.ring()  # it tells the log: who submits may hold locks that a logging handler wants
             raise StoreUnavailable(f"the store cannot be written: {problem}")
@@ -297,10 +297,7 @@ class Journal:
             with self._lock:
                 self._watched = watched = bool(self._aging)
             self._watch.wait(min(_WATCH, self._patience / 4) if watched else None)
-            with self._lock:
-                overflow, self._overflow = self._overflow, False
-            if overflow:
-                self._begin_trouble(self._too_much, first=True)
+            self._say_unsaid()
             late = self._take_late(time.monotonic())
             if late:
                 problem = self._begin_trouble(f"it has not answered for {self._patience:g} s", first=True)
@@ -354,12 +351,21 @@ class Journal:
                 self.trouble = problem
             problem = self.trouble
         if begins:
-            told = self._throttle.ask("trouble") is not None
-            level = logging.ERROR if told else logging.DEBUG
-            logger.log(level, "the store cannot be written: %s; durable messages are refused until it can", problem)
+            self._say_trouble(problem)
         return problem
 
+    def _say_trouble(self, problem: str) -> None:
+        level = logging.ERROR if self._throttle.ask("trouble") is not None else logging.DEBUG
+        logger.log(level, "the store cannot be written: %s; durable messages are refused until it can", problem)
+
+    def _say_unsaid(self) -> None:
+        with self._lock:
+            unsaid, self._unsaid = self._unsaid, ""
+        if unsaid:
+            self._say_trouble(unsaid)
+
     def _end_trouble(self) -> None:
+        self._say_unsaid()
         with self._lock:
             ended, self.trouble = self.trouble, ""
         if ended:
