@@ -4,7 +4,7 @@ It calls and is called, sends and receives events and durable messages. What it 
 `python examples/v2_by_hand.py` beside a server that has a device type "sensor".
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, var-annotated"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, var-annotated, call-arg"
 import base64
 import hashlib
 import json

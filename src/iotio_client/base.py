@@ -265,7 +265,7 @@ class BaseClient:
         if self._session.fell_back and not self._told_fallback:
             self._told_fallback = True
             self.logger.info(
-                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.6 or newer there"
+                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.5 or newer there"
             )
         return greeting
 

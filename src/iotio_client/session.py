@@ -208,7 +208,7 @@ class Session:
         """
         if self._wanted == 2 and subprotocol != v2.SUBPROTOCOL:
             raise VersionNotSpoken(
-                "the server does not speak protocol 2, which protocol_version=2 insists on: install iotio 0.6 or newer"
+                "the server does not speak protocol 2, which protocol_version=2 insists on: install iotio 0.5 or newer"
                 " on the server, or leave protocol_version out here; a proxy on the way must pass on the header"
                 " Sec-WebSocket-Protocol"
             )
@@ -640,7 +640,7 @@ class Session:
             raise CallDisconnected(f"the call of {pending.event!r} cannot be sent: the client is not connected")
         if self.version != 2:
             raise CallsUnsupported(
-                "the server speaks protocol 1, which has no calls: install iotio 0.6 or newer on the server"
+                "the server speaks protocol 1, which has no calls: install iotio 0.5 or newer on the server"
             )
         return self._calls.begin(pending)
 

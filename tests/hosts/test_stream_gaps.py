@@ -40,7 +40,8 @@ def took(device: V2Device, count: int, last: int) -> list[object]:
 @pytest.mark.parametrize("event", ["same", "later"])
 def test_a_lost_message_comes_over_the_next_connection(host: Host, event: str) -> None:
     """What is behind the gap is there already, in the same segment; it is neither handled nor answered."""
-    device_id, sends = f"gap{next(numbers)}", {"sends": "s"}
+    device_id = f"gap{next(numbers)}"
+    sends: dict[str, object] = {"sends": "s"}
     with V2Device(host.port, device_id, fields=sends) as device:
         device.send_bytes(b"".join(message(event, number) for number in (1, 3, 4, 5)))
         assert took(device, 1, 1) == [1]

@@ -440,7 +440,7 @@ class Connection:
         if self._session.version != 2:
             raise CallsUnsupported(
                 f"device {self.name!r} speaks protocol v{self._session.version}, which has no calls;"
-                " calls need protocol v2 (iotio_client 0.6 or newer on the device)"
+                " calls need protocol v2 (iotio_client 0.5 or newer on the device)"
             )
         pending = PendingCall(self, event)
         with self._lock:
