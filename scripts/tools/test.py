@@ -45,6 +45,10 @@ RUN_SECONDS = 1800.0
 
 QUICK = "not (peers or conformance or load or slow)"
 LOAD = "load"
+OTHER_HOSTS = "not (gunicorn] or [gunicorn or patched] or [patched or flask] or [flask)"
+"""On the other Pythons one host of a kind: these share all of their code with gevent's, which does run there."""
+
+NO_CACHE = ("-p", "no:cacheprovider")  # what runs beside another run must not share its cache
 
 
 def others() -> list[Interpreter]:
@@ -116,8 +120,8 @@ class Run:
 
 
 def beside(shown: Run, *hidden: Run) -> list[int]:
-    """One run whose output is seen as it comes, and the others beside it, two at a time; theirs is seen then."""
-    with ThreadPoolExecutor(2) as pool, ExitStack() as stack:
+    """One run whose output is seen as it comes, and the others beside it; theirs is seen then."""
+    with ThreadPoolExecutor(len(hidden)) as pool, ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile()) for _ in hidden]
         running = [pool.submit(run, file) for run, file in zip(hidden, files, strict=True)]
         statuses = [shown()]
@@ -132,14 +136,16 @@ def beside(shown: Run, *hidden: Run) -> list[int]:
 def run_everything() -> int:
     """All tests on the main Python, the quick ones on the others; the first exit status that is not 0.
 
-    A run of the quick tests waits two thirds of its time, so three share two processors. The load tests measure: they
-    come when those are over, beside tests that wait for programs most of the time.
+    A run of the quick tests waits two thirds of its time, so four share two processors; those of the hosts take as
+    long as all others. The load tests measure: they come when those are over, beside tests that wait for programs most
+    of the time.
     """
     compiled, plain = prepare()
     name = f"{main_interpreter().name}, compiled"
     statuses = beside(
-        Run(f"{name}, quick tests", compiled, ("-m", QUICK)),
-        *(Run(other, python, ("-m", QUICK, "-p", "no:cacheprovider")) for other, python in plain),
+        Run(f"{name}, quick tests of the hosts", compiled, ("-m", QUICK, "tests/hosts")),
+        Run(f"{name}, the other quick tests", compiled, ("-m", QUICK, "--ignore", "tests/hosts", *NO_CACHE)),
+        *(Run(other, python, ("-m", QUICK, "-k", OTHER_HOSTS, *NO_CACHE)) for other, python in plain),
     )
     statuses += beside(
         Run(f"{name}, load tests", compiled, ("-m", LOAD)),
