@@ -121,7 +121,7 @@ def test_no_descriptor_is_left_over(kind: str) -> None:
                 other.send("callself")
                 other.expect_call("ask")
         eventually(lambda: host.manager.clients == ["warm up"])
-        eventually(lambda: open_descriptors() == before)
+        eventually(lambda: open_descriptors() <= before)  # those of an earlier test may have been open still
 
 
 class WrappedHost(GeventHost):
