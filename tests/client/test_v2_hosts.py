@@ -34,6 +34,13 @@ __all__ = ["local_host"]
 VALUES: list[Any] = [1.5, -1e300, None, True, 0, -(2**63), "grüße", "", b"\x00\xff", [1, None, 2.5], {"k": [1.5]}]
 
 
+@pytest.fixture(scope="module")
+def native() -> Iterator[LocalHost]:
+    """One native server for all tests that need no other."""
+    with serve_local("native") as running_host:
+        yield running_host
+
+
 @contextmanager
 def running(kind: Kind, host: LocalHost, client_id: str, **more: Any) -> Iterator[tuple[Device, ServerSide]]:
     """A device of the type "echo", connected and known to the server; stopped at the end."""
@@ -105,11 +112,8 @@ def test_errors_of_calls(kind: Kind, local_host: LocalHost) -> None:
 
 
 @ASKERS
-def test_calls_in_handlers(kind: Kind) -> None:
-    with (
-        serve_local("native") as host,
-        running(kind, host, name(kind, host, "nested")) as (device, known),
-    ):
+def test_calls_in_handlers(kind: Kind, native: LocalHost) -> None:
+    with running(kind, native, name(kind, native, "nested")) as (device, known):
         assert known.manager.device_type("echo") is not None
         known.emit("ask_same", 0)  # no such handler: nothing happens
         vars(device)["on_ask"] = asks(device)
@@ -132,13 +136,13 @@ def asks(device: Device) -> Any:
 
 
 @ASKERS
-def test_events_carry_floats(kind: Kind) -> None:
-    with serve_local("native") as host, running(kind, host, name(kind, host, "floats")) as (device, known):
+def test_events_carry_floats(kind: Kind, native: LocalHost) -> None:
+    with running(kind, native, name(kind, native, "floats")) as (device, known):
         known.emit("mark", 21.5)
         known.emit("mark", None)
         assert [device.log.next() for _ in range(2)] == [("mark", 21.5), ("mark", None)]
         send(device, "same", 0.1)
-        host.log.wait(device._session.identity.id, "same")
+        native.log.wait(device._session.identity.id, "same")
         assert abs((device.server_time() - datetime.now(UTC)).total_seconds()) < 2
 
 
@@ -151,8 +155,8 @@ def send(device: Device, event: str, message: Any) -> None:
 
 
 @ASKERS
-def test_call_when_the_server_lets_the_device_go(kind: Kind) -> None:
-    with serve_local("native") as host, running(kind, host, "gone") as (device, known):
+def test_call_when_the_server_lets_the_device_go(kind: Kind, native: LocalHost) -> None:
+    with running(kind, native, name(kind, native, "gone")) as (device, known):
         begun = time.monotonic()
         waiting = Running(call, device, "sleep", 0.5, timeout=1000)
         eventually(lambda: device._session._calls)
@@ -164,40 +168,38 @@ def test_call_when_the_server_lets_the_device_go(kind: Kind) -> None:
 
 
 @ASKERS
-def test_refusal_is_raised_right_there(kind: Kind) -> None:
-    with serve_local("native") as host:
-        domain = f"127.0.0.1:{host.port}"
-        for once in (False, True):
-            device = make(kind, client_type="nobody knows it")
-            error = connect(device, domain) if once else Running(device.run, domain).join()
-            assert isinstance(error, DeviceRejected)
-            assert error.code is ErrorCode.CLIENT_INVALID_TYPE
-            assert "nobody knows it" in str(error)
-            assert device.log.rest() == [("error", "client_invalid_type")]
+def test_refusal_is_raised_right_there(kind: Kind, native: LocalHost) -> None:
+    domain = f"127.0.0.1:{native.port}"
+    for once in (False, True):
+        device = make(kind, client_type="nobody knows it")
+        error = connect(device, domain) if once else Running(device.run, domain).join()
+        assert isinstance(error, DeviceRejected)
+        assert error.code is ErrorCode.CLIENT_INVALID_TYPE
+        assert "nobody knows it" in str(error)
+        assert device.log.rest() == [("error", "client_invalid_type")]
 
 
 @ASKERS
-def test_the_reason_of_the_end(kind: Kind) -> None:
-    with serve_local("native") as host:
-        device = make(kind, client_id="last", client_type="echo")
-        ended = Running(device.run, f"127.0.0.1:{host.port}", reconnect=False)
-        host.log.wait("last", "on_connect")
-        second = make(kind, client_id="last", client_type="echo")
-        other = Running(second.run, f"127.0.0.1:{host.port}", reconnect=False)
-        error = ended.join()
-        assert isinstance(error, ConnectionLost)
-        assert (error.code, error.reason) == (1008, "takeover")
-        second.stop()
-        assert other.join() is None
+def test_the_reason_of_the_end(kind: Kind, native: LocalHost) -> None:
+    client_id = name(kind, native, "last")
+    device = make(kind, client_id=client_id, client_type="echo")
+    ended = Running(device.run, f"127.0.0.1:{native.port}", reconnect=False)
+    native.log.wait(client_id, "on_connect")
+    second = make(kind, client_id=client_id, client_type="echo")
+    other = Running(second.run, f"127.0.0.1:{native.port}", reconnect=False)
+    error = ended.join()
+    assert isinstance(error, ConnectionLost)
+    assert (error.code, error.reason) == (1008, "takeover")
+    second.stop()
+    assert other.join() is None
 
 
 @ASKERS
-def test_sleep_ends_run(kind: Kind) -> None:
-    with serve_local("native") as host:
-        device = make(kind, client_id="sleeper", client_type="echo")
-        for _ in range(2):
-            thread = Running(device.run, f"127.0.0.1:{host.port}")
-            assert device.log.next() == ("connect",)
-            device.sleep(60)
-            assert thread.join() is None
-            assert device.log.next() == ("disconnect",)
+def test_sleep_ends_run(kind: Kind, native: LocalHost) -> None:
+    device = make(kind, client_id=name(kind, native, "sleeper"), client_type="echo")
+    for _ in range(2):
+        thread = Running(device.run, f"127.0.0.1:{native.port}")
+        assert device.log.next() == ("connect",)
+        device.sleep(60)
+        assert thread.join() is None
+        assert device.log.next() == ("disconnect",)
