@@ -12,7 +12,7 @@ else:
     from iotio.Errors import Errors
 
 
-OURS = {"SERVER_BUSY", "ORIGIN_NOT_ALLOWED", "UNSUPPORTED_PACKET"}
+OURS = {"SERVER_BUSY", "ORIGIN_NOT_ALLOWED", "UNSUPPORTED_PACKET", "STREAM_GAP"}
 
 
 def test_names_and_values_of_the_original() -> None:

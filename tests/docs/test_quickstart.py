@@ -20,6 +20,8 @@ from tests.support.processes import free_port
 from tests.support.quickstart import QUICKSTART_PORT, QuickstartDevice, QuickstartServer
 from tests.support.wire import Frame, Opcode, RawPeer, v1_headers
 
+pytestmark = pytest.mark.slow  # its port is one for all: two runs beside each other would meet there
+
 WAIT_SECONDS = 10.0
 
 

@@ -129,7 +129,8 @@ def take_over(websocket: Any) -> tuple[socket.socket, bytes, list[tuple[str, str
     websocket.closed = True  # so that the handler does not send a CLOSE frame of its own at the end
     websocket.stream = websocket.raw_read = websocket.raw_write = None
     sock.setblocking(False)
-    answered = {name.lower(): value for name, value in handler.response_headers}  # bytes, in gevent
-    subprotocol = answered.get(b"sec-websocket-protocol")
-    agreed = subprotocol.decode("latin-1") if subprotocol is not None else None
-    return sock, read_buffered(handler.rfile), list(handler.headers.items()), agreed
+    answered = {name.lower(): value for name, value in handler.response_headers}  # bytes by now
+    subprotocol = answered.get(b"sec-websocket-protocol", b"").decode() or None
+    first = read_buffered(handler.rfile)
+    handler.rfile.close()  # or it would hold the socket for as long as somebody keeps the request
+    return sock, first, list(handler.headers.items()), subprotocol
