@@ -20,8 +20,11 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from iotio.core.device import Stored
 from iotio.core.journal import Journal, Ticket
+from iotio.core.manager import Manager
 from iotio.core.store import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot
+from iotio.protocol.presence import Presence
 from iotio.store import open_store
 
 TICK = 0.005  # seconds between two looks at the clock
@@ -113,6 +116,28 @@ async def run(options: argparse.Namespace, journal: Journal) -> None:
     print(f"refused {journal.failed}")
 
 
+async def emit(options: argparse.Namespace, manager: Manager) -> None:
+    """The same by durable emits to devices that are away, from a coroutine: mailboxes, handles and all."""
+    assert manager.journal is not None
+    lags: list[float] = []
+    watch = asyncio.create_task(watch_lag(lags))
+    before, refused = manager.journal.written, 0
+    cpu, started = time.process_time(), time.perf_counter()
+    for step in range(int(options.rate * options.seconds / AT_ONCE)):
+        for number in range(AT_ONCE):
+            name = f"device-{(step * AT_ONCE + number) % DEVICES}"
+            refused += not manager.emit("set_level", {"level": 12.5}, client_id=name, durable=True)
+        ahead = started + (step + 1) * AT_ONCE / options.rate - time.perf_counter()
+        await asyncio.sleep(max(ahead, 0))
+    watch.cancel()
+    took, cpu = time.perf_counter() - started, time.process_time() - cpu
+    manager.journal.flush(10)
+    written = manager.journal.written - before
+    print(f"{f'{options.rate} emits a second':20} written {written / took:7.0f} a second, {cpu / took:4.0%} of a core")
+    print(f"{'':20} lag of the loop   {figures(lags)}")
+    print(f"refused {refused + manager.journal.failed}")
+
+
 def main() -> None:
     """Measure in a folder of its own, which is removed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,6 +150,12 @@ def main() -> None:
         journal = Journal(open_store(f"sqlite:///{folder}/bench.db"), Snapshot)
         asyncio.run(run(options, journal))
         journal.close()
+        manager = Manager(store=open_store(f"sqlite:///{folder}/emits.db"))
+        manager.devices.restore(
+            Stored(f"device-{number}", "lamp", {}, (), Presence.OFFLINE, 0.0, 0.0) for number in range(DEVICES)
+        )
+        asyncio.run(emit(options, manager))
+        manager.close()
 
 
 if __name__ == "__main__":

@@ -268,7 +268,9 @@ def test_what_is_dropped_instead_of_sent_leaves_no_gap(file: Path) -> None:
     assert (buffer.dropped, buffer.outgoing.on_their_way) == (1, 2)
     buffer.acknowledge(3)
     buffer.close()
-    assert len(Buffer(file)) == 0
+    again = Buffer(file)
+    assert len(again) == 0
+    again.close()
 
 
 def test_a_transaction_cannot_send(file: Path) -> None:
@@ -278,3 +280,4 @@ def test_a_transaction_cannot_send(file: Path) -> None:
         buffer.took(1, [lambda _: buffer.put("e", 0, b"", 0)])
     assert len(buffer) == 0
     assert buffer.is_new(1, 0)
+    buffer.close()
