@@ -405,5 +405,25 @@ class BothEnds(RuleBasedStateMachine):
 
 EXAMPLES = 2000 if os.environ.get("IOTIO_FULL") else 100
 
+
+def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -> None:
+    """Numbers of the old stream say nothing of the new one."""
+    ends = BothEnds()
+    ends.device_sends(count=3)
+    ends.up_moves(fates=["arrives"] * 8, place=5)
+    assert ends.manager.post.mailbox("d").incoming.last == 3
+    ends.device.kill()
+    ends.device.buffer = Buffer()
+    ends.device.start()
+    ends.reconnect()
+    ends.hurry()
+    ends.write()
+    assert ends.server_effects == ends.readings
+    assert ends.manager.post.mailbox("d").position[2:] == (ends.device.buffer.outgoing.name, 0)
+    ends.device_sends(count=1)
+    ends.kill_server()
+    ends.teardown()
+
+
 BothEnds.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestBothEnds = BothEnds.TestCase

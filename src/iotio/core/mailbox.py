@@ -30,6 +30,10 @@ Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
 
 
+Effects = tuple[str, int, list[Effect]]
+"""The stream and the number of a message, and its effects."""
+
+
 class Mailbox:
     """The two streams of one device. Every method may be called from any thread.
 
@@ -80,7 +84,7 @@ class Mailbox:
         self._lock = allocate_lock()
         self._size = 0  # bytes that are kept
         self._noted = (heard_stream, heard)  # of the device's stream, what is written down; replaced as a whole
-        self._effects: list[tuple[int, list[Effect]]] = []  # what is to be written with the next turn, by message
+        self._effects: list[Effects] = []  # what is to be written with the next turn, by message
         self._careful = 0  # of these, how many must be written one by one, as one of them cannot be
         self._confirming = False  # it is being written down
 
@@ -336,7 +340,7 @@ class Mailbox:
                 error = None
                 incoming.took(number)
                 if effects:
-                    self._effects.append((number, effects))
+                    self._effects.append((stream, number, effects))
                 if self._confirming:
                     return
                 self._confirming = True
@@ -353,13 +357,14 @@ class Mailbox:
         """
         while True:
             with self._lock:
-                turn = self._effects[:1] if self._careful else self._effects
+                turn = self._effects[:1] if self._careful else _of_one_stream(self._effects)
                 self._effects = self._effects[len(turn) :]
                 self._careful = max(0, self._careful - 1)
-                stream = self.incoming.stream
-                last = turn[-1][0] if self._effects else self.incoming.last
+                stream, last = self.incoming.stream, self.incoming.last
+                if turn and (self._effects or turn[0][0] != stream):
+                    stream, last = turn[-1][:2]
             assert stream is not None
-            effects = [effect for _, some in turn for effect in some]
+            effects = [effect for *_, some in turn for effect in some]
             try:
                 ticket = self._post.write_heard(self.device_id, stream, last, effects)
             except StoreUnavailable as error:
@@ -371,7 +376,7 @@ class Mailbox:
             if not self._note(stream, last):
                 return
 
-    def _confirmed(self, stream: str, number: int, turn: list[tuple[int, list[Effect]]], ticket: Ticket) -> None:
+    def _confirmed(self, stream: str, number: int, turn: list[Effects], ticket: Ticket) -> None:
         """In the journal's thread."""
         error = ticket.error
         if isinstance(error, StoreUnavailable):
@@ -381,7 +386,7 @@ class Mailbox:
             more = self._note(stream, number)
         elif len(turn) == 1:
             logger.error(
-                "what message %d of device %r wanted written cannot be", turn[0][0], self.device_id, exc_info=error
+                "what message %d of device %r wanted written cannot be", turn[0][1], self.device_id, exc_info=error
             )
             more = True  # as with a handler that fails, it counts as handled: it would fail for ever
         else:
@@ -401,7 +406,7 @@ class Mailbox:
         self.say_heard()
         return more
 
-    def _try_again(self, turn: list[tuple[int, list[Effect]]], error: Exception) -> None:
+    def _try_again(self, turn: list[Effects], error: Exception) -> None:
         """The store cannot be written now. The device keeps its messages until it is told that they are noted."""
         with self._lock:
             self._effects = turn + self._effects
@@ -413,6 +418,11 @@ class Mailbox:
         connection, number = self._connection, self._noted[1]
         if connection is not None and number:
             connection.acknowledge(encode_frame(BINARY, v2.encode_ack(number)))
+
+
+def _of_one_stream(effects: list[Effects]) -> list[Effects]:
+    """The first ones of them: a device that has lost its memory begins another stream while these wait."""
+    return [one for one in effects if one[0] == effects[0][0]]
 
 
 def _frame(connection: Connection, previous: int, number: int, delivery: Delivery) -> bytes:
