@@ -93,6 +93,8 @@ _HOMES = {
     "IoTError": ".protocol.errors",
     "IoTManager": ".app",
     "Options": ".protocol.options",
+    "Presence": ".protocol.presence",
+    "PresenceReason": ".protocol.presence",
     "call": ".app",
     "close_room": ".app",
     "emit": ".app",

@@ -237,6 +237,10 @@ class IoTManager(Manager):
             raise RuntimeError("the manager has no Flask application yet: call init_app(app) first")
         self._middleware.serve_websocket(ws, ws.environ)
 
+    def wait_here(self, signal: Signal, timeout: float | None) -> bool:
+        """Wait in this thread, or in this greenlet where a hub serves devices."""
+        return waiting_here()(signal, timeout)
+
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """See `Manager.run_awaitable`: hosts without a loop use that of the manager's own thread."""
         if self.loops:
@@ -342,7 +346,7 @@ def call(event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> A
     return client.call(event, data, timeout=timeout)
 
 
-def join(room: str, client: IoTClient | str | None = None) -> bool:
+def join(room: str, client: IoTClient | Device | str | None = None) -> bool:
     """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
     if client is None:
         return _current("join", "client=").join(room)

@@ -266,9 +266,8 @@ class Buffer:
             )
         if not version:
             name = self.outgoing.name
-            file.executescript(
-                f"BEGIN;{_TABLES}INSERT INTO stream VALUES ('{name}', 0, NULL, 0);PRAGMA user_version={_VERSION};COMMIT;"
-            )
+            first = f"INSERT INTO stream VALUES ('{name}', 0, NULL, 0)"
+            file.executescript(f"BEGIN; {_TABLES} {first}; PRAGMA user_version = {_VERSION}; COMMIT;")
         name, counter, heard_stream, heard = file.execute("SELECT * FROM stream").fetchone()
         self.outgoing = Outgoing(name, counter)
         self.incoming = Incoming(heard_stream, heard)

@@ -85,10 +85,10 @@ def test_nothing_is_lost_and_nothing_twice(tmp_path: Path) -> None:
     finally:
         for program in pair.running.values():
             program.kill()
-    figures = {
-        f"effects at the {name}": f"{len(values)}, {COUNT - len(set(values))} lost, {len(values) - len(set(values))} twice"
-        for name, values in found.items()
-    }
+    figures = {}
+    for name, values in found.items():
+        once = len(set(values))
+        figures[f"effects at the {name}"] = f"{len(values)}, {COUNT - once} lost, {len(values) - once} twice"
     report(
         "kills",
         **{"server killed": pair.kills["server"], "device killed": pair.kills["device"]},

@@ -310,8 +310,11 @@ def make_app(
     manager = RecordingManager(app, endpoint_api=True, options=options, store=kept)
     manager.record = record
     manager.add_type(Echo(record, sleep))
-    manager.add_type(Recording("other", record))
+    manager.add_type(Other(record))
     manager.add_type(Calling("calling", record))
+
+    def connected(members: list[str]) -> list[str]:
+        return [one for one in members if manager.client(one) is not None]
 
     @app.get("/hello")
     def hello() -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iotio.protocol.errors import CallDisconnected, CallError, CallTimeout
 from iotio.protocol.values import Value
 
 from .native import Signal
+from .waiting import wait_on_loop
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["DEFAULT_TIMEOUT", "PendingCall", "check_no_loop", "check_timeout"]
+__all__ = ["DEFAULT_TIMEOUT", "PendingCall", "check_timeout"]
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call waits for its answer."""
@@ -73,31 +72,12 @@ class PendingCall:
 
     async def wait_async(self, timeout: float) -> Value:
         """The same for a coroutine."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def answered() -> None:
-            if asyncio._get_running_loop() is loop:
-                wake()
-                return
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(wake)
-
-        self.done.add_callback(answered)
-        timer = loop.call_later(timeout, wake)
         try:
-            await future
-        except asyncio.CancelledError:
+            if not await wait_on_loop(self.done, timeout):
+                self._give_up(timeout)
+        except BaseException:  # among them that of a task that is cancelled
             self._connection.forget_call(self.number)
             raise
-        finally:
-            timer.cancel()
-        if not self.done.is_set:
-            self._give_up(timeout)
         return self._result()
 
     def _give_up(self, timeout: float) -> None:
@@ -110,19 +90,6 @@ class PendingCall:
         if self._error is not None:
             raise self._error
         return self._value
-
-
-def check_no_loop(instead: str) -> None:
-    """Refuse to wait in a thread whose event loop would stand still meanwhile.
-
-    Args:
-        instead: what to write.
-
-    Raises:
-        RuntimeError: an event loop is running here.
-    """
-    if asyncio._get_running_loop() is not None:
-        raise RuntimeError(f"call() would block the event loop that runs in this thread: write {instead}")
 
 
 def check_timeout(timeout: float) -> float:

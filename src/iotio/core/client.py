@@ -17,7 +17,9 @@ from iotio.endpoints import (
 from iotio.protocol.encoder import DefaultPacketEncoder
 from iotio.protocol.errors import ConnectionEnded, InvalidData
 
-from .calls import DEFAULT_TIMEOUT, PendingCall, check_no_loop, check_timeout
+from .calls import DEFAULT_TIMEOUT, PendingCall, check_timeout
+from .context import Message, current_message
+from .waiting import check_no_loop
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -193,7 +195,7 @@ class IoTClient:
             EncodeError: the value cannot travel (a ValueError).
             RuntimeError: an event loop runs in this thread; write `await client.acall(...)` there.
         """
-        check_no_loop("await client.acall(...)")
+        check_no_loop("call()", "await client.acall(...)")
         return self._begin_call(event, data, timeout).wait(timeout)
 
     async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:

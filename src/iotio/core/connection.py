@@ -7,6 +7,7 @@ here, under one lock per connection that is never held while user code runs.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -413,14 +414,14 @@ class Connection:
         elif isinstance(event, v2.Ack):
             self._acknowledged(event)
         elif isinstance(event, v2.Sleep):
-            if self.client is not None:
+            if self.client is not None and self.client.device is not None:
                 self.client.device.sleeps(event.seconds)
         elif isinstance(event, v2.Goodbye):
-            if self.client is not None:
+            if self.client is not None and self.client.device is not None:
                 self.client.device.says_goodbye()
         elif isinstance(event, v2.Problem):
             self._log_problem(event)
-        elif isinstance(event, Ended) and event.reason is DisconnectReason.PROTOCOL_ERROR:
+        elif event.reason is DisconnectReason.PROTOCOL_ERROR:
             logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
 
     # -- calls -----------------------------------------------------------------------------------------
@@ -520,13 +521,10 @@ class Connection:
 
     def _wrapped(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
         """A handler with what the flags of a packet ask for."""
-        return self._answering(packet.call, function) if packet.flags & v2.CALL else self._taking(packet, function)
-
-    def _wrapped_async(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for an `async def`."""
         if packet.flags & v2.CALL:
-            return self._answering_async(packet.call, function)
-        return self._taking_async(packet, function)
+            return self._answering(packet.call, function)
+        taking = self._taking_async if inspect.iscoroutinefunction(function) else self._taking
+        return taking(packet, function)
 
     def _taking(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
         """A handler that is told of its message's time, and takes a durable one once."""
@@ -866,6 +864,8 @@ class Connection:
         if self._gone is None:
             self._gone = reason
             self._end_calls(reason)
+            if self.client is not None:
+                self.manager.devices.gone(self.client, reason)
 
     def _end_calls(self, reason: DisconnectReason) -> None:
         """No answer will come any more; the lock is held."""
@@ -904,6 +904,10 @@ class Connection:
                 self._context.run(scope.__exit__, None, None, None)
             except Exception:
                 logger.exception("the context of device %r could not be left", self.name)
+
+
+def _nothing() -> None:
+    """The handler of a durable message that nobody wants."""
 
 
 def is_answer(event: Event) -> bool:

@@ -162,11 +162,9 @@ class Delivery:
         with self._lock:
             if self._over is None:
                 self._over = Signal()
-            signal = self._over
-            over = self.is_over
-        if over:
-            signal.set()
-        return signal
+            if self.is_over:
+                self._over.set()
+            return self._over
 
     # -- for the mailbox -------------------------------------------------------------------------------
 
@@ -177,8 +175,8 @@ class Delivery:
                 return False
             self._state = state
             self.reason = reason
-            signal = self._over if self.is_over else None
-        if signal is not None:
+            signal = self._over
+        if signal is not None and state not in _OPEN:
             signal.set()
         return True
 

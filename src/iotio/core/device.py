@@ -6,7 +6,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from iotio.protocol.errors import CallDisconnected
 from iotio.protocol.presence import Presence, Tracker
 
 from .calls import DEFAULT_TIMEOUT
@@ -156,17 +155,11 @@ class Device:
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call the device's handler of an event; see `IoTClient.call`. CallDisconnected if it is away."""
-        return self._connected_client().call(event, data, timeout=timeout)
+        return self.manager.call(self.id, event, data, timeout=timeout)
 
     async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """`call` for coroutines."""
-        return await self._connected_client().acall(event, data, timeout=timeout)
-
-    def _connected_client(self) -> IoTClient:
-        client = self.current
-        if client is None:
-            raise CallDisconnected(f"device {self.id!r} is not connected")
-        return client
+        return await self.manager.acall(self.id, event, data, timeout=timeout)
 
     def join(self, room: str) -> bool:
         """Enter a room, connected or not. Returns whether it is in the room now; False if it is forgotten."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iotio.protocol import v2
@@ -17,6 +18,7 @@ from .store import StoreUnavailable
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .journal import Ticket
     from .post import Post
 
 __all__ = ["Effect", "Mailbox"]
@@ -168,19 +170,8 @@ class Mailbox:
             self._remove(delivery, state, reason)
         return True
 
-    def _remove(
-        self,
-        delivery: Delivery,
-        state: DeliveryState,
-        reason: str = "",
-        *,
-        write: bool = True,
-        previous: int | None = None,
-    ) -> None:
-        """Forget a message. `previous`: it was just taken to be sent, and this one is before it."""
-        number, outgoing = delivery.number, self.outgoing
-        kept = outgoing.drop(number) if previous is None else outgoing.drop_unsent(previous, number)
-        if kept is not None:
+    def _remove(self, delivery: Delivery, state: DeliveryState, reason: str = "", *, write: bool = True) -> None:
+        if self.outgoing.drop(delivery.number) is not None:
             self._size -= len(delivery.body)
         delivery.become(state, reason)
         self._post.let_go(self, [delivery], write=write)
@@ -285,14 +276,14 @@ class Mailbox:
         while (item := self.outgoing.peek()) is not None:
             previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
-                self._remove(delivery, DeliveryState.EXPIRED, previous=previous)
+                self._remove(delivery, DeliveryState.EXPIRED)
                 continue
             if not delivery.may_go:
                 break
             try:
                 frame = _frame(connection, previous, number, delivery)
             except EncodeError as error:
-                self._remove(delivery, DeliveryState.DROPPED, str(error), previous=previous)
+                self._remove(delivery, DeliveryState.DROPPED, str(error))
                 continue
             if not connection.has_room_for_durable(len(frame)):
                 self._post.stalled(self)

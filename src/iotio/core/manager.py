@@ -24,7 +24,7 @@ from iotio.protocol.session import Codec, Session
 from iotio.protocol.values import Value
 
 from .broadcast import broadcast
-from .calls import DEFAULT_TIMEOUT, check_no_loop
+from .calls import DEFAULT_TIMEOUT
 from .client import IoTClient
 from .connection import Connection, Scope
 from .context import current_client
@@ -39,7 +39,7 @@ from .post import Post, stored_of
 from .registry import Watcher, chooser
 from .results import EmitResult
 from .store import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
-from .waiting import loop_runs_here
+from .waiting import check_no_loop, loop_runs_here
 
 __all__ = ["Manager"]
 
@@ -117,7 +117,7 @@ class Manager:
             self.post.restore(record)
         self.devices.restore(stored_of(record) for record in snapshot.devices)
         unknown = self.post.restore_messages(snapshot.messages)
-        self.journal = self.post.journal = Journal(store, self._snapshot)
+        self.journal = self.post.journal = self.make_journal(store)
         self.devices.journal = _DeviceWriter(self.journal, self.post)
         unknown.update(record.id for record in snapshot.devices)
         for device_id in unknown:  # more are stored than `max_devices`
@@ -289,7 +289,7 @@ class Manager:
             CallError: there is no result for another reason.
             RuntimeError: an event loop runs in this thread; write `await manager.acall(...)` there.
         """
-        check_no_loop("await manager.acall(...)")
+        check_no_loop("call()", "await manager.acall(...)")
         return self._connected(client_id).call(event, data, timeout=timeout)
 
     async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
@@ -302,7 +302,9 @@ class Manager:
             raise CallDisconnected(f"device {client_id!r} is not connected")
         return client
 
-    def _send(self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool) -> EmitResult:
+    def _send(
+        self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool, away: Sequence[Device] = ()
+    ) -> EmitResult:
         sent, offline, dropped, error = broadcast(audience, event, data)
         if error is not None:
             raise error
@@ -622,7 +624,7 @@ class Manager:
             text, args = "%s (and %d more like this)", (text % args, kept)
         connection_logger.log(level, text, *args)
 
-    def wait_here(self, signal: Signal, timeout: float) -> bool:
+    def wait_here(self, signal: Signal, timeout: float | None) -> bool:
         """Wait in this thread. Returns whether the signal was set."""
         return wait(signal, timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from .native import Signal
 
@@ -32,10 +33,8 @@ async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
         if asyncio._get_running_loop() is loop:
             wake()
             return
-        try:
+        with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(wake)
-        except RuntimeError:  # that loop is closed: nobody waits there any more
-            return
 
     signal.add_callback(happened)
     timer = None if timeout is None else loop.call_later(timeout, wake)

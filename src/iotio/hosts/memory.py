@@ -108,7 +108,7 @@ def connect(
     """
     if not manager.loops:
         manager.loops.append(_run)
-    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room)
+    connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
     manager.attach(connection)
     connection.start()
     if connection.over:

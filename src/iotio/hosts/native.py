@@ -580,7 +580,7 @@ class NativeConnection(Connection):
         if route is None:
             return
         function, arguments = route
-        call = (packet.event, self._answering(packet.call, function), arguments)
+        call = (packet.event, self._wrapped(packet, function), arguments)
         self._do(Step(Kind.EVENT, [call], is_async=is_coroutine_function(function)))
 
     def _do(self, step: Step) -> None:

@@ -128,11 +128,11 @@ class IoTManagerMiddleware:
         connection.serve(first, response=response)
 
 
-def waiting_here() -> Callable[[Signal, float], bool]:
+def waiting_here() -> Callable[[Signal, float | None], bool]:
     """How to wait in this thread: a hub that serves devices must go on running."""
     greenlets = sys.modules.get(f"{__package__}.greenlets")  # not there as long as gevent serves nobody
     if greenlets is not None and greenlets.serves_here():
-        chosen: Callable[[Signal, float], bool] = greenlets.wait_in_greenlet
+        chosen: Callable[[Signal, float | None], bool] = greenlets.wait_in_greenlet
         return chosen
     return wait
 

@@ -76,10 +76,6 @@ class Outgoing(Generic[_M]):
             self._flying -= 1
         return self._kept.pop(number)
 
-    def not_sent(self, previous: int) -> None:
-        """What `next` has just returned was dropped instead of sent: the last one that was is again the one before."""
-        self._sent = previous
-
     def was_sent(self, number: int) -> bool:
         """Whether it went out on the present connection."""
         return number <= self._sent
