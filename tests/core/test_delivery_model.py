@@ -425,5 +425,28 @@ def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -
     ends.teardown()
 
 
+def test_what_is_not_written_is_not_sent() -> None:
+    """A server that is killed would give the number again, and the device would take the next message for this one."""
+    ends = BothEnds()
+    ends.the_server_emits_and_does_not_wait_for_the_disk()
+    ends.something_happens(what="the wire breaks", dials=True)
+    ends.device.take_output()
+    assert not ends.device.down
+    ends.the_disk_is_quick()
+    assert len(ends.device.down) == 1
+    ends.teardown()
+
+
+def test_a_device_is_told_of_what_is_written_only() -> None:
+    """It would forget the rest, which a server that is killed has never handled."""
+    ends = BothEnds()
+    ends.device_sends(count=3)
+    ends.up_moves(fates=["arrives"] * 8, place=5)
+    ends.something_happens(what="the wire breaks", dials=True)
+    assert len(ends.device.buffer) == 3
+    ends.something_happens(what="the server is killed", dials=False)
+    ends.teardown()
+
+
 BothEnds.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestBothEnds = BothEnds.TestCase
