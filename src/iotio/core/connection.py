@@ -268,7 +268,7 @@ class Connection:
 
     def _has_durable(self) -> bool:
         """Whether durable messages are on their way to the device."""
-        mailbox = None if self.client is None else self.manager.post.known_mailbox(self.client.id)
+        mailbox = self._find_mailbox()
         return mailbox is not None and mailbox.on_their_way > 0
 
     def _log_too_slow(self, waiting: int) -> None:
@@ -479,12 +479,10 @@ class Connection:
         """What v2 has beside plain events."""
         if is_answer(packet):
             self._take_answer(packet)
-        elif packet.flags & v2.CALL:
-            self._dispatch_call(packet)
         elif packet.flags & v2.DURABLE and self._greeting.sends is None:
             self._complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
         else:
-            self._dispatch_call(packet)
+            self._dispatch_flagged(packet)
 
     def _complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
@@ -506,13 +504,13 @@ class Connection:
         else:
             pending.fail(error_of(pending.event, packet.value))
 
-    def _dispatch_call(self, packet: v2.Packet) -> None:
-        """Run the handler of an event for a call of the device."""
+    def _dispatch_flagged(self, packet: v2.Packet) -> None:
+        """Run the handler of an event for a call of the device, or for a message that is more than an event."""
         raise NotImplementedError
 
-    def _call_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    def _flagged_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
         """As `_route`, for a packet with flags: of a call the device is told if there is no handler."""
-        route = self._route(Packet(packet.event, packet.value))
+        route = self._route(packet)
         if route is None and packet.flags & v2.CALL:
             self._answer_call(packet.call, v2.FAILURE, failure(CallFault.NO_HANDLER))
         elif route is None and packet.flags & v2.DURABLE:
@@ -589,6 +587,12 @@ class Connection:
         if packet.flags & v2.DURABLE:
             self._mailbox.took(self._greeting.sends or "", packet.number, packet.previous, effects)
 
+    def _find_mailbox(self) -> Mailbox | None:
+        """That a v2 device was told of; of another one, the one that there is."""
+        if self._box is not None or self.client is None:
+            return self._box
+        return self.manager.post.known_mailbox(self.client.id)
+
     @property
     def _mailbox(self) -> Mailbox:
         """That a v2 device was told of; its device may be forgotten by now, and another mailbox in its place."""
@@ -629,9 +633,7 @@ class Connection:
 
     def _acknowledged(self, ack: v2.Ack) -> None:
         """The device has all up to a number: in v2 it says so itself, in others its pong does."""
-        if self.client is None:
-            return
-        mailbox = self._box or self.manager.post.known_mailbox(self.client.id)
+        mailbox = self._find_mailbox()
         if mailbox is None:
             return
         state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
@@ -707,9 +709,7 @@ class Connection:
 
     def _suspend(self) -> None:
         """Nothing passes any more."""
-        mailbox = self._box
-        if mailbox is None and self.client is not None:
-            mailbox = self.manager.post.known_mailbox(self.client.id)
+        mailbox = self._find_mailbox()
         if mailbox is not None:
             mailbox.suspend(self)
 
@@ -782,7 +782,7 @@ class Connection:
         """Whether what the device sent is still to be handled: after its own end yes, after one of ours not."""
         return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
 
-    def _route(self, packet: Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    def _route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
         """The handler of an event and its arguments."""
         client, handlers = self.client, self._handlers
         assert client is not None

@@ -156,11 +156,11 @@ class InlineConnection(Connection):
         finally:
             self._end_turn()
 
-    def _dispatch_call(self, packet: v2.Packet) -> None:
+    def _dispatch_flagged(self, packet: v2.Packet) -> None:
         if not self._begin_turn():
             return
         try:
-            route = self._call_route(packet)
+            route = self._flagged_route(packet)
             if route is not None:
                 function, arguments = route
                 result = self.call(packet.event, self._wrapped(packet, function), *arguments)

@@ -573,10 +573,10 @@ class NativeConnection(Connection):
             function, arguments = call
             self._do(Step.of(Kind.EVENT, packet.event, function, *arguments))
 
-    def _dispatch_call(self, packet: v2.Packet) -> None:
+    def _dispatch_flagged(self, packet: v2.Packet) -> None:
         if not self._counts() or self._leaving or self.client is None:
             return
-        route = self._call_route(packet)
+        route = self._flagged_route(packet)
         if route is None:
             return
         function, arguments = route
