@@ -671,8 +671,4 @@ def _split(event: str, result: Any) -> tuple[str, Any]:
 
 
 def _problem(error: InvalidPacket) -> bytes:
-    code = v2.code_of(error)
-    try:
-        return v2.encode_json(v2.PROBLEM, {"error": code.value, "info": {"problem": error.problem}})
-    except EncodeError:  # words of the peer's own that are no Unicode
-        return v2.encode_json(v2.PROBLEM, {"error": code.value, "info": None})
+    return v2.encode_problem(v2.code_of(error), {"problem": error.problem})

@@ -41,6 +41,7 @@ __all__ = [
     "encode_ack",
     "encode_head",
     "encode_json",
+    "encode_problem",
     "encode_sleep",
     "encode_value",
     "max_message",
@@ -220,6 +221,11 @@ def encode_json(kind: int, fields: dict[str, object]) -> bytes:
     except ValueError as error:
         raise EncodeError(f"what is to be sent must be JSON: {error}") from None
     return _control(kind, body)
+
+
+def encode_problem(code: ErrorCode, info: dict[str, object] | None = None) -> bytes:
+    """PROBLEM."""
+    return encode_json(PROBLEM, {"error": code.value, "info": info})
 
 
 def encode_ack(upto: int) -> bytes:

@@ -113,7 +113,7 @@ class V2Session(Session):
 
 
 def _problem_frame(code: ErrorCode, info: dict[str, object] | None) -> bytes:
-    return encode_frame(BINARY, v2.encode_json(v2.PROBLEM, {"error": code.value, "info": info}))
+    return encode_frame(BINARY, v2.encode_problem(code, info))
 
 
 def read_hello(fields: dict[str, object]) -> Greeting:
