@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
+from iotio.protocol.calls import check_timeout
 from iotio.protocol.errors import CallDisconnected, EncodeError, InvalidData
 
 from .backoff import Backoff
@@ -25,7 +26,6 @@ from .calls import (
     DEFAULT_CALL_TIMEOUT,
     DEFAULT_FLUSH_TIMEOUT,
     TaskCall,
-    call_limit,
     deliver,
     disconnect,
     timed_out,
@@ -295,7 +295,7 @@ class AsyncIoTClient(BaseClient):
             TimeoutError: not in time; nothing is lost by that.
             ValueError: `timeout` is not above 0.
         """
-        limit = call_limit(timeout)
+        limit = check_timeout(timeout)
         waiter = asyncio.get_running_loop().create_future()
         entry = (self._session.buffer.outgoing.counter, waiter)
         self._flushes.append(entry)
@@ -330,7 +330,7 @@ class AsyncIoTClient(BaseClient):
             EncodeError: the event or the value cannot be sent (a ValueError).
             ValueError: `timeout` is not above 0.
         """
-        limit = call_limit(timeout)
+        limit = check_timeout(timeout)
         pending = TaskCall(event)
         connection = self._connection
         number = self._session.begin_call(pending)

@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 from websockets.version import version as websockets_version
 
 from iotio.protocol import v2
+from iotio.protocol.calls import check_timeout
 from iotio.protocol.options import DEFAULT_OPTIONS, Options
 from iotio.version import __version__
 
@@ -331,9 +332,7 @@ def time_limit(timeout: float | None) -> float:
     """
     if timeout is None:
         return DEFAULT_TIMEOUT
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
-    return float(timeout)
+    return check_timeout(timeout)
 
 
 def raise_unless_clean(end: ClientError | None) -> None:

@@ -17,7 +17,6 @@ __all__ = [
     "PendingCall",
     "TaskCall",
     "ThreadCall",
-    "call_limit",
     "deliver",
     "disconnect",
     "timed_out",
@@ -111,10 +110,3 @@ def disconnect(pending: PendingCall, why: str) -> None:
 def timed_out(event: str, seconds: float) -> CallTimeout:
     """The error of a call whose time is over."""
     return CallTimeout(f"the server did not answer the call of {event!r} within {seconds:g} s")
-
-
-def call_limit(timeout: float) -> float:
-    """The seconds of a call. Raises ValueError unless it is a positive number."""
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
-    return float(timeout)

@@ -22,6 +22,7 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
+from iotio.protocol.calls import check_timeout
 from iotio.protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
@@ -29,7 +30,6 @@ from .calls import (
     DEFAULT_CALL_TIMEOUT,
     DEFAULT_FLUSH_TIMEOUT,
     ThreadCall,
-    call_limit,
     deliver,
     disconnect,
     timed_out,
@@ -241,7 +241,7 @@ class IoTClient(BaseClient):
             CallError: 1000 other messages came meanwhile, in a handler.
             ValueError: `timeout` is not above 0.
         """
-        limit = call_limit(timeout)
+        limit = check_timeout(timeout)
         waiting = ThreadCall("flush")
         entry = (self._session.buffer.outgoing.counter, waiting)
         self._flushes.append(entry)
@@ -280,7 +280,7 @@ class IoTClient(BaseClient):
             EncodeError: the event or the value cannot be sent (a ValueError).
             ValueError: `timeout` is not above 0.
         """
-        limit = call_limit(timeout)
+        limit = check_timeout(timeout)
         deadline = time.monotonic() + limit
         pending = ThreadCall(event)
         with self._changed:

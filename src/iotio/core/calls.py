@@ -13,7 +13,7 @@ from .waiting import wait_on_loop
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["DEFAULT_TIMEOUT", "PendingCall", "check_timeout"]
+__all__ = ["DEFAULT_TIMEOUT", "PendingCall"]
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call waits for its answer."""
@@ -90,10 +90,3 @@ class PendingCall:
         if self._error is not None:
             raise self._error
         return self._value
-
-
-def check_timeout(timeout: float) -> float:
-    """The seconds of a call. Raises ValueError unless it is a positive number."""
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
-    return timeout

@@ -14,10 +14,11 @@ from iotio.endpoints import (
     ValidationResponse,
     parse_endpoints,
 )
+from iotio.protocol.calls import check_timeout
 from iotio.protocol.encoder import DefaultPacketEncoder
 from iotio.protocol.errors import ConnectionEnded, InvalidData
 
-from .calls import DEFAULT_TIMEOUT, PendingCall, check_timeout
+from .calls import DEFAULT_TIMEOUT, PendingCall
 from .context import Message, current_message
 from .waiting import check_no_loop
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .manager import Manager
     from .results import EmitResult
 
-__all__ = ["IoTClient"]
+__all__ = ["IoTClient", "check_event"]
 
 logger = logging.getLogger("iotio.client")
 
@@ -204,7 +205,7 @@ class IoTClient:
 
     def _begin_call(self, event: str, data: Any, timeout: float) -> PendingCall:
         check_timeout(timeout)
-        _check_event(event)
+        check_event(event)
         endpoint = self.get_validator(event)
         if isinstance(endpoint, Endpoint):
             verdict, data = endpoint.validate(data)
@@ -260,6 +261,7 @@ class IoTClient:
         return "", EndpointParseResponse.VALID
 
 
-def _check_event(event: object) -> None:
+def check_event(event: object) -> None:
+    """Raise TypeError unless it can be an event's name."""
     if not isinstance(event, str):
         raise TypeError("'event' must be of type str")

@@ -25,7 +25,7 @@ from iotio.protocol.values import Value
 
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
-from .client import IoTClient
+from .client import IoTClient, check_event
 from .connection import Connection, Scope
 from .context import current_client
 from .delivery import Delivery, DeliveryState
@@ -205,8 +205,10 @@ class Manager:
             TypeError: event or coalesce is not a str.
             EncodeError: no addressed device can be sent the value (a ValueError).
         """
-        _check_event(event)
+        check_event(event)
         skipped = chooser(skip)
+        if client_id is None and client_type is None and room is None:
+            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
         if durable or ttl is not None or coalesce is not None:
             _check_durable(durable, ttl, coalesce)
             devices, unknown = self._addressed(client_id, client_type, room)
@@ -226,8 +228,6 @@ class Manager:
                     self.log_update(client_id, event, data)
                 return EmitResult(offline=(client_id,))
             return self.emit_to(client, event, data, trigger_update=trigger_update)
-        if client_type is None and room is None:
-            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
         away: list[Device] = []
         if room is None:
             audience = self.registry.audience(client_type)
@@ -245,8 +245,6 @@ class Manager:
         if client_id is not None:
             device = self.registry.device(client_id)
             return ([], client_id) if device is None else ([device], None)
-        if client_type is None and room is None:
-            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
         return self.devices(type=client_type, room=room), None
 
     def _keep(
@@ -278,7 +276,7 @@ class Manager:
 
     def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
         """Send an event over one very connection; see `IoTClient.emit`."""
-        _check_event(event)
+        check_event(event)
         return self._send([client], event, data, trigger_update)
 
     def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
@@ -759,11 +757,6 @@ def _check_encodable(codec: Codec, event: str, data: Any) -> None:
     """With nobody to send to, what no device could take must raise all the same. A float travels in v0 only."""
     if not isinstance(data, float):
         codec.encode(event, data)
-
-
-def _check_event(event: object) -> None:
-    if not isinstance(event, str):
-        raise TypeError("'event' must be of type str")
 
 
 def _check_durable(durable: bool, ttl: float | None, coalesce: str | None) -> None:

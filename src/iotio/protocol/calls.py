@@ -15,7 +15,7 @@ from .errors import (
 )
 from .values import Value
 
-__all__ = ["MAX_CALLS", "MAX_TEXT", "Calls", "error_of", "failure", "fault_of"]
+__all__ = ["MAX_CALLS", "MAX_TEXT", "Calls", "check_timeout", "error_of", "failure", "fault_of"]
 
 MAX_CALLS = 1000
 """Calls that one side may have on their way over one connection."""
@@ -68,6 +68,13 @@ class Calls(Generic[_W]):
         waiting = list(self._waiting.values())
         self._waiting.clear()
         return waiting
+
+
+def check_timeout(timeout: float) -> float:
+    """The seconds of a call. Raises ValueError unless it is a positive number."""
+    if not 0 < timeout < float("inf"):
+        raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
+    return float(timeout)
 
 
 def failure(fault: CallFault, error: BaseException | None = None, text: str = "") -> dict[str, Value]:
