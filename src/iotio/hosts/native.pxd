@@ -42,7 +42,7 @@ cdef class NativeConnection(Connection):
     cpdef _do(self, Step step)
     cpdef bint _may_begin(self, Step step) except -1
     cpdef _begin(self, Step step)
-    @cython.locals(is_event=bint)
+    @cython.locals(is_event=bint, frame=bytes)
     cpdef _work(self, Step step, number)
     cpdef _worked(self, number, Py_ssize_t count)
     @cython.locals(step=Step)

@@ -214,12 +214,13 @@ class NativeConnection(Connection):
                     return index
                 self.n_received += 1
                 if not route.is_async:
-                    calls.append((route.event, route.function, (value, client)))
+                    calls.append((route.event, route.function, (value, client), route.reply_head))
                     continue
                 if calls:
                     calls, may_run = self._hand_over(calls), False
                 if not may_run:
-                    self._do(Step(Kind.EVENT, [(route.event, route.function, (value, client))], is_async=True))
+                    call = (route.event, route.function, (value, client), None)
+                    self._do(Step(Kind.EVENT, [call], is_async=True))
                     continue
                 try:
                     done = finishes(me, route.function(value, client))
@@ -580,7 +581,7 @@ class NativeConnection(Connection):
         if route is None:
             return
         function, arguments = route
-        call = (packet.event, self._wrapped(packet, function), arguments)
+        call = (packet.event, self._wrapped(packet, function), arguments, None)
         self._do(Step(Kind.EVENT, [call], is_async=is_coroutine_function(function)))
 
     def _do(self, step: Step) -> None:
@@ -627,13 +628,23 @@ class NativeConnection(Connection):
     def _work(self, step: Step, number: int) -> None:
         """On a worker."""
         is_event = step.kind is Kind.EVENT
-        for event, function, arguments in step.calls:
+        for event, function, arguments, reply_head in step.calls:
             if number != self._lane_number or (is_event and not self._counts()):
                 break
             self._began = (event, self._host.clock())
             result = self.call(event, function, *arguments)
-            if result is not None and is_event:
+            if result is None or not is_event:
+                continue
+            if reply_head is None or type(result) is not str:
                 self._reply(event, result)
+                continue
+            try:
+                frame = string_frame(reply_head, result)
+            except UnicodeEncodeError:
+                self._reply(event, result)
+                continue
+            if not self.send(frame):
+                self.manager.log_update(self.name, event, result)
         self._host.call_later(partial(self._worked, number, len(step.calls)))
 
     def _worked(self, number: int, count: int) -> None:
@@ -646,7 +657,7 @@ class NativeConnection(Connection):
         self._pump()
 
     def _begin_async(self, step: Step) -> None:
-        event, function, arguments = step.calls[0]
+        event, function, arguments, _ = step.calls[0]
         try:
             result = run(function(*arguments), self._context, self._host.loop)
         except asyncio.CancelledError:

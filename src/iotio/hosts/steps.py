@@ -13,8 +13,9 @@ from ..core.manager import Manager
 
 __all__ = ["Call", "Kind", "Step", "does_nothing", "is_coroutine_function"]
 
-Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...]]
-"""The event, or what is called for the log; the function; its arguments."""
+Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...], bytes | None]
+"""The event, or what is called for the log; the function; its arguments; and `Route.reply_head`, None where the answer
+goes the way that every answer can go."""
 
 
 class Kind(Enum):
@@ -46,7 +47,7 @@ class Step:
     def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:
         """A step of one call."""
         is_async = kind is not Kind.END and is_coroutine_function(function)
-        return cls(kind, [(event, function, arguments)], is_async=is_async)
+        return cls(kind, [(event, function, arguments, None)], is_async=is_async)
 
 
 def does_nothing(function: Callable[..., Any]) -> bool:
