@@ -154,7 +154,7 @@ def _rounds(
     servers = list(launches)
     for count in range(options.rounds):
         say(f"round {count + 1} of {options.rounds}")
-        servers = servers[1:] + servers[:1]  # nobody always comes behind the same other
+        servers.reverse()  # forth and back, so that a machine that slows down favours nobody
         with ExitStack() as stack:
             shared: dict[Server, Running] = {}
             for work, server in itertools.product(works, servers):
