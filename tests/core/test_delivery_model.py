@@ -49,12 +49,16 @@ class HandJournal(Journal):
         return True
 
     def write(self) -> None:
-        """Write all that waits, in one piece."""
+        """Write all that waits, and what comes of that."""
         while self._entries:
-            entries, self._entries = self._entries, []
-            self._hand_store.commit([change for changes, _ in entries for change in changes])
-            for _, ticket in entries:
-                ticket.done.set()
+            self.write_batch()
+
+    def write_batch(self) -> None:
+        """Write all that waits, in one piece."""
+        entries, self._entries = self._entries, []
+        self._hand_store.commit([change for changes, _ in entries for change in changes])
+        for _, ticket in entries:
+            ticket.done.set()
 
 
 class HandManager(Manager):
@@ -102,6 +106,12 @@ class Device:
     def start(self) -> None:
         """It is switched on."""
         self.session = Session(Identity("d", "sensor", {}), protocol_version=2, buffer=self.buffer)
+
+    def lose_memory(self) -> None:
+        """What it has kept is gone."""
+        self.cut()
+        self.buffer = Buffer(max_messages=10_000)
+        self.start()
 
     def kill(self) -> None:
         """It is switched off, and on again later. What is in the buffer stays."""
@@ -220,6 +230,11 @@ def something_down(self: BothEnds) -> bool:
     return self.device.connection is not None and bool(self.device.down)
 
 
+def device_is_known(self: BothEnds) -> bool:
+    """Not if the server was killed before it had written down that there is one."""
+    return self.manager.device("d") is not None
+
+
 class BothEnds(RuleBasedStateMachine):
     """See the module."""
 
@@ -258,24 +273,52 @@ class BothEnds(RuleBasedStateMachine):
             self.device.send(value)
             self.readings.append(value)
 
-    @rule(count=st.integers(1, 3))
-    def server_emits(self, count: int) -> None:
+    @precondition(device_is_known)
+    @rule(count=st.integers(1, 3), waits=st.booleans())
+    def server_emits(self, count: int, waits: bool) -> None:
+        """Where it does not wait for the disk, as in a coroutine, a message counts once it is written."""
         for _ in range(count):
             value = self.next_value()
-            self.write()  # in the order in which they were emitted
-            assert self.manager.emit("command", value, client_id="d", durable=True)
-            self.commands.append(value)
-        if self.device.connection is not None:
-            self.device.take_output()
-
-    @rule()
-    def the_server_emits_and_does_not_wait_for_the_disk(self) -> None:
-        """As in a coroutine: the message counts once it is written."""
-        value = self.next_value()
-        (delivery,) = self.manager.post.send(self.manager.devices(), "command", value).values()
-        self.unwritten.append((value, delivery))
+            if waits:
+                self.write()  # in the order in which they were emitted
+                assert self.manager.emit("command", value, client_id="d", durable=True)
+                self.commands.append(value)
+            else:
+                (delivery,) = self.manager.post.send(self.manager.devices(), "command", value).values()
+                self.unwritten.append((value, delivery))
+        self.take_output()
 
     # What happens to them.
+
+    @rule(what=st.lists(st.sampled_from(["up", "down", "disk"]), min_size=1, max_size=12))
+    def all_goes_well(self, what: list[str]) -> None:
+        """Messages arrive, and what waits for the disk is written, but not yet what comes of that."""
+        for one in what:
+            if one == "disk":
+                self.manager.hand.write_batch()
+                self.count_written()
+                self.take_output()
+            elif one == "up":
+                self.move_up()
+            else:
+                self.move_down()
+
+    def move_up(self) -> bool:
+        """A message to the server arrives, if there is one."""
+        device = self.device
+        if device.connection is None or not device.up:
+            return False
+        device.connection.deliver(encode_frame(Opcode.BINARY, device.up.popleft()))
+        device.take_output()
+        return True
+
+    def move_down(self) -> bool:
+        """The same to the device."""
+        device = self.device
+        if device.connection is None or not device.down:
+            return False
+        device.receive(device.down.popleft())
+        return True
 
     @precondition(something_up)
     @rule(fates=st.lists(UP_FATES, min_size=1, max_size=8), place=st.integers(0, 40))
@@ -312,12 +355,6 @@ class BothEnds(RuleBasedStateMachine):
             if fate != "is lost":
                 device.receive(message)
 
-    @rule()
-    def the_disk_is_quick(self) -> None:
-        self.write()
-        if self.device.connection is not None:
-            self.device.take_output()
-
     @rule(
         what=st.sampled_from(["the wire breaks", "the device is killed", "the server is killed"]), dials=st.booleans()
     )
@@ -332,6 +369,24 @@ class BothEnds(RuleBasedStateMachine):
             self.reconnect()
             self.hurry()
 
+    @rule(who=st.sampled_from(["device", "server"]), count=st.integers(1, 3), hears=st.booleans())
+    def one_end_loses_its_memory(self, who: str, count: int, hears: bool) -> None:
+        """When all is settled: what was on its way would be lost with the memory, or come twice."""
+        self.settle()
+        if who == "device":
+            self.device.lose_memory()
+        else:
+            self.store = MemoryStore()
+            self.kill_server()
+        self.device_sends(count)
+        self.reconnect()
+        if hears:
+            self.hurry()
+        else:  # WELCOME is lost, and with it the names of the streams
+            self.move_up()
+            self.device.cut()
+            self.server_emits(count, waits=True)
+
     @precondition(lambda self: self.device.connection is None)
     @rule()
     def the_device_dials(self) -> None:
@@ -340,15 +395,18 @@ class BothEnds(RuleBasedStateMachine):
 
     def hurry(self) -> None:
         """HELLO and WELCOME pass; what else comes with it waits."""
-        device = self.device
-        if device.connection is not None and device.up:
-            device.connection.deliver(encode_frame(Opcode.BINARY, device.up.popleft()))
-            device.take_output()
-        if device.down:
-            device.receive(device.down.popleft())
+        self.move_up()
+        self.move_down()
+
+    def take_output(self) -> None:
+        if self.device.connection is not None:
+            self.device.take_output()
 
     def write(self) -> None:
         self.manager.hand.write()
+        self.count_written()
+
+    def count_written(self) -> None:
         for value, delivery in self.unwritten:
             assert delivery.state is not DeliveryState.DROPPED
             self.commands.append(value)
@@ -376,24 +434,17 @@ class BothEnds(RuleBasedStateMachine):
     def run_quiet(self) -> None:
         """Nothing is lost any more, until nothing moves."""
         for _ in range(10_000):
-            device = self.device
-            if device.connection is None:
+            if self.device.connection is None:
                 self.reconnect()
-            if device.up:
-                assert device.connection is not None
-                device.connection.deliver(encode_frame(Opcode.BINARY, device.up.popleft()))
-                if device.connection is not None:
-                    device.take_output()
-            elif device.down:
-                device.receive(device.down.popleft())
-            else:
+            if not (self.move_up() or self.move_down()):
                 self.write()
-                device.take_output()
-                if not device.down:
+                self.take_output()
+                if not self.device.down:
                     return
         raise AssertionError("it never comes to rest")
 
-    def teardown(self) -> None:
+    def settle(self) -> None:
+        """All that was sent has had its effect, and both ends know it."""
         self.run_quiet()
         self.reconnect()  # what an end cannot know to be lost, such as the last message, the next connection brings
         self.run_quiet()
@@ -402,8 +453,11 @@ class BothEnds(RuleBasedStateMachine):
         assert len(self.device.buffer) == 0
         assert self.manager.post.waiting == 0
 
+    def teardown(self) -> None:
+        self.settle()
 
-EXAMPLES = 2000 if os.environ.get("IOTIO_FULL") else 100
+
+EXAMPLES = 2000 if os.environ.get("IOTIO_FULL") else 200
 
 
 def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -> None:
@@ -412,9 +466,7 @@ def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -
     ends.device_sends(count=3)
     ends.up_moves(fates=["arrives"] * 8, place=5)
     assert ends.manager.post.mailbox("d").incoming.last == 3
-    ends.device.kill()
-    ends.device.buffer = Buffer()
-    ends.device.start()
+    ends.device.lose_memory()
     ends.reconnect()
     ends.hurry()
     ends.write()
@@ -428,11 +480,11 @@ def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -
 def test_what_is_not_written_is_not_sent() -> None:
     """A server that is killed would give the number again, and the device would take the next message for this one."""
     ends = BothEnds()
-    ends.the_server_emits_and_does_not_wait_for_the_disk()
+    ends.server_emits(count=1, waits=False)
     ends.something_happens(what="the wire breaks", dials=True)
     ends.device.take_output()
     assert not ends.device.down
-    ends.the_disk_is_quick()
+    ends.all_goes_well(what=["disk"])
     assert len(ends.device.down) == 1
     ends.teardown()
 
