@@ -93,7 +93,7 @@ def figures(values: Sequence[float]) -> str:
 async def run(options: argparse.Namespace, journal: Journal) -> None:
     """All of it, printed."""
     for number in range(DEVICES):
-        journal.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", {}, ("all",), "online", 0.0, 0.0, "s")))
+        journal.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", {}, ("all",), "online", 0.0, 0.0, None, "s")))
     journal.flush(10)
     for title, rate in (("no messages", 0), (f"{options.rate} a second", options.rate), ("as fast as it goes", -1)):
         lags: list[float] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -22,6 +23,8 @@ from iotio.core.registry import Watcher
 from tests.support.memory import Clock, Device, make_manager, v1_device
 
 Told = list[tuple[str, str, str, str]]
+
+GRACE = 15.0  # seconds, the default
 
 
 class Telling(DeviceType):
@@ -304,6 +307,28 @@ def test_restored(manager: Manager, telling: Telling) -> None:
     assert telling.told == [("c", "online", "offline", "transport_closed")]
 
 
+@pytest.mark.parametrize(
+    ("since", "wakes", "expected"),
+    [
+        (-40.0, 60.0, 60.0),  # it has slept for 40 seconds
+        (-90.0, -30.0, 0.0),  # it should have been back before the server was
+        (1e9, 1e9 + 60.0, 60.0),  # the machine's clock has lost the date
+    ],
+)
+def test_a_restored_device_sleeps_on(
+    manager: Manager, telling: Telling, since: float, wakes: float, expected: float
+) -> None:
+    now = time.time()
+    stored = Stored("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
+    manager.devices.restore([stored])
+    assert known(manager, "a").stored() == stored
+    later(manager, expected + GRACE - 2.0)
+    assert telling.take() == []
+    later(manager, 4.0)
+    assert telling.take() == ["sleeping late late"]
+    assert known(manager, "a").stored().wakes is None
+
+
 # The journal's hook.
 
 
@@ -556,7 +581,6 @@ def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
 # Everything at once.
 
 NAMES = ("a", "b", "c")
-GRACE = 15.0
 
 
 class World:

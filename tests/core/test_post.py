@@ -282,6 +282,25 @@ def test_a_restart(restart: Restart, lamp: Lamp) -> None:
     assert (3, 4, "set", 3) in [_line(packet) for packet in device.decoded()]
 
 
+def test_a_sleeping_device(restart: Restart, lamp: Lamp) -> None:
+    """A server that starts again does not wake it up."""
+    clock = Clock()
+    manager = restart(clock=clock)
+    device = connect(manager)
+    found = manager.device("d")
+    assert found is not None
+    found.sleeps(3600.0)
+    device.drop()
+    flush(manager)
+    manager = restart(clock=clock)
+    found = manager.device("d")
+    assert found is not None
+    for seconds, presence in ((3590.0, "sleeping"), (30.0, "late"), (20.0, "offline")):
+        clock.now += seconds
+        manager.sweep(clock.now)
+        assert found.presence == presence
+
+
 def _line(packet: v2.Decoded) -> tuple[int, int, str, Any] | None:
     return (packet.previous, packet.number, packet.event, packet.value) if isinstance(packet, v2.Packet) else None
 

@@ -16,6 +16,7 @@ def device(name: str = "lamp", **values: Any) -> DeviceRecord:
         "presence": "online",
         "since": 1000.5,
         "last_seen": 1001.25,
+        "wakes": None,
         "stream": "s1",
     }
     return DeviceRecord(name, **{**known, **values})

@@ -101,14 +101,32 @@ def test_a_schema_of_a_newer_version(path: Path, store: Store) -> None:
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '9999'")
     with pytest.raises(
-        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0001: install the newer iotio"
+        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0002: install the newer iotio"
     ):
         store.open()
     with closing(sqlite3.connect(path)) as raw, raw:
         assert raw.execute("SELECT count(*) FROM iotio_devices").fetchone() == (1,)
-        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0001'")
+        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0002'")
     store.open()
     assert len(store.load().devices) == 1
+
+
+def test_a_file_of_an_earlier_version(path: Path) -> None:
+    """What it holds stays, and there is no word in it of when a device wakes up."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text("INSERT INTO iotio_devices VALUES ('lamp', 'lamp', NULL, '[]', 'sleeping', 1, 2, 's', 3, NULL, 0)")
+        )
+    engine.dispose()
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        (kept,) = store.load().devices
+        assert (kept.id, kept.presence, kept.wakes, kept.counter) == ("lamp", "sleeping", None, 3)
+        store.commit([PutDevice(device(wakes=9.5))])
+        assert [one.wakes for one in store.load().devices] == [9.5]
 
 
 def test_the_migrations_lead_to_the_tables_of_the_code(path: Path, store: Store) -> None:

@@ -29,6 +29,7 @@ class Stored(NamedTuple):
         presence: as it is now.
         since: since when.
         last_seen: when anything came from it last.
+        wakes: until when it announced to sleep, if it is asleep, or None.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Stored(NamedTuple):
     presence: Presence
     since: float
     last_seen: float
+    wakes: float | None = None
 
 
 class Device:
@@ -51,7 +53,7 @@ class Device:
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("current", "id", "joined", "kind", "manager", "said", "seen", "since_wall", "tracker")
+    __slots__ = ("current", "id", "joined", "kind", "manager", "said", "seen", "since_wall", "tracker", "wakes_wall")
 
     def __init__(self, manager: Manager, stored: Stored) -> None:
         self.id = stored.id
@@ -63,6 +65,7 @@ class Device:
         self.tracker = Tracker(stored.presence)
         self.since_wall = stored.since
         self.seen = stored.last_seen  # of the connections that are over
+        self.wakes_wall = stored.wakes
 
     def __repr__(self) -> str:
         return f"<Device {self.id!r} type={self.kind!r} {self.presence}>"
@@ -113,7 +116,8 @@ class Device:
         """What is worth keeping of it. Call it where nobody changes the device, such as in `Devices.changed`."""
         seen = self.seen if self.current is None else self.current.last_seen.timestamp()
         rooms = tuple(sorted(self.joined))
-        return Stored(self.id, self.kind, self.said, rooms, self.tracker.presence, self.since_wall, seen)
+        presence = self.tracker.presence
+        return Stored(self.id, self.kind, self.said, rooms, presence, self.since_wall, seen, self.wakes_wall)
 
     def emit(
         self,

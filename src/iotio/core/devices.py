@@ -129,7 +129,10 @@ class Devices(Watcher):
             return [device.stored() for device in self.registry.all()]
 
     def restore(self, devices: Iterable[Stored]) -> None:
-        """Enter devices from before the server started. Of what is expected of them, they have a new grace time."""
+        """Enter devices from before the server started. Of what is expected of them, they have a new grace time.
+
+        One that sleeps is expected when it said that it would be back.
+        """
         for stored in devices:
             self.registry.enter(Device(self._manager, stored))
 
@@ -158,7 +161,7 @@ class Devices(Watcher):
 
     def left(self, device: Device, client: IoTClient | None) -> None:
         if client is None:
-            device.tracker.wait(self._manager.clock() + self._grace_of(device))
+            device.tracker.wait(self._manager.clock() + self._rest_of_sleep(device) + self._grace_of(device))
             self._expect(device)
         else:
             device.seen = client.last_seen.timestamp()
@@ -193,10 +196,21 @@ class Devices(Watcher):
         if transition is None:
             return False
         device.since_wall = self._wall()
+        until = device.tracker.sleeps_until
+        device.wakes_wall = None if until is None else device.since_wall + until - self._manager.clock()
         self.teller.put(device, transition)
         if self.registry.knows(device):
             self.changed(device)
         return True
+
+    def _rest_of_sleep(self, device: Device) -> float:
+        """For how many seconds a device from before the server started still means to sleep.
+
+        At most as long as it meant to in all: a machine without a battery for its clock may be in another year by now.
+        """
+        if device.wakes_wall is None:
+            return 0.0
+        return max(0.0, min(device.wakes_wall - self._wall(), device.wakes_wall - device.since_wall))
 
     def _expect(self, device: Device) -> None:
         """Look at a device at its deadline."""

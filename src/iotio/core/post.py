@@ -319,8 +319,9 @@ class Post:
 
 def stored_of(record: DeviceRecord) -> Stored:
     """What a store has kept of a device, but for its streams."""
+    presence = Presence(record.presence)
     return Stored(
-        record.id, record.type, record.data, record.rooms, Presence(record.presence), record.since, record.last_seen
+        record.id, record.type, record.data, record.rooms, presence, record.since, record.last_seen, record.wakes
     )
 
 

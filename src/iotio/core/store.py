@@ -58,6 +58,7 @@ class DeviceRecord:
         presence: its presence, as a word.
         since: when it became so.
         last_seen: when anything came from it last.
+        wakes: until when it announced to sleep, if it is asleep, or None.
         stream: the name of the stream of durable messages to it.
         counter: the number that was given last in that stream.
         heard_stream: the name of the stream of durable messages from it, None before the first.
@@ -71,6 +72,7 @@ class DeviceRecord:
     presence: str
     since: float
     last_seen: float
+    wakes: float | None
     stream: str
     counter: int = 0
     heard_stream: str | None = None

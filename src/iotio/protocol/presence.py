@@ -90,6 +90,11 @@ class Tracker:
             self._sleep_until = until
             self._farewell = False
 
+    @property
+    def sleeps_until(self) -> float | None:
+        """Until when it said that it would be away, if it is asleep, or None."""
+        return self._sleep_until if self.presence is Presence.SLEEPING else None
+
     def announce_farewell(self) -> None:
         """It will go and not be back soon. Says nothing without a connection."""
         self._farewell = self.connected

@@ -21,6 +21,7 @@ devices = Table(
     Column("presence", Text, nullable=False),
     Column("since", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
+    Column("wakes", Float),
     Column("stream", Text, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("heard_stream", Text),
