@@ -66,6 +66,7 @@ class AsyncIoTClient(BaseClient):
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # the one that the connection lives on
         self._task: asyncio.Task[Any] | None = None  # what stop() cancels
+        self._leaving: asyncio.Task[None] | None = None  # closes a connection that nobody is in handle() for
         self._calling = False  # that task is in a handler
         self._ready = False  # connected, and on_connect is through
         self._finishing = False  # that task is in clean-up
@@ -169,10 +170,16 @@ class AsyncIoTClient(BaseClient):
             if self._session.state in (State.IDLE, State.ENDED):
                 raise NotConnected(NO_CONNECT.format("begin"))
             await self._wait_ready()
+        if self._leaving is not None:  # stopped before
+            await asyncio.shield(self._leaving)
+            return
         self._check_idle()
+        connection = self._connection
         try:
             end = await self._guarded(self._receive())
         finally:
+            if connection is not None and self._connection is connection:  # stopped before the task's first step
+                await self._finish(connection)
             self._end(None)
         raise_unless_clean(end)
 
@@ -390,12 +397,14 @@ class AsyncIoTClient(BaseClient):
             if not self._finishing:
                 self._task.cancel()
         elif self._connection is not None:  # after begin(), with nobody in handle()
-            self._task = asyncio.create_task(self._leave(self._connection))
+            self._task = self._leaving = asyncio.create_task(self._leave(self._connection))
 
     async def _leave(self, connection: ClientConnection) -> None:
-        await self._finish(connection)
-        self._task = None
-        self._end(None)
+        try:
+            await self._finish(connection)
+        finally:
+            self._task = self._leaving = None
+            self._end(None)
 
     async def _guarded(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Run `work` in a task of its own, which `stop` may cancel; None: it did."""

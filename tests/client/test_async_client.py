@@ -131,6 +131,27 @@ async def test_begin_send_stop() -> None:
         await asyncio.wait_for(gone.wait(), TIMEOUT)
 
 
+@pytest.mark.parametrize("in_a_task", [False, True])
+@pytest.mark.parametrize("from_thread", [False, True])
+async def test_stop_right_before_handle(from_thread: bool, in_a_task: bool) -> None:
+    with FakeServer(wait_for_close) as server:
+        one = device()
+        await one.begin(server.domain)
+        if from_thread:
+            thread = threading.Thread(target=one.stop)
+            thread.start()
+            thread.join(TIMEOUT)
+        else:
+            one.stop()
+        if in_a_task:
+            await asyncio.wait_for(one.handle(), TIMEOUT)
+        else:
+            async with asyncio.timeout(TIMEOUT):
+                await one.handle()
+        assert (one.socket, one.connected) == (None, False)
+        assert one.log.rest() == [("connect",), ("disconnect",)]
+
+
 async def test_cancelled_run_ends_in_order() -> None:
     with FakeServer(wait_for_close) as server:
         one = device()
