@@ -17,10 +17,13 @@ import threading
 
 from iotio_client import EndpointConstraint, EndpointInfo, EndpointType, IoTClient
 
+saying = threading.Lock()  # a line that is longer than the pipe holds would let those of other threads in between
+
 
 def say(event, **values):
-    sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
-    sys.stdout.flush()
+    with saying:
+        sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
+        sys.stdout.flush()
 
 
 def to_json(value):
