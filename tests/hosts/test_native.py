@@ -53,6 +53,12 @@ class Probe(DeviceType):
     async def on_aecho(self, message: Any, client: IoTClient) -> Any:
         return message
 
+    def on_half(self, message: Any, client: IoTClient) -> Any:
+        return "half a surrogate pair \ud800"
+
+    async def on_ahalf(self, message: Any, client: IoTClient) -> Any:
+        return "half a surrogate pair \ud800"
+
     def on_sync(self, message: Any, client: IoTClient) -> None:
         time.sleep(0.01)
         self.note(f"sync {message}")
@@ -166,6 +172,18 @@ def test_replies_to_one_read_leave_in_one_write(monkeypatch: pytest.MonkeyPatch,
         peer.send_bytes(frames(*(("aecho", number) for number in range(20))))
         assert [packet(peer) for _ in range(20)] == [("aecho", number) for number in range(20)]
         assert len(writes.sizes) == 1
+
+
+@pytest.mark.parametrize("before", ["", "a"], ids=["def", "async def"])
+def test_an_answer_that_is_no_valid_text_is_logged(before: str, caplog: pytest.LogCaptureFixture) -> None:
+    echo, half = f"{before}echo", f"{before}half"
+    with serving(Probe()) as server, server.device() as peer:
+        peer.send_bytes(frames((echo, "prepares the quick way"), (half, "x"), (echo, "goes on")))
+        assert [packet(peer) for _ in range(2)] == [(echo, "prepares the quick way"), (echo, "goes on")]
+        peer.send_bytes(frames((half, "y"), (echo, "ü")))
+        assert packet(peer) == (echo, "ü")
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert said == [f"the answer of handler on_{half}, type 'probe', device 'd', cannot be sent"] * 2
 
 
 def test_emits_of_one_turn_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:

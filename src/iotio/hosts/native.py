@@ -244,12 +244,8 @@ class NativeConnection(Connection):
                     seen_by = getrefcount(me)
                 if result is None:
                     continue
-                if type(result) is not str:
-                    self._reply(route.event, result)
-                    continue
-                try:
-                    frame = string_frame(route.reply_head, result)
-                except UnicodeEncodeError:
+                frame = string_frame(route.reply_head, result)
+                if frame is None:
                     self._reply(route.event, result)
                     continue
                 if self._gone is not None:
@@ -635,15 +631,10 @@ class NativeConnection(Connection):
             result = self.call(event, function, *arguments)
             if result is None or not is_event:
                 continue
-            if reply_head is None or type(result) is not str:
+            frame = string_frame(reply_head, result)
+            if frame is None:
                 self._reply(event, result)
-                continue
-            try:
-                frame = string_frame(reply_head, result)
-            except UnicodeEncodeError:
-                self._reply(event, result)
-                continue
-            if not self.send(frame):
+            elif not self.send(frame):
                 self.manager.log_update(self.name, event, result)
         self._host.call_later(partial(self._worked, number, len(step.calls)))
 

@@ -15,5 +15,5 @@ cdef class Session:
     cdef public int _pings
     cdef public bint _ended
 
-@cython.locals(body=bytes, size=Py_ssize_t, whole=Py_ssize_t)
-cpdef bytes string_frame(bytes head, str text)
+@cython.locals(text=str, body=bytes, size=Py_ssize_t, whole=Py_ssize_t)
+cpdef bytes string_frame(bytes head, object value)

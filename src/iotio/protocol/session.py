@@ -470,17 +470,24 @@ def _ping_payload(number: int) -> bytes:
     return number.to_bytes(4, "big")
 
 
-def string_frame(head: bytes, text: str) -> bytes:
-    """The frame of a v1 packet whose value is a str: what most handlers answer with. This is a hot path.
+def string_frame(head: bytes | None, value: object) -> bytes | None:
+    """The frame of a packet whose value is a str: what most handlers answer with. This is a hot path.
 
     Args:
-        head: `v1.encode_head` of type 3 and the event.
-        text: the value.
+        head: what the packet begins with, up to the value's length; None if that is not known.
+        value: the value.
 
-    Raises:
-        UnicodeEncodeError: it holds half a surrogate pair.
+    Returns:
+        None where it takes `Session.encode`, which knows all values and their errors: `value` is something else, or no
+        valid Unicode.
     """
-    body = text.encode()
+    if head is None or type(value) is not str:
+        return None
+    text: str = value
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        return None
     size = len(body)
     whole = len(head) + 4 + size
     if whole < 126:
