@@ -24,8 +24,8 @@ from iotio.core.device import Stored
 from iotio.core.journal import Journal, Ticket
 from iotio.core.manager import Manager
 from iotio.core.store import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot
-from iotio.protocol.presence import Presence
 from iotio.store import open_store
+from iotio_protocol.presence import Presence
 
 TICK = 0.005  # seconds between two looks at the clock
 DEVICES = 500

@@ -15,7 +15,7 @@ import iotio
 from iotio import DeviceType, IoTClient, IoTManager
 from iotio.app import _scope
 from iotio.hosts.memory import MemoryConnection
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.hosts import Host, LocalHost, eventually, host, local_host, serve_local
 from tests.support.memory import Device, v1_device
 from tests.support.wire import v1_headers

@@ -22,7 +22,7 @@ import iotio
 from iotio import IoTManager
 from iotio.cli.reload import changed, snapshot
 from iotio.cli.target import Failure, Target
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.load.harness import Device
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.quickstart import server_code

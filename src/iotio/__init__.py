@@ -6,17 +6,10 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .version import __version__ as __version__
+from iotio_protocol.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .app import IoTManager, call, close_room, emit, join, leave
-    from .core.client import IoTClient
-    from .core.context import Message
-    from .core.delivery import Delivery, DeliveryState
-    from .core.device_type import DeviceType
-    from .core.results import EmitResult
-    from .core.store import StoreError, StoreUnavailable
-    from .protocol.errors import (
+    from iotio_protocol.errors import (
         CallDisconnected,
         CallError,
         CallsUnsupported,
@@ -29,9 +22,17 @@ if TYPE_CHECKING:
         RemoteError,
         TooManyCalls,
     )
-    from .protocol.options import Options
-    from .protocol.presence import Presence, PresenceReason
-    from .protocol.reasons import DisconnectReason
+    from iotio_protocol.options import Options
+    from iotio_protocol.presence import Presence, PresenceReason
+    from iotio_protocol.reasons import DisconnectReason
+
+    from .app import IoTManager, call, close_room, emit, join, leave
+    from .core.client import IoTClient
+    from .core.context import Message
+    from .core.delivery import Delivery, DeliveryState
+    from .core.device_type import DeviceType
+    from .core.results import EmitResult
+    from .core.store import StoreError, StoreUnavailable
 
 __author__ = "The iotio developers"
 __licence__ = "MIT"
@@ -76,25 +77,25 @@ _HOMES = {
     "Message": ".core.context",
     "DeliveryState": ".core.delivery",
     "Delivery": ".core.delivery",
-    "CallDisconnected": ".protocol.errors",
-    "CallError": ".protocol.errors",
-    "CallTimeout": ".protocol.errors",
-    "CallsUnsupported": ".protocol.errors",
-    "InvalidData": ".protocol.errors",
-    "NoHandler": ".protocol.errors",
-    "RemoteError": ".protocol.errors",
-    "TooManyCalls": ".protocol.errors",
+    "CallDisconnected": "iotio_protocol.errors",
+    "CallError": "iotio_protocol.errors",
+    "CallTimeout": "iotio_protocol.errors",
+    "CallsUnsupported": "iotio_protocol.errors",
+    "InvalidData": "iotio_protocol.errors",
+    "NoHandler": "iotio_protocol.errors",
+    "RemoteError": "iotio_protocol.errors",
+    "TooManyCalls": "iotio_protocol.errors",
     "DeviceType": ".core.device_type",
-    "DisconnectReason": ".protocol.reasons",
+    "DisconnectReason": "iotio_protocol.reasons",
     "EmitResult": ".core.results",
-    "EncodeError": ".protocol.errors",
-    "ErrorCode": ".protocol.errors",
+    "EncodeError": "iotio_protocol.errors",
+    "ErrorCode": "iotio_protocol.errors",
     "IoTClient": ".core.client",
-    "IoTError": ".protocol.errors",
+    "IoTError": "iotio_protocol.errors",
     "IoTManager": ".app",
-    "Options": ".protocol.options",
-    "Presence": ".protocol.presence",
-    "PresenceReason": ".protocol.presence",
+    "Options": "iotio_protocol.options",
+    "Presence": "iotio_protocol.presence",
+    "PresenceReason": "iotio_protocol.presence",
     "call": ".app",
     "close_room": ".app",
     "emit": ".app",

@@ -13,6 +13,9 @@ import flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
+from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
+
 from .core.calls import DEFAULT_TIMEOUT
 from .core.client import IoTClient
 from .core.connection import Scope
@@ -28,8 +31,6 @@ from .hosts.loop_thread import LoopThread
 from .hosts.upgrade import subprotocol_at
 from .hosts.wsgi import IoTManagerMiddleware, waiting_here
 from .http import rest
-from .protocol.encoder import DefaultPacketEncoder
-from .protocol.options import DEFAULT_OPTIONS, Options
 from .store import open_store
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from iotio.protocol.errors import (
+from iotio_protocol.errors import (
     CallDisconnected,
     CallError,
     CallsUnsupported,
@@ -26,7 +26,8 @@ from iotio.protocol.errors import (
     RemoteError,
     TooManyCalls,
 )
-from iotio.version import __version__
+from iotio_protocol.options import Options
+from iotio_protocol.version import __version__
 
 from .async_client import AsyncIoTClient
 from .backoff import Backoff
@@ -75,6 +76,7 @@ __all__ = [
     "IoTClient",
     "NoHandler",
     "NotConnected",
+    "Options",
     "RemoteError",
     "TooManyCalls",
     "UpgradeRefused",

@@ -17,8 +17,8 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
-from iotio.protocol.calls import check_timeout
-from iotio.protocol.errors import CallDisconnected, EncodeError, InvalidData
+from iotio_protocol.calls import check_timeout
+from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData
 
 from .backoff import Backoff
 from .base import DEFAULT_TIMEOUT, HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit

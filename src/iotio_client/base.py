@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 from websockets.version import version as websockets_version
 
-from iotio.protocol import v2
-from iotio.protocol.calls import check_timeout
-from iotio.protocol.options import DEFAULT_OPTIONS, Options
-from iotio.version import __version__
+from iotio_protocol import v2
+from iotio_protocol.calls import check_timeout
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.version import __version__
 
 from .backoff import Backoff
 from .buffer import Buffer

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iotio.protocol.stream import Incoming, Outgoing
+from iotio_protocol.stream import Incoming, Outgoing
 
 from .errors import BufferFailed, BufferFull
 

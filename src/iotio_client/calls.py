@@ -6,8 +6,8 @@ import asyncio
 import threading
 from typing import Any, Protocol
 
-from iotio.protocol.calls import error_of
-from iotio.protocol.errors import CallDisconnected, CallError, CallTimeout
+from iotio_protocol.calls import error_of
+from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
 
 from .received import Answer
 

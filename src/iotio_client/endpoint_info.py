@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iotio.endpoints import EndpointType
+from iotio_protocol.endpoints import EndpointType
 
 from .errors import InvalidEndpoint
 

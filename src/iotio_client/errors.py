@@ -2,7 +2,7 @@
 
 ::
 
-    IoTError (iotio.protocol.errors)
+    IoTError (iotio_protocol.errors)
     └── ClientError                 everything below
         ├── NotConnected            send without a connection (also a ConnectionError)
         ├── ConnectFailed           no connection came about (also a ConnectionError)
@@ -15,12 +15,12 @@
         ├── BufferFailed            the file of durable messages cannot be used
         └── InvalidEndpoint         an EndpointInfo that no server accepts (also a ValueError)
 
-The errors of `call` are those of iotio.protocol.errors: CallError and what is below it.
+The errors of `call` are those of iotio_protocol.errors: CallError and what is below it.
 """
 
 from __future__ import annotations
 
-from iotio.protocol.errors import ErrorCode, IoTError
+from iotio_protocol.errors import ErrorCode, IoTError
 
 __all__ = [
     "BufferFailed",

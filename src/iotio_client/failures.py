@@ -18,7 +18,7 @@ from websockets.exceptions import (
 )
 from websockets.version import version
 
-from iotio.protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError
 
 from .errors import ConnectFailed, ConnectionLost, ConnectTimeout, UpgradeRefused
 from .target import Target

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from iotio.protocol import strict_json as json
-from iotio.protocol import v0
-from iotio.protocol.errors import EncodeError
+from iotio_protocol import strict_json as json
+from iotio_protocol import v0
+from iotio_protocol.errors import EncodeError
 
 __all__ = ["Identity"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iotio.protocol import v2
-from iotio.protocol.errors import EncodeError, InvalidPacket
-from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming
-from iotio.protocol.v2_session import read_heard, read_stream
-from iotio.version import __version__
+from iotio_protocol import v2
+from iotio_protocol.errors import EncodeError, InvalidPacket
+from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
+from iotio_protocol.v2_session import read_heard, read_stream
+from iotio_protocol.version import __version__
 
 from .identity import Identity
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from iotio.protocol import v0, v1, v2
-from iotio.protocol.errors import EncodeError, InvalidPacket
-from iotio.protocol.options import Options
-from iotio.protocol.values import Value
+from iotio_protocol import v0, v1, v2
+from iotio_protocol.errors import EncodeError, InvalidPacket
+from iotio_protocol.options import Options
+from iotio_protocol.values import Value
 
 __all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketEncoder", "TextCodec", "V1Codec", "V2Codec"]
 

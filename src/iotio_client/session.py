@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
-from iotio.endpoints import DeclarationError, ValidationResponse, parse_endpoint
-from iotio.protocol import v2
-from iotio.protocol.calls import Calls, failure, fault_of
-from iotio.protocol.errors import (
+from iotio_protocol import v2
+from iotio_protocol.calls import Calls, failure, fault_of
+from iotio_protocol.endpoints import DeclarationError, ValidationResponse, parse_endpoint
+from iotio_protocol.errors import (
     CallDisconnected,
     CallFault,
     CallsUnsupported,
@@ -24,7 +24,7 @@ from iotio.protocol.errors import (
     InvalidPacket,
     StreamGap,
 )
-from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
 from .backoff import Backoff
 from .buffer import Buffer, Kept

@@ -22,8 +22,8 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
-from iotio.protocol.calls import check_timeout
-from iotio.protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
+from iotio_protocol.calls import check_timeout
+from iotio_protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
 from .calls import (

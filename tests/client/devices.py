@@ -7,8 +7,8 @@ from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
-from iotio.protocol.options import Options
 from iotio_client import AsyncIoTClient, Backoff, IoTClient
+from iotio_protocol.options import Options
 
 from .fake_server import TIMEOUT
 

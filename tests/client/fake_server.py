@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.wire import Frame, Opcode, apply_mask, encode_frame
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v1
-from iotio.protocol.errors import ErrorCode
-from iotio.protocol.options import Options
 from iotio_client.errors import (
     ClientError,
     ConnectFailed,
@@ -22,6 +19,9 @@ from iotio_client.errors import (
     UpgradeRefused,
 )
 from iotio_client.failures import TAKES_UNICODE
+from iotio_protocol import v1
+from iotio_protocol.errors import ErrorCode
+from iotio_protocol.options import Options
 from tests.protocol.vectors import load
 from tests.support.wire import Opcode, encode_frame
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol.errors import InvalidPacket
 from iotio_client.buffer import Buffer, Kept
 from iotio_client.errors import BufferFailed, BufferFull
+from iotio_protocol.errors import InvalidPacket
 
 
 @pytest.fixture(params=["memory", "file"])

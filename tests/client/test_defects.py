@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol.errors import ErrorCode
 from iotio_client import AsyncIoTClient, Backoff, IoTClient
 from iotio_client.errors import ConnectFailed, ConnectionLost, DeviceRejected, NotConnected
+from iotio_protocol.errors import ErrorCode
 from tests.support.wire import Opcode
 
 from .devices import AsyncDevice, Kind, Running, SyncDevice, make

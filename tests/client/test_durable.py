@@ -16,10 +16,10 @@ import pytest
 
 from iotio import DeviceType
 from iotio import IoTClient as ServerSide
-from iotio.protocol import v2
-from iotio.protocol.errors import EncodeError
 from iotio_client import Buffer, BufferFailed, BufferFull, NotConnected
 from iotio_client.session import State
+from iotio_protocol import v2
+from iotio_protocol.errors import EncodeError
 from tests.support.hosts import LocalHost, eventually, serve_local
 from tests.support.wire import Opcode
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol.errors import EncodeError
-from iotio.protocol.handshake import device_headers, parse_headers
 from iotio_client.failures import TAKES_UNICODE, wire_headers
 from iotio_client.identity import Identity
+from iotio_protocol.errors import EncodeError
+from iotio_protocol.handshake import device_headers, parse_headers
 
 
 def test_headers() -> None:

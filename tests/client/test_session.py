@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol import v1, v2
-from iotio.protocol.errors import EncodeError, ErrorCode
-from iotio.protocol.options import Options
 from iotio_client.backoff import Backoff
 from iotio_client.errors import ClientError, ConnectFailed, DeviceRejected, VersionNotSpoken
 from iotio_client.identity import Identity
 from iotio_client.session import Dispatch, Ignored, ServerError, Session, State
+from iotio_protocol import v1, v2
+from iotio_protocol.errors import EncodeError, ErrorCode
+from iotio_protocol.options import Options
 
 CLIENT_NO_ID = bytes.fromhex(
     "0400056572726f72000000277b226572726f72223a2022636c69656e745f6e6f5f6964222c2022696e666f223a206e756c6c7d"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import trustme
 
-from iotio.protocol.errors import EncodeError
 from iotio_client import IoTClient, NotConnected
 from iotio_client.errors import ClientError, ConnectFailed
+from iotio_protocol.errors import EncodeError
 from tests.support.wire import Opcode
 
 from .devices import Running, SyncDevice, make

@@ -10,17 +10,6 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v2
-from iotio.protocol.errors import (
-    CallDisconnected,
-    CallsUnsupported,
-    CallTimeout,
-    EncodeError,
-    ErrorCode,
-    TooManyCalls,
-)
-from iotio.protocol.options import Options
-from iotio.version import __version__
 from iotio_client import Buffer, EndpointInfo, EndpointType
 from iotio_client.errors import (
     ClientError,
@@ -30,6 +19,17 @@ from iotio_client.errors import (
     DeviceRejected,
     VersionNotSpoken,
 )
+from iotio_protocol import v2
+from iotio_protocol.errors import (
+    CallDisconnected,
+    CallsUnsupported,
+    CallTimeout,
+    EncodeError,
+    ErrorCode,
+    TooManyCalls,
+)
+from iotio_protocol.options import Options
+from iotio_protocol.version import __version__
 from tests.support.wire import Opcode
 
 from .devices import AsyncDevice, Device, Kind, Running, SyncDevice, make

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from iotio import IoTClient as ServerSide
-from iotio.protocol.errors import (
+from iotio_client import EndpointConstraint, EndpointInfo, EndpointType
+from iotio_client.errors import ConnectionLost, DeviceRejected
+from iotio_protocol.errors import (
     CallDisconnected,
     CallTimeout,
     EncodeError,
@@ -21,8 +23,6 @@ from iotio.protocol.errors import (
     NoHandler,
     RemoteError,
 )
-from iotio_client import EndpointConstraint, EndpointInfo, EndpointType
-from iotio_client.errors import ConnectionLost, DeviceRejected
 from tests.support.hosts import LocalHost, eventually, local_host, serve_local
 
 from .devices import Device, Kind, Running, make

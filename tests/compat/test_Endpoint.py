@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from iotio.endpoints import Endpoint, parse_endpoint
+from iotio_protocol.endpoints import Endpoint, parse_endpoint
 from tests.protocol.vectors import load
 
 # Untyped, as the programs are that were written for it.

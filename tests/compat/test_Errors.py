@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iotio.protocol.errors import ErrorCode
+from iotio_protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from iotio.compat.Errors import Errors

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iotio.protocol import v1
-from iotio.protocol.errors import EncodeError, InvalidPacket
+from iotio_protocol import v1
+from iotio_protocol.errors import EncodeError, InvalidPacket
 from tests.protocol.vectors import load, revive, v1_decode_cases, v1_packets
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iotio.protocol.errors import IoTError
+from iotio_protocol.errors import IoTError
 
 if TYPE_CHECKING:
     from iotio.compat import exceptions

@@ -15,10 +15,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import flask
 
 from iotio import IoTManager, Options
-from iotio.protocol import v1
-from iotio.protocol.frames import BINARY, TEXT, Item, encode_frame
-from iotio.protocol.options import Options as SessionOptions
-from iotio.protocol.session import Codec, Event, Session
+from iotio_protocol import v1
+from iotio_protocol.frames import BINARY, TEXT, Item, encode_frame
+from iotio_protocol.options import Options as SessionOptions
+from iotio_protocol.session import Codec, Event, Session
 
 
 class EchoSession(Session):

@@ -20,7 +20,7 @@ from iotio import (
     TooManyCalls,
 )
 from iotio.hosts.memory import connect
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.support.memory import Device, make_manager
 from tests.support.wire import Opcode
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, IoTClient
-from iotio.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
-from iotio.protocol.errors import ConnectionEnded, EncodeError
+from iotio_protocol.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
+from iotio_protocol.errors import ConnectionEnded, EncodeError
 from tests.support.memory import Device, make_manager, v0_device, v1_device
 
 SWITCH = {"id": "s", "name": "Switch", "type": "boolean", "specialId": None, "constraints": None}

@@ -17,9 +17,9 @@ from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.native import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
-from iotio.protocol import v0, v1
-from iotio.protocol.errors import ErrorCode
-from iotio.protocol.session import State
+from iotio_protocol import v0, v1
+from iotio_protocol.errors import ErrorCode
+from iotio_protocol.session import State
 from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
 

@@ -23,12 +23,12 @@ from iotio.core.manager import Manager
 from iotio.core.native import Signal
 from iotio.core.store import Change, Store
 from iotio.hosts.memory import MemoryConnection, connect
-from iotio.protocol import v2
 from iotio.store import MemoryStore
 from iotio_client.buffer import Buffer
 from iotio_client.identity import Identity
 from iotio_client.received import Acknowledged, Dispatch, Ignored
 from iotio_client.session import Session, State
+from iotio_protocol import v2
 from tests.support.memory import Clock
 from tests.support.wire import Opcode, encode_frame
 

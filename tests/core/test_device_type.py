@@ -8,7 +8,7 @@ import pytest
 
 from iotio import DeviceType, IoTClient
 from iotio.core.device_type import find_handlers, reply_of, with_reason
-from iotio.protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError
 from tests.support.memory import make_manager, v1_device
 
 

@@ -12,7 +12,7 @@ from iotio import DeviceType, Options
 from iotio.core.limits import Bucket, Takeovers, Throttle
 from iotio.core.manager import Manager
 from iotio.hosts.memory import connect
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol.reasons import DisconnectReason
 from tests.support.memory import Clock, Device, make_manager, v1_device
 from tests.support.wire import Opcode, v1_headers
 

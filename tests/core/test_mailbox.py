@@ -9,7 +9,7 @@ import pytest
 from iotio import DeviceType
 from iotio.core.delivery import Delivery, DeliveryState
 from iotio.core.manager import Manager
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.memory import Clock, Device, V2Device, make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode
 

@@ -11,10 +11,10 @@ import pytest
 
 from iotio import DeviceType, DisconnectReason, EncodeError, IoTClient, Options
 from iotio.core.manager import Manager
-from iotio.endpoints import ValidationResponse, parse_endpoint
 from iotio.hosts.memory import MemoryConnection
-from iotio.protocol import v1
-from iotio.protocol.encoder import DefaultPacketEncoder
+from iotio_protocol import v1
+from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
 from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from iotio import DeviceType, Options
 from iotio.core.outbox import Outbox
-from iotio.protocol.frames import BINARY, PONG, encode_frame
+from iotio_protocol.frames import BINARY, PONG, encode_frame
 from tests.support.memory import Device, make_manager, v1_device
 
 

@@ -18,10 +18,10 @@ from iotio import DeviceType, IoTManager, Options
 from iotio.core.delivery import DeliveryState
 from iotio.core.manager import Manager
 from iotio.core.store import PutMessage, Store, StoreError, StoreUnavailable
-from iotio.protocol import v2
 from iotio.store import MemoryStore, open_store
 from iotio.store.sql import SqlStore
 from iotio.store.tables import SCHEMA_TABLE
+from iotio_protocol import v2
 from tests.store.records import message as message_record
 from tests.support.memory import Clock, V2Device, make_manager, v2_device
 from tests.support.stores import TroubledStore

@@ -23,10 +23,10 @@ import pytest
 
 import iotio
 from iotio import DeviceType, EncodeError, IoTClient, IoTManager, Options
-from iotio.endpoints import ValidationResponse, parse_endpoint
 from iotio.hosts.memory import connect
-from iotio.protocol import v1
-from iotio.protocol.frames import encode_close
+from iotio_protocol import v1
+from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
+from iotio_protocol.frames import encode_close
 from tests.support.hosts import FAST, KINDS, Host, LocalHost, eventually, local_host, serve, serve_local
 from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers

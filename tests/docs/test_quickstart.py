@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import iotio_client
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.processes import free_port
 from tests.support.quickstart import QUICKSTART_PORT, QuickstartDevice, QuickstartServer
 from tests.support.wire import Frame, Opcode, RawPeer, v1_headers

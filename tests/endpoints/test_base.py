@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from iotio.endpoints import ValidationResponse, parse_endpoint
+from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
 from tests.protocol.vectors import load, revive
 
 CASES = load("endpoints_validate.json")["cases"]

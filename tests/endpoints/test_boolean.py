@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iotio.endpoints import BooleanEndpoint, ValidationResponse
+from iotio_protocol.endpoints import BooleanEndpoint, ValidationResponse
 
 ENDPOINT = BooleanEndpoint("lamp", "Lamp")
 

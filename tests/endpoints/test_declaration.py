@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from iotio.endpoints import DeclarationError, EndpointParseResponse
-from iotio.endpoints.declaration import Declaration
+from iotio_protocol.endpoints import DeclarationError, EndpointParseResponse
+from iotio_protocol.endpoints.declaration import Declaration
 
 
 def test_identity() -> None:

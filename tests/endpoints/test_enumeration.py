@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from iotio.endpoints import EnumEndpoint, ValidationResponse
-from iotio.protocol.values import Value
+from iotio_protocol.endpoints import EnumEndpoint, ValidationResponse
+from iotio_protocol.values import Value
 
 FRUIT = EnumEndpoint("e", "E", None, {"a": "Apple", "one": 1, "five": 5, "odd": "1.5", "t": "None"})
 

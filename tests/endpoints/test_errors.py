@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iotio.endpoints import DeclarationError, EndpointParseResponse
+from iotio_protocol.endpoints import DeclarationError, EndpointParseResponse
 
 
 def test_declaration_error_carries_the_wire_info() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.endpoints import IntegerEndpoint, ValidationResponse
-from iotio.protocol import v1
+from iotio_protocol import v1
+from iotio_protocol.endpoints import IntegerEndpoint, ValidationResponse
 
 FREE = IntegerEndpoint("n", "N")
 int64 = st.integers(min_value=-(2**63), max_value=2**63 - 1)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.endpoints import (
+from iotio_protocol import strict_json, v1
+from iotio_protocol.endpoints import (
     DeclarationError,
     Endpoint,
     EndpointParseResponse,
@@ -18,8 +19,7 @@ from iotio.endpoints import (
     parse_endpoint,
     parse_endpoints,
 )
-from iotio.protocol import strict_json, v1
-from iotio.protocol.errors import ErrorCode, IoTError
+from iotio_protocol.errors import ErrorCode, IoTError
 from tests.protocol.vectors import load
 
 VECTORS = load("endpoints_parse.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iotio.endpoints import EndpointParseResponse, EndpointType, ValidationResponse
+from iotio_protocol.endpoints import EndpointParseResponse, EndpointType, ValidationResponse
 
 
 def test_validation_responses() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.endpoints import StringEndpoint, ValidationResponse
-from iotio.protocol import v1
+from iotio_protocol import v1
+from iotio_protocol.endpoints import StringEndpoint, ValidationResponse
 
 FREE = StringEndpoint("s", "S")
 any_text = st.text(st.characters(exclude_categories=()))

@@ -17,8 +17,8 @@ from flask import Flask
 
 from iotio import DeviceType, IoTClient, IoTManager
 from iotio.hosts.upgrade import welcome
-from iotio.protocol import v2
-from iotio.protocol.frames import BINARY, Close, FrameDecoder, encode_close, encode_frame
+from iotio_protocol import v2
+from iotio_protocol.frames import BINARY, Close, FrameDecoder, encode_close, encode_frame
 from scripts.tools.readme import ROOT
 
 FILE = ROOT / "examples" / "v2_by_hand.py"

@@ -16,8 +16,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
-from iotio.protocol import v1
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol import v1
+from iotio_protocol.reasons import DisconnectReason
 from tests.support.asgi import UvicornThread
 from tests.support.hosts import eventually
 from tests.support.wire import Opcode, RawPeer, v1_headers

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.processes import Program, free_port, wait_until_listening
 from tests.support.v2 import V2Device, asking_for
 from tests.support.wire import Opcode, RawPeer, v1_headers

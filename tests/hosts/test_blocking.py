@@ -15,7 +15,7 @@ import pytest
 from iotio import DeviceType, IoTClient, Options
 from iotio.hosts.blocking import SocketConnection
 from iotio.hosts.loop_thread import LoopThread
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.hosts import FAST, GeventHost, eventually, open_descriptors, serve_local
 from tests.support.memory import make_manager
 from tests.support.v2 import PROTOCOL, V2Device

@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from iotio import CallDisconnected, Options
 from iotio.hosts.native_host import SWEEP_INTERVAL
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.support.fault_proxy import FaultProxy
 from tests.support.hosts import FAST, IN_PROCESS, LocalHost, eventually, serve, serve_local
 from tests.support.v2 import V2Device

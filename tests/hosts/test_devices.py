@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.hosts import Host, eventually, host
 from tests.support.wire import Opcode, RawPeer, v1_headers
 

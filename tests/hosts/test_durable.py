@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.hosts import IN_PROCESS, KINDS, Host, eventually, serve
 from tests.support.v2 import V2Device
 from tests.support.wire import Frame, Opcode, RawPeer, v1_headers

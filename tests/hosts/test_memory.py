@@ -8,8 +8,8 @@ import pytest
 
 from iotio import DeviceType, IoTClient
 from iotio.hosts.memory import connect
-from iotio.protocol import v1
-from iotio.protocol.frames import encode_close
+from iotio_protocol import v1
+from iotio_protocol.frames import encode_close
 from tests.protocol.vectors import load
 from tests.support.app import Echo
 from tests.support.memory import Clock, make_manager, v1_device

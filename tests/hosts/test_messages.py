@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio.hosts.messages import client_frame, server_frames
-from iotio.protocol.frames import BINARY, CLOSE, TEXT, FrameDecoder, encode_close, encode_frame
+from iotio_protocol.frames import BINARY, CLOSE, TEXT, FrameDecoder, encode_close, encode_frame
 
 SIZES = [0, 1, 125, 126, 65535, 65536, 100_000]
 

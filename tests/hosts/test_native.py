@@ -19,9 +19,9 @@ import pytest
 from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.hosts.native import NativeConnection
 from iotio.hosts.steps import Kind, Step
-from iotio.protocol import v1
-from iotio.protocol.frames import BINARY
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol import v1
+from iotio_protocol.frames import BINARY
+from iotio_protocol.reasons import DisconnectReason
 from tests.support.hosts import FAST, eventually
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
 

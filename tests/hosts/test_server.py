@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 from iotio import IoTManager
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.hosts import FAST, LocalHost, serve_local
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.wire import ACCEPT, Opcode, RawPeer, WireError, v1_headers

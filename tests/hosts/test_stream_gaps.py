@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.support.hosts import Host, host
 from tests.support.v2 import V2Device
 from tests.support.wire import Opcode

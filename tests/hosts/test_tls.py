@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.processes import START_SECONDS, Program
 from tests.support.v2 import V2Device
 from tests.support.wire import RawPeer, v1_headers

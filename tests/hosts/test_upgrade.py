@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio.hosts.upgrade import judge, read_again, read_usual, welcome
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.hosts import LocalHost, serve_local
 from tests.support.wire import ACCEPT, KEY, v1_headers
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import iotio
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 from tests.support.hosts import Host, host
 from tests.support.v2 import PROTOCOL, V2Device, asking_for
 from tests.support.wire import Opcode, v1_headers

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from iotio import CallError, DeviceType, IoTClient, IoTManager, Options
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.protocol.vectors import V2_TYPES, load, revive, v2_fields
 from tests.support.wire import Frame, Opcode, RawPeer
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v1
-from iotio.protocol.errors import ErrorCode
-from iotio.protocol.frames import FrameDecoder
+from iotio_protocol import v1
+from iotio_protocol.errors import ErrorCode
+from iotio_protocol.frames import FrameDecoder
 from tests.protocol.vectors import load, revive
 from tests.support.hosts import Host, LocalHost, eventually, host, local_host
 from tests.support.wire import KEY, Frame, Opcode, RawPeer, encode_frame, v1_headers

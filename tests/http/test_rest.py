@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import Unauthorized
 
-from iotio.endpoints import Endpoint, IntegerEndpoint, ValidationResponse, parse_endpoints
 from iotio.http import register
 from iotio.http.rest import EndpointResource
-from iotio.protocol import v1
-from iotio.protocol.values import Value
+from iotio_protocol import v1
+from iotio_protocol.endpoints import Endpoint, IntegerEndpoint, ValidationResponse, parse_endpoints
+from iotio_protocol.values import Value
 from tests.protocol.vectors import load
 
 CASES = load("rest_api.json")["cases"]

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from iotio.protocol import v1
-from iotio.protocol.values import Value
+from iotio_protocol import v1
+from iotio_protocol.values import Value
 from tests.load.harness import PRODUCT, PROGRAMS
 from tests.support.processes import JsonProgram, python_program
 from tests.support.wire import ACCEPT, KEY, Opcode, encode_frame, v1_headers

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import iotio
-from iotio.protocol import v1
-from iotio.protocol.values import Value
+from iotio_protocol import v1
+from iotio_protocol.values import Value
 from tests.support.processes import START_SECONDS, Program, free_port, python_program, wait_until_listening
 from tests.support.wire import Frame, Opcode, RawPeer, v1_headers
 

@@ -6,7 +6,7 @@ import random
 import struct
 from collections.abc import Callable
 
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.support.wire import KEY, Opcode, encode_frame
 
 TOO_LONG = 1 << 24  # bytes; over every limit of a server with default options

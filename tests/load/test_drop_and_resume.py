@@ -16,7 +16,7 @@ import pytest
 
 from iotio import DeviceType, IoTManager, Options, Presence
 from iotio.hosts.messages import client_frame, server_frames
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.load.endurance import FULL, allow_descriptors, percentile
 from tests.load.harness import report
 from tests.support.wire import KEY, Opcode, encode_frame

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.load import malformed
 from tests.load.conftest import StartServer
 from tests.load.harness import PROGRAMS, Device, LoadServer, report

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from iotio.protocol import v1
+from iotio_protocol import v1
 from tests.load.conftest import StartServer
 from tests.load.harness import LoadServer, report
 from tests.support.wire import ACCEPT, KEY, Opcode, encode_frame, v1_headers

@@ -17,8 +17,8 @@ from iotio.core.manager import Manager
 from iotio.hosts.blocking import SocketConnection
 from iotio.hosts.loop_thread import LoopThread
 from iotio.hosts.threads import ThreadWaits
-from iotio.protocol import v1
-from iotio.protocol.values import Value
+from iotio_protocol import v1
+from iotio_protocol.values import Value
 from tests.load.conftest import StartServer
 from tests.load.harness import HOSTS, Device, report
 from tests.support.wire import Opcode, encode_frame, v1_headers

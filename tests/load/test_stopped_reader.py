@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from iotio.protocol.values import Value
+from iotio_protocol.values import Value
 from tests.load.endurance import FULL, EnduringServer, SwarmDevice, allow_descriptors, connect_all, percentile
 from tests.load.harness import report
 

@@ -13,9 +13,9 @@ import pytest
 from iotio import DeviceType, IoTClient, Options
 from iotio.core.manager import Manager
 from iotio.hosts.memory import MemoryConnection
-from iotio.protocol import v1
-from iotio.protocol.handshake import Hello
-from iotio.protocol.session import Event
+from iotio_protocol import v1
+from iotio_protocol.handshake import Hello
+from iotio_protocol.session import Event
 from tests.load.conftest import StartServer
 from tests.load.harness import HOSTS, Device, LoadServer, report
 from tests.support.wire import Frame, Opcode, encode_frame, v1_headers

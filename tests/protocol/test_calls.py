@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol import calls, v2
-from iotio.protocol.calls import MAX_TEXT, Calls, error_of, failure, fault_of
-from iotio.protocol.errors import (
+from iotio_protocol import calls, v2
+from iotio_protocol.calls import MAX_TEXT, Calls, error_of, failure, fault_of
+from iotio_protocol.errors import (
     CallError,
     CallFault,
     EncodeError,

@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from iotio.endpoints import EndpointParseResponse, EndpointType
-from iotio.protocol import calls, v0, v1, v2, v2_session
-from iotio.protocol.errors import CallFault, ErrorCode, HandshakeError, InvalidPacket
-from iotio.protocol.frames import BINARY, TEXT, Close, FrameDecoder, encode_close, encode_frame
-from iotio.protocol.handshake import Hello, device_headers, parse_headers
-from iotio.protocol.options import Options
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import MOVES, Session, State
-from iotio.protocol.stream import MAX_UNACKNOWLEDGED
-from iotio.protocol.v2_session import V2Session
+from iotio_protocol import calls, v0, v1, v2, v2_session
+from iotio_protocol.endpoints import EndpointParseResponse, EndpointType
+from iotio_protocol.errors import CallFault, ErrorCode, HandshakeError, InvalidPacket
+from iotio_protocol.frames import BINARY, TEXT, Close, FrameDecoder, encode_close, encode_frame
+from iotio_protocol.handshake import Hello, device_headers, parse_headers
+from iotio_protocol.options import Options
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import MOVES, Session, State
+from iotio_protocol.stream import MAX_UNACKNOWLEDGED
+from iotio_protocol.v2_session import V2Session
 from tests.protocol.vectors import V2_FLAGS, V2_TYPES
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "protocol"

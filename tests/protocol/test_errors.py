@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iotio.protocol.errors import (
+from iotio_protocol.errors import (
     EncodeError,
     ErrorCode,
     HandshakeError,

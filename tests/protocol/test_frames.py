@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iotio.protocol import frames
-from iotio.protocol.frames import Close, FrameDecoder, Item, Ping, Pong, Violation, encode_close, encode_frame
+from iotio_protocol import frames
+from iotio_protocol.frames import Close, FrameDecoder, Item, Ping, Pong, Violation, encode_close, encode_frame
 from tests.protocol.vectors import load
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol.errors import ErrorCode, HandshakeError
-from iotio.protocol.handshake import Hello, device_headers, parse_headers
+from iotio_protocol.errors import ErrorCode, HandshakeError
+from iotio_protocol.handshake import Hello, device_headers, parse_headers
 from tests.protocol.vectors import load
 
 VECTORS = load("v1_handshake.json")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v0, v1
-from iotio.protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol import v0, v1
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
 
 def options(name: str, value: Any) -> Options:

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from iotio.protocol.presence import Presence, PresenceReason, Tracker, Transition
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol.presence import Presence, PresenceReason, Tracker, Transition
+from iotio_protocol.reasons import DisconnectReason
 
 ONLINE, SLEEPING, LATE, OFFLINE = Presence.ONLINE, Presence.SLEEPING, Presence.LATE, Presence.OFFLINE
 GONE = DisconnectReason.TRANSPORT_CLOSED

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iotio.protocol import v0, v1
-from iotio.protocol.errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket
-from iotio.protocol.frames import encode_close, encode_frame
-from iotio.protocol.handshake import Hello
-from iotio.protocol.options import Options
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Ended, Event, Greeting, Invalid, Packet, Session, State
-from iotio.protocol.values import Value
+from iotio_protocol import v0, v1
+from iotio_protocol.errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket
+from iotio_protocol.frames import encode_close, encode_frame
+from iotio_protocol.handshake import Hello
+from iotio_protocol.options import Options
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Ended, Event, Greeting, Invalid, Packet, Session, State
+from iotio_protocol.values import Value
 from tests.protocol.vectors import load
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from iotio.protocol.errors import InvalidPacket, StreamGap
-from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
+from iotio_protocol.errors import InvalidPacket, StreamGap
+from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
 
 def sent(stream: Outgoing[str], most: int = MAX_UNACKNOWLEDGED) -> list[tuple[int, int, str]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol import strict_json
+from iotio_protocol import strict_json
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none()

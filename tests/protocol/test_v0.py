@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.protocol import v0
-from iotio.protocol.errors import EncodeError, InvalidPacket
-from iotio.protocol.options import Options
+from iotio_protocol import v0
+from iotio_protocol.errors import EncodeError, InvalidPacket
+from iotio_protocol.options import Options
 from tests.protocol.vectors import load, revive
 
 VECTORS = load("v0_packets.json")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from iotio.protocol import v1
-from iotio.protocol.errors import EncodeError, ErrorCode, InvalidPacket
-from iotio.protocol.options import Options
+from iotio_protocol import v1
+from iotio_protocol.errors import EncodeError, ErrorCode, InvalidPacket
+from iotio_protocol.options import Options
 from tests.protocol.vectors import PacketVector, load, revive, v1_decode_cases, v1_packets
 
 WIDE = Options(max_event=0xFFFF, max_payload=0xFFFFFFFF)

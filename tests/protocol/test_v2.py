@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from iotio.protocol import v2
-from iotio.protocol.errors import EncodeError, InvalidPacket, StreamGap, UnsupportedPacket
-from iotio.protocol.options import Options
-from iotio.protocol.values import Value
+from iotio_protocol import v2
+from iotio_protocol.errors import EncodeError, InvalidPacket, StreamGap, UnsupportedPacket
+from iotio_protocol.options import Options
+from iotio_protocol.values import Value
 from tests.protocol.vectors import V2_FLAGS, V2_TYPES, load, revive, v2_fields
 
 VECTORS = load("v2_packets.json")

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iotio.protocol import session as session_module
-from iotio.protocol import v0, v1, v2
-from iotio.protocol.errors import ErrorCode, HandshakeError, InvalidPacket, StreamGap
-from iotio.protocol.frames import BINARY, CLOSE, PING, TEXT, FrameDecoder, encode_close, encode_frame
-from iotio.protocol.handshake import Hello
-from iotio.protocol.options import Options
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import (
+from iotio_protocol import session as session_module
+from iotio_protocol import v0, v1, v2
+from iotio_protocol.errors import ErrorCode, HandshakeError, InvalidPacket, StreamGap
+from iotio_protocol.frames import BINARY, CLOSE, PING, TEXT, FrameDecoder, encode_close, encode_frame
+from iotio_protocol.handshake import Hello
+from iotio_protocol.options import Options
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import (
     MOVES,
     BadGreeting,
     Ended,
@@ -28,7 +28,7 @@ from iotio.protocol.session import (
     Session,
     State,
 )
-from iotio.protocol.v2_session import V2Session, read_heard, read_hello, read_stream
+from iotio_protocol.v2_session import V2Session, read_heard, read_hello, read_stream
 
 OPTIONS = Options()
 HELLO = v2.encode_json(v2.HELLO, {"id": "kitchen", "type": "lamp"})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from iotio.protocol import v1, v2
+from iotio_protocol import v1, v2
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 

@@ -9,7 +9,7 @@ from iotio.core.connection import Scope
 from iotio.core.manager import Manager
 from iotio.core.store import Store
 from iotio.hosts.memory import MemoryConnection, connect
-from iotio.protocol import v0, v1, v2
+from iotio_protocol import v0, v1, v2
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
 __all__ = ["Clock", "Device", "V2Device", "frames_of", "make_manager", "v0_device", "v1_device", "v2_device"]

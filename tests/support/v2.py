@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import Any
 
-from iotio.protocol import v2
+from iotio_protocol import v2
 from tests.support.wire import Headers, Opcode, RawPeer
 
 __all__ = ["PROTOCOL", "V2Device", "asking_for"]

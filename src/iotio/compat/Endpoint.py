@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iotio.endpoints import (
+from iotio_protocol.endpoints import (
     BooleanEndpoint,
     DeclarationError,
     Endpoint,
@@ -16,7 +16,7 @@ from iotio.endpoints import (
     ValidationResponse,
     parse_endpoint,
 )
-from iotio.endpoints.base import INVALID_TYPE, Verdict
+from iotio_protocol.endpoints.base import INVALID_TYPE, Verdict
 
 __all__ = [
     "AbstractEndpointValidator",

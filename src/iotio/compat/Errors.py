@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iotio.protocol.errors import ErrorCode
+from iotio_protocol.errors import ErrorCode
 
 __all__ = ["Errors"]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from iotio.protocol.encoder import AbstractPacketEncoder, DefaultPacketEncoder, PacketDataType
+from iotio_protocol.encoder import AbstractPacketEncoder, DefaultPacketEncoder, PacketDataType
 
 __all__ = ["AbstractPacketEncoder", "DefaultPacketEncoder", "PacketDataType"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iotio.protocol.errors import IoTError
+from iotio_protocol.errors import IoTError
 
 from .exceptions import ConnectionEnded
 

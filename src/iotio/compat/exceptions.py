@@ -1,12 +1,12 @@
 """The exceptions of iot.io 0.4 (`iotio.exceptions`), under the IoTError of this package.
 
-The server itself refuses a device with `iotio.protocol.errors.HandshakeError`, which says more; these are for
+The server itself refuses a device with `iotio_protocol.errors.HandshakeError`, which says more; these are for
 programs that raise or catch the names of the original.
 """
 
 from __future__ import annotations
 
-from iotio.protocol.errors import ConnectionEnded, IoTError
+from iotio_protocol.errors import ConnectionEnded, IoTError
 
 __all__ = [
     "ClientIncompatibleProtocolVersion",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError
 
 from .connection import Connection
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iotio.protocol.errors import CallDisconnected, CallError, CallTimeout
-from iotio.protocol.values import Value
+from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
+from iotio_protocol.values import Value
 
 from .native import Signal
 from .waiting import wait_on_loop

@@ -7,16 +7,16 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from iotio.endpoints import (
+from iotio_protocol.calls import check_timeout
+from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.endpoints import (
     DeclarationError,
     Endpoint,
     EndpointParseResponse,
     ValidationResponse,
     parse_endpoints,
 )
-from iotio.protocol.calls import check_timeout
-from iotio.protocol.encoder import DefaultPacketEncoder
-from iotio.protocol.errors import ConnectionEnded, InvalidData
+from iotio_protocol.errors import ConnectionEnded, InvalidData
 
 from .calls import DEFAULT_TIMEOUT, PendingCall
 from .context import Message, current_message

@@ -1,7 +1,7 @@
 # C types of what the hot paths touch; the other attributes live in the dictionary.
 
 from iotio.core.outbox cimport Outbox
-from iotio.protocol.session cimport Session
+from iotio_protocol.session cimport Session
 
 cdef class Connection:
     cdef dict __dict__

@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from iotio.endpoints import EndpointParseResponse
-from iotio.protocol import v2
-from iotio.protocol.calls import Calls, error_of, failure, fault_of
-from iotio.protocol.errors import (
+from iotio_protocol import v2
+from iotio_protocol.calls import Calls, error_of, failure, fault_of
+from iotio_protocol.endpoints import EndpointParseResponse
+from iotio_protocol.errors import (
     CallDisconnected,
     CallFault,
     CallsUnsupported,
@@ -27,13 +27,13 @@ from iotio.protocol.errors import (
     InvalidPacket,
     StreamGap,
 )
-from iotio.protocol.frames import BINARY, Item, encode_frame
-from iotio.protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, State
-from iotio.protocol.v2_session import V2Session
-from iotio.protocol.values import Value
-from iotio.version import __version__
+from iotio_protocol.frames import BINARY, Item, encode_frame
+from iotio_protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, State
+from iotio_protocol.v2_session import V2Session
+from iotio_protocol.values import Value
+from iotio_protocol.version import __version__
 
 from .calls import PendingCall
 from .client import IoTClient

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from iotio.protocol.presence import Presence, Tracker
+from iotio_protocol.presence import Presence, Tracker
 
 from .calls import DEFAULT_TIMEOUT
 

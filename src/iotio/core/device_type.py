@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol import v1, v2
-from iotio.protocol.errors import EncodeError
-from iotio.protocol.options import DEFAULT_OPTIONS, Options
-from iotio.protocol.values import Value
+from iotio_protocol import v1, v2
+from iotio_protocol.errors import EncodeError
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.values import Value
 
 from .route import Route
 

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from iotio.protocol.presence import Presence, PresenceReason, Transition
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol.presence import Presence, PresenceReason, Transition
+from iotio_protocol.reasons import DisconnectReason
 
 from .device import Device, Stored
 from .registry import Registry, Watcher

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from iotio.protocol import v2
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Event, Packet
+from iotio_protocol import v2
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Event, Packet
 
 from .connection import Connection, Scope, is_answer
 from .native import Signal

@@ -6,8 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from iotio.protocol.errors import ErrorCode, HandshakeError
-from iotio.protocol.options import Options
+from iotio_protocol.errors import ErrorCode, HandshakeError
+from iotio_protocol.options import Options
 
 from .native import allocate_lock
 

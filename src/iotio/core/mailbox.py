@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol import v2
-from iotio.protocol.errors import EncodeError
-from iotio.protocol.frames import BINARY, encode_frame
-from iotio.protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
+from iotio_protocol import v2
+from iotio_protocol.errors import EncodeError
+from iotio_protocol.frames import BINARY, encode_frame
+from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
 from .delivery import Delivery, DeliveryState
 from .native import allocate_lock

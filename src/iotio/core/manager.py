@@ -12,16 +12,16 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from iotio.endpoints import Endpoint, ValidationResponse
-from iotio.protocol import v1
-from iotio.protocol.encoder import DefaultPacketEncoder
-from iotio.protocol.errors import CallDisconnected, EncodeError, ErrorCode, InvalidPacket
-from iotio.protocol.handshake import Hello
-from iotio.protocol.options import DEFAULT_OPTIONS, Options
-from iotio.protocol.presence import Presence, PresenceReason
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Codec, Session
-from iotio.protocol.values import Value
+from iotio_protocol import v1
+from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.endpoints import Endpoint, ValidationResponse
+from iotio_protocol.errors import CallDisconnected, EncodeError, ErrorCode, InvalidPacket
+from iotio_protocol.handshake import Hello
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.presence import Presence, PresenceReason
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Codec, Session
+from iotio_protocol.values import Value
 
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol import v2
-from iotio.protocol.presence import Presence
+from iotio_protocol import v2
+from iotio_protocol.presence import Presence
 
 from .delivery import Delivery, DeliveryState
 from .device import Stored

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from iotio.protocol.presence import Presence
+from iotio_protocol.presence import Presence
 
 from .client import IoTClient
 from .device import Device, Stored

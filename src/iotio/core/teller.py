@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from iotio.protocol.presence import Transition
+from iotio_protocol.presence import Transition
 
 from .device import Device
 from .native import allocate_lock, start_thread

@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from iotio_protocol import v2
+from iotio_protocol.frames import BINARY, CLOSE, TEXT
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import State
+from iotio_protocol.v2 import SUBPROTOCOL
+
 from ..core.connection import Scope
 from ..core.manager import Manager
-from ..protocol import v2
-from ..protocol.frames import BINARY, CLOSE, TEXT
-from ..protocol.reasons import DisconnectReason
-from ..protocol.session import State
-from ..protocol.v2 import SUBPROTOCOL
 from .asgi_app import ASGIApp, AsgiScope, Receive, Send
 from .lifespan import ends_before
 from .messages import client_frame, server_frames

@@ -25,8 +25,8 @@ from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.native import Signal, start_thread
 from iotio.core.outbox import Outbox
-from iotio.protocol.reasons import DisconnectReason
-from iotio.protocol.session import Event
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Event
 
 from .keepalive import limit_silence
 from .loop_thread import LoopThread

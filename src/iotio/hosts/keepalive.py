@@ -6,7 +6,7 @@ import _socket
 import socket
 from contextlib import suppress
 
-from iotio.protocol.options import Options
+from iotio_protocol.options import Options
 
 __all__ = ["limit_silence"]
 

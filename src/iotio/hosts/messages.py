@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-from ..protocol.frames import BINARY, TEXT
+from iotio_protocol.frames import BINARY, TEXT
 
 __all__ = ["client_frame", "server_frames"]
 

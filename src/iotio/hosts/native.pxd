@@ -5,9 +5,9 @@ from iotio.core.connection cimport Connection
 from iotio.core.lock cimport Lock
 from iotio.core.outbox cimport Outbox
 from iotio.core.route cimport Route
-from iotio.protocol.frames cimport FrameDecoder
+from iotio_protocol.frames cimport FrameDecoder
 from iotio.hosts.native_host cimport NativeHost
-from iotio.protocol.session cimport string_frame
+from iotio_protocol.session cimport string_frame
 from iotio.hosts.stand_in cimport StandIn
 from iotio.hosts.eager cimport change, enter, leave
 from iotio.hosts.first_step cimport finishes

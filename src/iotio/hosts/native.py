@@ -18,18 +18,19 @@ from functools import partial
 from sys import getrefcount
 from typing import Any
 
+from iotio_protocol import v2
+from iotio_protocol.errors import InvalidPacket
+from iotio_protocol.frames import Item
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Event, Packet, State, string_frame
+from iotio_protocol.v1 import decode_value
+from iotio_protocol.values import Value
+
 from ..core.client import IoTClient
 from ..core.connection import Connection, Scope
 from ..core.native import wait
 from ..core.outbox import Outbox
 from ..core.route import Route
-from ..protocol import v2
-from ..protocol.errors import InvalidPacket
-from ..protocol.frames import Item
-from ..protocol.reasons import DisconnectReason
-from ..protocol.session import Event, Packet, State, string_frame
-from ..protocol.v1 import decode_value
-from ..protocol.values import Value
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
 from .native_host import NativeHost

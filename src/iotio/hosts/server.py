@@ -22,9 +22,10 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from iotio_protocol.reasons import DisconnectReason
+
 from ..core.connection import Scope
 from ..core.manager import Manager
-from ..protocol.reasons import DisconnectReason
 from .keepalive import limit_silence
 from .listen import BACKLOG, CannotServe, address, check_files, listen
 from .native import NativeConnection

@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.utils import accept_key
 
-from ..protocol.v2 import SUBPROTOCOL
+from iotio_protocol.v2 import SUBPROTOCOL
 
 __all__ = [
     "PATH",

@@ -14,10 +14,10 @@ from flask.views import MethodView
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.wrappers import Response
 
-from iotio.endpoints import Endpoint, ValidationResponse
-from iotio.protocol import strict_json
-from iotio.protocol.errors import EncodeError
-from iotio.protocol.values import Value
+from iotio_protocol import strict_json
+from iotio_protocol.endpoints import Endpoint, ValidationResponse
+from iotio_protocol.errors import EncodeError
+from iotio_protocol.values import Value
 
 __all__ = ["AuthDecorator", "EmitOutcome", "EndpointResource", "EndpointSender", "RestfulApi", "register"]
 

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from iotio.protocol.values import Value as sendable
+from iotio_protocol.values import Value as sendable
 
 event_pair: TypeAlias = "tuple[None, None] | tuple[str, sendable]"
 

@@ -27,7 +27,7 @@ from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.core.connection import Connection
 from iotio.hosts.native import NativeConnection
 from iotio.hosts.server import NativeServer
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol.reasons import DisconnectReason
 from tests.load.endurance import allow_descriptors
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import flask
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
-from iotio.protocol.reasons import DisconnectReason
+from iotio_protocol.reasons import DisconnectReason
 
 pause: Callable[[float], object] = time.sleep
 """How a handler waits without holding up its host."""

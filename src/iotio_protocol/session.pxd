@@ -1,7 +1,7 @@
 # C types for session.py.
 
 cimport cython
-from iotio.protocol.frames cimport FrameDecoder
+from iotio_protocol.frames cimport FrameDecoder
 
 cdef class Session:
     cdef public int version

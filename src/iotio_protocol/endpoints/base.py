@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
-from iotio.protocol.values import Value
+from iotio_protocol.values import Value
 
 from .declaration import Declaration
 from .errors import DeclarationError
