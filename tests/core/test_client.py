@@ -96,9 +96,11 @@ def test_trigger_update() -> None:
     client.emit("x", 1)
     client.emit("y", 2, trigger_update=False)
     client.emit("z", 3, False)
+    client.emit("kept", 4, durable=True)
+    client.emit("kept", 5, trigger_update=False, durable=True)
     device.drop()
-    client.emit("gone", 4)
-    assert seen == [("d1", "x", 1)]
+    client.emit("gone", 6)
+    assert seen == [("d1", "x", 1), ("d1", "kept", 4)]
 
 
 def test_rooms() -> None:

@@ -168,7 +168,15 @@ class IoTClient:
             StoreUnavailable: a durable message cannot be written to the store.
         """
         if durable or ttl is not None or coalesce is not None:
-            return self.manager.emit(event, data, client_id=self.id, durable=durable, ttl=ttl, coalesce=coalesce)
+            return self.manager.emit(
+                event,
+                data,
+                client_id=self.id,
+                trigger_update=trigger_update,
+                durable=durable,
+                ttl=ttl,
+                coalesce=coalesce,
+            )
         return self.manager.emit_to(self, event, data, trigger_update=trigger_update)
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
