@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from iotio.core.device import Stored
+from iotio.core.handles import Stored
 from iotio.core.journal import Journal, Ticket
 from iotio.core.manager import Manager
 from iotio.core.store import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot

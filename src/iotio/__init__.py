@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from iotio_protocol.reasons import DisconnectReason
 
     from .app import IoTManager, call, close_room, emit, join, leave
-    from .core.client import IoTClient
     from .core.context import Message
     from .core.delivery import Delivery, DeliveryState
     from .core.device_type import DeviceType
+    from .core.handles import IoTClient
     from .core.results import EmitResult
     from .core.store import StoreError, StoreUnavailable
 
@@ -90,7 +90,7 @@ _HOMES = {
     "EmitResult": ".core.results",
     "EncodeError": "iotio_protocol.errors",
     "ErrorCode": "iotio_protocol.errors",
-    "IoTClient": ".core.client",
+    "IoTClient": ".core.handles",
     "IoTError": "iotio_protocol.errors",
     "IoTManager": ".app",
     "Options": "iotio_protocol.options",

@@ -17,12 +17,11 @@ from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
 from .core.calls import DEFAULT_TIMEOUT
-from .core.client import IoTClient
 from .core.connection import Scope
-from .core.context import current_client
-from .core.device import Device
+from .core.handles import Device, IoTClient, current_client
 from .core.manager import Manager
 from .core.native import Signal, wait
+from .core.ports import Operations
 from .core.results import EmitResult
 from .core.store import Store
 from .hosts import signals
@@ -373,7 +372,7 @@ def _current(function: str, argument: str) -> IoTClient:
     return client
 
 
-def _manager(function: str) -> Manager:
+def _manager(function: str) -> Operations:
     client = current_client.get(None)
     if client is not None:
         return client.manager

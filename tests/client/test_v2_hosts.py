@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from iotio import IoTClient as ServerSide
+from iotio.core.manager import Manager
 from iotio_client import EndpointConstraint, EndpointInfo, EndpointType
 from iotio_client.errors import ConnectionLost, DeviceRejected
 from iotio_protocol.errors import (
@@ -114,6 +115,7 @@ def test_errors_of_calls(kind: Kind, local_host: LocalHost) -> None:
 @ASKERS
 def test_calls_in_handlers(kind: Kind, native: LocalHost) -> None:
     with running(kind, native, name(kind, native, "nested")) as (device, known):
+        assert isinstance(known.manager, Manager)
         assert known.manager.device_type("echo") is not None
         known.emit("ask_same", 0)  # no such handler: nothing happens
         vars(device)["on_ask"] = asks(device)

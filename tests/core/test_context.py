@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from iotio import DeviceType, IoTClient
-from iotio.core.context import current_client
+from iotio.core.handles import current_client
 from tests.support.memory import make_manager, v1_device
 
 

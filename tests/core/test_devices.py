@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from iotio import DeviceType, Presence
-from iotio.core.device import Device as Lasting
-from iotio.core.device import Stored
+from iotio.core.handles import Device as Lasting
+from iotio.core.handles import Stored
 from iotio.core.manager import Manager
 from iotio.core.registry import Watcher
 from tests.support.memory import Clock, Device, make_manager, v1_device

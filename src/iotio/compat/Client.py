@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from iotio.core.client import IoTClient
+from iotio.core.handles import IoTClient
 
 __all__ = ["IoTClient"]

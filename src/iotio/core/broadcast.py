@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from iotio_protocol.errors import EncodeError
 
-from .connection import Connection
+from .ports import Link
 
 if TYPE_CHECKING:
-    from .client import IoTClient
+    from .handles import IoTClient
 
 __all__ = ["broadcast"]
 
@@ -50,7 +50,7 @@ def broadcast(
     return sent, offline, dropped, errors[0] if errors and len(errors) == len(frames) else None
 
 
-def _try_encode(connection: Connection, event: str, data: Any) -> bytes | EncodeError:
+def _try_encode(connection: Link, event: str, data: Any) -> bytes | EncodeError:
     try:
         return connection.encode(event, data)
     except EncodeError as error:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
 from iotio_protocol.values import Value
 
 from .native import Signal
+from .ports import CallLink
 from .waiting import wait_on_loop
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 __all__ = ["DEFAULT_TIMEOUT", "PendingCall"]
 
@@ -33,7 +29,7 @@ class PendingCall:
 
     __slots__ = ("_connection", "_error", "_value", "done", "event", "number")
 
-    def __init__(self, connection: Connection, event: str) -> None:
+    def __init__(self, connection: CallLink, event: str) -> None:
         self._connection = connection
         self.event = event
         self.number = 0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.calls import Calls, error_of, failure, fault_of
@@ -29,26 +29,28 @@ from iotio_protocol.errors import (
 )
 from iotio_protocol.frames import BINARY, Item, encode_frame
 from iotio_protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
+from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, State
+from iotio_protocol.session import BadGreeting, Codec, Ended, Event, Greeting, Invalid, Packet, Session, State
 from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .calls import PendingCall
-from .client import IoTClient
-from .context import Message, current_client, current_message
+from .context import Message, current_message
 from .delivery import DeliveryState
 from .device_type import Handlers, reply_of
-from .limits import Meter, metered
+from .devices import Devices
+from .handles import IoTClient, current_client
+from .limits import Admission, Meter, metered
 from .lock import Lock
 from .mailbox import Mailbox
 from .native import Signal
 from .outbox import Outbox
+from .ports import Link, ServerPort
+from .post import Post
+from .registry import Registry
 from .waiting import is_cancelled
-
-if TYPE_CHECKING:
-    from .manager import Manager
 
 __all__ = ["Connection", "Scope", "is_answer"]
 
@@ -56,6 +58,34 @@ logger = logging.getLogger("iotio.connection")
 
 Scope = Callable[[IoTClient], AbstractContextManager[object]]
 """What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""
+
+
+class Server(ServerPort, Protocol):
+    """What a connection needs of the server."""
+
+    codec: Codec
+    session_factory: type[Session]
+    epochs: Iterator[int]
+    holding: bool
+    admission: Admission
+    registry: Registry
+    devices: Devices
+    post: Post
+
+    @property
+    def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
+    @property
+    def tells_updates(self) -> bool: ...
+    def on_connect(self, client: IoTClient) -> Any: ...
+    def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
+    def attach(self, connection: Connection) -> None: ...
+    def detach(self, connection: Connection) -> None: ...
+    def hold_back(self, connection: Link) -> bool: ...
+    def evict(self, client: IoTClient) -> bool: ...
+    def count_refusal(self, code: ErrorCode) -> None: ...
+    def log_update(self, client_id: str, event: str, data: Any) -> None: ...
+    @property
+    def all_options(self) -> list[Options]: ...
 
 
 class Connection:
@@ -84,7 +114,7 @@ class Connection:
 
     def __init__(
         self,
-        manager: Manager,
+        manager: Server,
         headers: Iterable[tuple[str, str]],
         *,
         peer: str = "",

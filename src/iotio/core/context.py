@@ -6,15 +6,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .client import IoTClient
-
-__all__ = ["Message", "current_client", "current_message"]
-
-current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")
-"""Set in each connection's own context, which every handler of the device runs in."""
+__all__ = ["Message", "current_message"]
 
 
 @dataclass(frozen=True, slots=True)

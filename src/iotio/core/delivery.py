@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from .native import Signal, allocate_lock
 from .waiting import check_no_loop, wait_on_loop
-
-if TYPE_CHECKING:
-    from .manager import Manager
 
 __all__ = ["Delivery", "DeliveryState"]
 
@@ -45,7 +42,6 @@ class Delivery:
 
     Attributes:
         id: names the message; `manager.delivery(id)` finds it until it is over.
-        manager: the server's.
         device_id: to whom.
         event: the event's name.
         number: in the stream to the device.
@@ -62,6 +58,7 @@ class Delivery:
         "_lock",
         "_over",
         "_state",
+        "_wait",
         "_written",
         "body",
         "coalesce",
@@ -71,7 +68,6 @@ class Delivery:
         "expires",
         "id",
         "kind",
-        "manager",
         "not_written",
         "number",
         "reason",
@@ -79,7 +75,7 @@ class Delivery:
 
     def __init__(
         self,
-        manager: Manager,
+        wait: Callable[[Signal, float | None], bool],
         device_id: str,
         event: str,
         kind: int,
@@ -90,7 +86,7 @@ class Delivery:
         delivery_id: str = "",
     ) -> None:
         self.id = delivery_id or secrets.token_hex(8)
-        self.manager = manager
+        self._wait = wait
         self.device_id = device_id
         self.event = event
         self.kind = kind
@@ -132,7 +128,7 @@ class Delivery:
             RuntimeError: an event loop runs in this thread; write `await delivery.finished()` there.
         """
         check_no_loop("wait()", "await delivery.finished()")
-        self.manager.wait_here(self._signal(), timeout)
+        self._wait(self._signal(), timeout)
         return self._state
 
     async def finished(self, timeout: float | None = None) -> DeliveryState:
@@ -144,7 +140,7 @@ class Delivery:
         """`written` for threads; the caller sees to it that no event loop runs in this one."""
         if self._written is None:
             return False
-        self.manager.wait_here(self._written, _STORE_TIME)
+        self._wait(self._written, _STORE_TIME)
         return self._written.is_set and self._state is not DeliveryState.DROPPED
 
     async def written(self) -> bool:

@@ -12,11 +12,11 @@ from iotio_protocol.errors import EncodeError
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.values import Value
 
+from .ports import Operations
 from .route import Route
 
 if TYPE_CHECKING:
-    from .client import IoTClient
-    from .manager import Manager
+    from .handles import IoTClient
 
 __all__ = ["DeviceType", "Handlers", "find_handlers", "reply_of"]
 
@@ -85,7 +85,7 @@ class DeviceType:
         grace: float | None = None,
     ) -> None:
         self._type = type_name
-        self._context: Manager | None = None
+        self._context: Operations | None = None
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._grace = grace
@@ -96,11 +96,11 @@ class DeviceType:
         return self._type
 
     @property
-    def context(self) -> Manager | None:
+    def context(self) -> Operations | None:
         """The manager that this type was added to."""
         return self._context
 
-    def set_context(self, context: Manager) -> None:
+    def set_context(self, context: Operations) -> None:
         """Tell the type which manager it belongs to; `add_type` does."""
         self._context = context
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from iotio_protocol.presence import Presence, PresenceReason, Transition
 from iotio_protocol.reasons import DisconnectReason
 
-from .device import Device, Stored
+from .handles import Device, Stored
+from .ports import ServerPort
 from .registry import Registry, Watcher
 from .teller import Teller
 
 if TYPE_CHECKING:
-    from .client import IoTClient
-    from .manager import Manager
+    from .handles import IoTClient
 
 __all__ = ["Devices"]
 
@@ -41,7 +41,7 @@ class Devices(Watcher):
         wall: the date, in seconds since 1970.
     """
 
-    def __init__(self, manager: Manager, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, manager: ServerPort, wall: Callable[[], float] = time.time) -> None:
         self._manager = manager
         self._wall = wall
         self.registry = Registry(self)
@@ -177,7 +177,6 @@ class Devices(Watcher):
         self._absent.pop(device.id, None)
         self._note(device, device.tracker.end(PresenceReason.FORGOTTEN))
         self._dropped.append(device.id)
-        self._manager.post.drop(device.id)
         self.journal.dropped(device)
 
     # -- inside: the lock is held ----------------------------------------------------------------------
@@ -260,7 +259,7 @@ class Devices(Watcher):
     def _tell_dropped(self) -> None:
         with self.registry.lock:
             dropped, self._dropped = self._dropped, []
-        self._manager.post.drop_forgotten()
+        self.journal.dropped_later()
         for device_id in dropped:
             self.teller.soon(device_id)
 

@@ -14,7 +14,7 @@ from .connection import Connection, Scope, is_answer
 from .native import Signal
 
 if TYPE_CHECKING:
-    from .client import IoTClient
+    from .handles import IoTClient
     from .manager import Manager
 
 __all__ = ["InlineConnection"]

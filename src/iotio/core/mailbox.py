@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError
 from iotio_protocol.frames import BINARY, encode_frame
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
+from .backlog import Ticket
 from .delivery import Delivery, DeliveryState
 from .native import allocate_lock
+from .ports import DurableLink
 from .store import StoreUnavailable
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .journal import Ticket
-    from .post import Post
 
 __all__ = ["Effect", "Mailbox"]
 
@@ -34,6 +31,21 @@ Effect = Callable[[Any], object]
 
 Effects = tuple[str, int, list[Effect]]
 """The stream and the number of a message, and its effects."""
+
+
+class Shelf(Protocol):
+    """What a mailbox needs of the server's."""
+
+    wall: Callable[[], float]
+
+    def no_room(self, count: int, size: int) -> str: ...
+    def write(self, mailbox: Mailbox, delivery: Delivery) -> Ticket | None: ...
+    def keep(self, mailbox: Mailbox, delivery: Delivery) -> None: ...
+    def let_go(self, mailbox: Mailbox, deliveries: list[Delivery], *, write: bool = True) -> None: ...
+    def stalled(self, mailbox: Mailbox) -> None: ...
+    def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None: ...
+    def confirm_later(self, mailbox: Mailbox) -> None: ...
+    def log_refused(self, device_id: str, error: Exception) -> None: ...
 
 
 class Mailbox:
@@ -69,7 +81,7 @@ class Mailbox:
 
     def __init__(
         self,
-        post: Post,
+        post: Shelf,
         device_id: str,
         stream: str,
         counter: int = 0,
@@ -81,7 +93,7 @@ class Mailbox:
         self.closed = False  # the device is forgotten; set by the post, under its lock
         self.outgoing: Outgoing[Delivery] = Outgoing(stream, counter)
         self.incoming = Incoming(heard_stream, heard)
-        self._connection: Connection | None = None  # the one that both streams go over
+        self._connection: DurableLink | None = None  # the one that both streams go over
         self._epoch = -1  # of the last one
         self._lock = allocate_lock()
         self._size = 0  # bytes that are kept
@@ -218,7 +230,7 @@ class Mailbox:
             heard = None if stream is None else {"stream": stream, "upto": upto}
             return {"sends": self.outgoing.name, "heard": heard}
 
-    def resume(self, connection: Connection, stream: str | None = None, upto: int = 0) -> None:
+    def resume(self, connection: DurableLink, stream: str | None = None, upto: int = 0) -> None:
         """The device is there: what it has is over, and the rest is sent.
 
         Args:
@@ -238,7 +250,7 @@ class Mailbox:
                 delivery.become(DeliveryState.QUEUED)
             self._send_on()
 
-    def suspend(self, connection: Connection) -> None:
+    def suspend(self, connection: DurableLink) -> None:
         """A connection is over."""
         with self._lock:
             if self._connection is connection:
@@ -247,7 +259,7 @@ class Mailbox:
                 for _, delivery in self.outgoing:
                     delivery.become(DeliveryState.QUEUED)
 
-    def acknowledge(self, connection: Connection, upto: int, state: DeliveryState) -> None:
+    def acknowledge(self, connection: DurableLink, upto: int, state: DeliveryState) -> None:
         """The device has all up to a number.
 
         Raises:
@@ -416,7 +428,7 @@ def _of_one_stream(effects: list[Effects]) -> list[Effects]:
     return [one for one in effects if one[0] == effects[0][0]]
 
 
-def _frame(connection: Connection, previous: int, number: int, delivery: Delivery) -> bytes:
+def _frame(connection: DurableLink, previous: int, number: int, delivery: Delivery) -> bytes:
     if connection.version == 2:
         time = int(delivery.created * 1000)
         head = v2.encode_head(

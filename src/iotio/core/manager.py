@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -25,18 +25,17 @@ from iotio_protocol.values import Value
 
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
-from .client import IoTClient, check_event
 from .connection import Connection, Scope
-from .context import current_client
 from .delivery import Delivery, DeliveryState
-from .device import Device
 from .device_type import DeviceType, Handlers, find_handlers, takes_presence, with_reason
 from .devices import Devices
+from .handles import Device, IoTClient, check_event, current_client
 from .journal import Journal
 from .limits import Admission, Takeovers, Throttle
 from .native import Signal, allocate_lock, wait
+from .ports import Link
 from .post import Post, stored_of
-from .registry import Watcher, chooser
+from .registry import Registry, Watcher, chooser
 from .results import EmitResult
 from .store import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
 from .waiting import check_no_loop, loop_runs_here
@@ -85,18 +84,19 @@ class Manager:
         self.clock = clock
         self.codec = _codec_of(encoder)
         self.devices = Devices(self)
-        self.registry = self.devices.registry
-        self.post = Post(self)
+        self.registry: Registry = self.devices.registry
+        self.post = Post(self, self.registry)
+        self.devices.journal = _DeviceWriter(self)
         self.journal: Journal | None = None
         self.loops: list[Callable[[Awaitable[Any], Context], Any]] = []  # each runs an awaitable on a host's loop
-        self.admission = Admission(options, clock)
-        self.epochs = itertools.count()
+        self.admission: Admission = Admission(options, clock)
+        self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
         _check_presence(self.on_presence)
         self._totals: Counter[str] = Counter()  # of connections that have ended
-        self.closing = False
-        self.holding = False  # `close` is at work: who comes meanwhile is told at its end
+        self.closing: bool = False
+        self.holding: bool = False  # `close` is at work: who comes meanwhile is told at its end
         self._types: dict[str, Handlers] = {}
         self._connections: set[Connection] = set()
         self._refusals: Counter[str] = Counter()  # by error code
@@ -118,7 +118,6 @@ class Manager:
         self.devices.restore(stored_of(record) for record in snapshot.devices)
         unknown = self.post.restore_messages(snapshot.messages)
         self.journal = self.post.journal = self.make_journal(store)
-        self.devices.journal = _DeviceWriter(self.journal, self.post)
         unknown.update(record.id for record in snapshot.devices)
         for device_id in unknown:  # more are stored than `max_devices`
             if self.registry.device(device_id) is None:
@@ -413,6 +412,14 @@ class Manager:
             raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
         return device is not None and self.devices.forget(device)
 
+    def announce_sleep(self, device: Device, seconds: float) -> None:
+        """See `Device.sleeps`."""
+        self.devices.announce_sleep(device, seconds)
+
+    def announce_farewell(self, device: Device) -> None:
+        """See `Device.says_goodbye`."""
+        self.devices.announce_farewell(device)
+
     @property
     def counters(self) -> dict[str, int]:
         """Events received and sent, invalid packets, events without a handler, drops: all devices since the start."""
@@ -586,7 +593,7 @@ class Manager:
         with self._connections_lock:
             self._refusals[code.value] += 1
 
-    def hold_back(self, connection: Connection) -> bool:
+    def hold_back(self, connection: Link) -> bool:
         """Have the CLOSE frame of a connection wait for `refusal_delay`, unless too many wait already."""
         with self._connections_lock:
             if not connection.held_back and self._held_back < _MAX_HELD_BACK and connection in self._connections:
@@ -687,17 +694,24 @@ class Manager:
 class _DeviceWriter(Watcher):
     """Writes down what changes of devices."""
 
-    def __init__(self, journal: Journal, post: Post) -> None:
-        self._journal = journal
-        self._post = post
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
 
     def changed(self, device: Device) -> None:
-        with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
-            self._journal.submit(PutDevice(self._post.record(device.stored())))
+        journal = self._manager.journal
+        if journal is not None:
+            with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
+                journal.submit(PutDevice(self._manager.post.record(device.stored())))
 
     def dropped(self, device: Device) -> None:
-        with suppress(StoreUnavailable):
-            self._journal.submit(DropDevice(device.id))
+        self._manager.post.drop(device.id)
+        journal = self._manager.journal
+        if journal is not None:
+            with suppress(StoreUnavailable):
+                journal.submit(DropDevice(device.id))
+
+    def dropped_later(self) -> None:
+        self._manager.post.drop_forgotten()
 
 
 def _codec_of(encoder: Any) -> Codec:

@@ -15,15 +15,16 @@ from iotio_protocol import v2
 from iotio_protocol.presence import Presence
 
 from .delivery import Delivery, DeliveryState
-from .device import Stored
+from .handles import Stored
 from .mailbox import Effect, Mailbox
 from .native import allocate_lock
+from .ports import ServerPort
+from .registry import Registry
 from .store import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
 
 if TYPE_CHECKING:
-    from .device import Device
+    from .handles import Device
     from .journal import Journal, Ticket
-    from .manager import Manager
 
 __all__ = ["Post", "new_stream", "stored_of"]
 
@@ -47,12 +48,14 @@ class Post:
         journal: where all is written down, or None.
 
     Args:
-        manager: whose it is.
+        server: whose it is.
+        registry: which devices are known.
         wall: the date, in seconds since 1970.
     """
 
-    def __init__(self, manager: Manager, wall: Callable[[], float] = time.time) -> None:
-        self._manager = manager
+    def __init__(self, server: ServerPort, registry: Registry, wall: Callable[[], float] = time.time) -> None:
+        self._server = server
+        self._registry = registry
         self.wall = wall
         self.journal: Journal | None = None
         self._lock = allocate_lock()  # for what follows; taken by who holds a mailbox's
@@ -95,7 +98,7 @@ class Post:
         expires = None if ttl is None else created + ttl
         deliveries = {}
         for device in devices:
-            delivery = Delivery(self._manager, device.id, event, kind, body, created, expires, coalesce)
+            delivery = Delivery(self._server.wait_here, device.id, event, kind, body, created, expires, coalesce)
             self._mailbox_of(device.id).put(delivery)
             deliveries[device.id] = delivery
         return deliveries
@@ -126,7 +129,7 @@ class Post:
         found = self.known_mailbox(device_id)
         if found is not None:
             return found
-        registry = self._manager.registry
+        registry = self._registry
         with registry.lock:  # a device is forgotten under it
             device = registry.find(device_id)
             if device is None:
@@ -134,7 +137,7 @@ class Post:
                 found.closed = True
                 return found
             found = self.mailbox(device_id)
-            self._manager.devices.changed(device)  # the store is to know the name of the stream
+            registry.watcher.changed(device)  # the store is to know the name of the stream
         client = registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
             found.resume(client.socket)
@@ -169,7 +172,7 @@ class Post:
             count: messages that are kept for it.
             size: their bytes, with the new one's.
         """
-        options = self._manager.options
+        options = self._server.options
         if count >= options.max_queued:
             return f"{count} messages wait for the device already (max_queued)"
         if size > options.max_queued_bytes:
@@ -213,7 +216,7 @@ class Post:
 
     def log_refused(self, device_id: str, error: Exception) -> None:
         """The same, for the log."""
-        self._manager.log_some(
+        self._server.log_some(
             "store",
             "what handlers of device %r want written has to wait, and so has its acknowledgement: %s",
             device_id,
@@ -271,11 +274,11 @@ class Post:
         """
         unknown = set()
         for record in records:
-            if self._manager.registry.device(record.device_id) is None:
+            if self._registry.device(record.device_id) is None:
                 unknown.add(record.device_id)
                 continue
             delivery = Delivery(
-                self._manager,
+                self._server.wait_here,
                 record.device_id,
                 record.event,
                 record.kind,

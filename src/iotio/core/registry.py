@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from iotio_protocol.presence import Presence
 
-from .client import IoTClient
-from .device import Device, Stored
+from .handles import Device, IoTClient, Stored
 from .native import allocate_lock
 
 __all__ = ["Registry", "Watcher"]
@@ -36,6 +35,9 @@ class Watcher:
     def dropped(self, device: Device) -> None:
         """It is not known any more."""
 
+    def dropped_later(self) -> None:
+        """Some were dropped; the lock is not held any more."""
+
 
 class Registry:
     """Clients by id and type, devices by id, and the rooms. Every method is atomic and returns copies.
@@ -46,7 +48,7 @@ class Registry:
 
     def __init__(self, watcher: Watcher | None = None) -> None:
         self.lock = allocate_lock()
-        self._watcher = Watcher() if watcher is None else watcher
+        self.watcher = Watcher() if watcher is None else watcher
         self._clients: dict[str, IoTClient] = {}
         self._types: dict[str, dict[str, IoTClient]] = {}
         self._devices: dict[str, Device] = {}
@@ -102,7 +104,7 @@ class Registry:
                 device.current = None
                 self._put_in(device)
                 if self.knows(device):
-                    self._watcher.left(device, client)
+                    self.watcher.left(device, client)
             return True
 
     def audience(self, client_type: str | None = None, room: str | None = None) -> list[IoTClient]:
@@ -145,7 +147,7 @@ class Registry:
                 return False
             self._devices[device.id] = device
             self._put_in(device)
-            self._watcher.left(device, None)
+            self.watcher.left(device, None)
             return True
 
     def forget(self, device: Device) -> bool:
@@ -172,7 +174,7 @@ class Registry:
         del self._devices[device.id]
         self._take_out(device)
         device.joined.clear()
-        self._watcher.dropped(device)
+        self.watcher.dropped(device)
         return True
 
     # -- rooms -----------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Registry:
             if room not in device.joined:
                 device.joined[room] = None
                 self._put_in_room(device, room)
-                self._watcher.changed(device)
+                self.watcher.changed(device)
             return True
 
     def leave(self, member: IoTClient | Device, room: str) -> bool:
@@ -197,7 +199,7 @@ class Registry:
                 return False
             del device.joined[room]
             self._take_out_of_room(device, room)
-            self._watcher.changed(device)
+            self.watcher.changed(device)
             return True
 
     def close_room(self, room: str) -> int:
@@ -207,7 +209,7 @@ class Registry:
             members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
             for device in members:
                 device.joined.pop(room, None)
-                self._watcher.changed(device)
+                self.watcher.changed(device)
             return len(members)
 
     def rooms_of(self, member: IoTClient | Device) -> list[str]:
@@ -242,7 +244,7 @@ class Registry:
         client.device = device
         self._put_in(device)
         device.kind, device.said = client.type, client.data
-        self._watcher.arrived(device, differs=differs)
+        self.watcher.arrived(device, differs=differs)
 
     def _take_out(self, device: Device) -> None:
         for room in device.joined:

@@ -8,15 +8,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iotio_protocol.presence import Transition
 
-from .device import Device
+from .handles import Device
 from .native import allocate_lock, start_thread
-
-if TYPE_CHECKING:
-    from .manager import Manager
+from .ports import PresencePort
 
 __all__ = ["Teller"]
 
@@ -58,7 +56,7 @@ class Teller:
         manager: whose devices they are.
     """
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: PresencePort) -> None:
         self.spawn: Callable[[Callable[[], None]], object] = start_thread
         self.merged = 0
         self._manager = manager
@@ -175,7 +173,7 @@ class Teller:
         """Call an `on_presence` in no device's context, but in the application's."""
         context = Context()
         scope = self._manager.scope
-        entered = nullcontext() if scope is None else scope(device)  # type: ignore[arg-type]  # for who asks, a device will do
+        entered = nullcontext() if scope is None else scope(device)
         try:
             context.run(entered.__enter__)
             try:

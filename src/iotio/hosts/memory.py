@@ -19,6 +19,8 @@ __all__ = ["MemoryConnection", "connect"]
 class MemoryConnection(InlineConnection):
     """The server's side of an in-memory pair, with the device's end of it as methods."""
 
+    manager: Manager
+
     def __init__(
         self,
         manager: Manager,

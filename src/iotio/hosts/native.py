@@ -26,10 +26,11 @@ from iotio_protocol.session import Event, Packet, State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
-from ..core.client import IoTClient
 from ..core.connection import Connection, Scope
+from ..core.handles import IoTClient
 from ..core.native import wait
 from ..core.outbox import Outbox
+from ..core.ports import Link
 from ..core.route import Route
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
@@ -452,7 +453,7 @@ class NativeConnection(Connection):
         self.manager.evict(before)
         before.socket.farewell_done.add_callback(lambda: self._host.call_later(lambda: self._release(client)))
 
-    def _lose_patience(self, before: Connection, client: IoTClient) -> None:
+    def _lose_patience(self, before: Link, client: IoTClient) -> None:
         patience = self.manager.options.takeover_timeout
         self._log_impatience()
         self._patience = self._host.loop.call_later(patience, self._release, client)

@@ -9,14 +9,11 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..core.manager import Manager
 from .stand_in import StandIn
 from .workers import Workers
-
-if TYPE_CHECKING:
-    from .native import NativeConnection
 
 __all__ = ["NativeHost"]
 
@@ -25,6 +22,12 @@ logger = logging.getLogger("iotio.hosts")
 SWEEP_INTERVAL = 0.2  # seconds; how late a ping or a time-out may be
 _HELD_UP = 1.0  # seconds after which a blocked loop is named in the log: it holds up everything
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
+
+
+class Flushable(Protocol):
+    """A connection that has output."""
+
+    def flush(self) -> None: ...
 
 
 class NativeHost:
@@ -44,7 +47,7 @@ class NativeHost:
         self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
         self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
-        self._dirty: deque[NativeConnection] = deque()
+        self._dirty: deque[Flushable] = deque()
         self._ended: deque[Callable[[], None]] = deque()
         self._awake = False  # a flush is on its way
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
@@ -57,7 +60,7 @@ class NativeHost:
         self.manager.loops.remove(self.run_awaitable)
         self.workers.close()
 
-    def flush_later(self, connection: NativeConnection) -> None:
+    def flush_later(self, connection: Flushable) -> None:
         """A connection has output; from any thread."""
         self._dirty.append(connection)
         self._wake()
