@@ -2,7 +2,7 @@
 
     python -m bench.store
 
-One asyncio loop submits messages to the journal at a steady rate, some at a time, as devices and views would; a second
+One asyncio loop submits messages to the writer at a steady rate, some at a time, as devices and views would; a second
 task on the same loop measures by how much it wakes too late. The same loop without messages is measured beside it: what
 it shows is the machine's doing. At the end, as fast as it goes.
 """
@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iotio.core.handles import Stored
-from iotio.core.journal import Journal, Ticket
 from iotio.core.manager import Manager
-from iotio.core.store import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot
+from iotio.core.storage.contract import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot
+from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store import open_store
 from iotio_protocol.presence import Presence
 
@@ -43,8 +43,8 @@ async def watch_lag(lags: list[float]) -> None:
 class Sender:
     """Submits messages; each fourth that is written is acknowledged, so that rows are deleted as well."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, writer: StoreWriter) -> None:
+        self._writer = writer
         self.count = 0
         self.delays: list[float] = []
 
@@ -54,10 +54,10 @@ class Sender:
         name, number = f"device-{self.count % DEVICES}", self.count // DEVICES + 1
         record = MessageRecord(name, number, f"m{self.count}", "set_level", 2, b'{"level": 12.5}' * 4, time.time())
         submitted = time.perf_counter()
-        ticket = self._journal.submit(PutMessage(record))
+        ticket = self._writer.submit(PutMessage(record))
         ticket.done.add_callback(lambda: self.delays.append(time.perf_counter() - submitted))
         if self.count % 4 == 0 and number > 1:
-            self._journal.submit(DropMessages(name, (number - 1,)))
+            self._writer.submit(DropMessages(name, (number - 1,)))
         return ticket
 
 
@@ -90,15 +90,15 @@ def figures(values: Sequence[float]) -> str:
     return "p50 {:6.2f}  p99 {:6.2f}  max {:6.2f} ms".format(*picked)
 
 
-async def run(options: argparse.Namespace, journal: Journal) -> None:
+async def run(options: argparse.Namespace, writer: StoreWriter) -> None:
     """All of it, printed."""
     for number in range(DEVICES):
-        journal.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", {}, ("all",), "online", 0.0, 0.0, None, "s")))
-    journal.flush(10)
+        writer.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", {}, ("all",), "online", 0.0, 0.0, None, "s")))
+    writer.flush(10)
     for title, rate in (("no messages", 0), (f"{options.rate} a second", options.rate), ("as fast as it goes", -1)):
         lags: list[float] = []
         watch = asyncio.create_task(watch_lag(lags))
-        sender, before = Sender(journal), journal.written
+        sender, before = Sender(writer), writer.written
         cpu, started = time.process_time(), time.perf_counter()
         if rate == 0:
             await asyncio.sleep(options.seconds)
@@ -108,20 +108,20 @@ async def run(options: argparse.Namespace, journal: Journal) -> None:
             await at_most(sender, options.seconds, 5000)
         watch.cancel()
         took, cpu = time.perf_counter() - started, time.process_time() - cpu
-        journal.flush(10)
-        print(f"{title:20} written {(journal.written - before) / took:7.0f} a second, {cpu / took:4.0%} of a core")
+        writer.flush(10)
+        print(f"{title:20} written {(writer.written - before) / took:7.0f} a second, {cpu / took:4.0%} of a core")
         print(f"{'':20} lag of the loop   {figures(lags)}")
         if sender.delays:
             print(f"{'':20} until on the disk {figures(sender.delays)}")
-    print(f"refused {journal.failed}")
+    print(f"refused {writer.failed}")
 
 
 async def emit(options: argparse.Namespace, manager: Manager) -> None:
-    """The same by durable emits to devices that are away, from a coroutine: mailboxes, handles and all."""
-    assert manager.journal is not None
+    """The same by durable emits to devices that are away, from a coroutine: queues, handles and all."""
+    assert manager.store_writer is not None
     lags: list[float] = []
     watch = asyncio.create_task(watch_lag(lags))
-    before, refused = manager.journal.written, 0
+    before, refused = manager.store_writer.written, 0
     cpu, started = time.process_time(), time.perf_counter()
     for step in range(int(options.rate * options.seconds / AT_ONCE)):
         for number in range(AT_ONCE):
@@ -131,11 +131,11 @@ async def emit(options: argparse.Namespace, manager: Manager) -> None:
         await asyncio.sleep(max(ahead, 0))
     watch.cancel()
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
-    manager.journal.flush(10)
-    written = manager.journal.written - before
+    manager.store_writer.flush(10)
+    written = manager.store_writer.written - before
     print(f"{f'{options.rate} emits a second':20} written {written / took:7.0f} a second, {cpu / took:4.0%} of a core")
     print(f"{'':20} lag of the loop   {figures(lags)}")
-    print(f"refused {refused + manager.journal.failed}")
+    print(f"refused {refused + manager.store_writer.failed}")
 
 
 def main() -> None:
@@ -147,9 +147,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {sys.platform}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        journal = Journal(open_store(f"sqlite:///{folder}/bench.db"), Snapshot)
-        asyncio.run(run(options, journal))
-        journal.close()
+        writer = StoreWriter(open_store(f"sqlite:///{folder}/bench.db"), Snapshot)
+        asyncio.run(run(options, writer))
+        writer.close()
         manager = Manager(store=open_store(f"sqlite:///{folder}/emits.db"))
         manager.devices.restore(
             Stored(f"device-{number}", "lamp", {}, (), Presence.OFFLINE, 0.0, 0.0) for number in range(DEVICES)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from iotio_protocol.reasons import DisconnectReason
 
     from .app import IoTManager, call, close_room, emit, join, leave
-    from .core.context import Message
-    from .core.delivery import Delivery, DeliveryState
     from .core.device_type import DeviceType
+    from .core.durable.delivery import Delivery, DeliveryState
     from .core.handles import IoTClient
+    from .core.message import Message
     from .core.results import EmitResult
-    from .core.store import StoreError, StoreUnavailable
+    from .core.storage.contract import StoreError, StoreUnavailable
 
 __author__ = "The iotio developers"
 __licence__ = "MIT"
@@ -72,11 +72,11 @@ __all__ = [
 # Where the public names live. They are loaded on first use: `import iotio_client` passes through this module
 # and must not bring Flask to a device.
 _HOMES = {
-    "StoreUnavailable": ".core.store",
-    "StoreError": ".core.store",
-    "Message": ".core.context",
-    "DeliveryState": ".core.delivery",
-    "Delivery": ".core.delivery",
+    "StoreUnavailable": ".core.storage.contract",
+    "StoreError": ".core.storage.contract",
+    "Message": ".core.message",
+    "DeliveryState": ".core.durable.delivery",
+    "Delivery": ".core.durable.delivery",
     "CallDisconnected": "iotio_protocol.errors",
     "CallError": "iotio_protocol.errors",
     "CallTimeout": "iotio_protocol.errors",

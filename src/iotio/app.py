@@ -20,10 +20,10 @@ from .core.calls import DEFAULT_TIMEOUT
 from .core.connection import Scope
 from .core.handles import Device, IoTClient, current_client
 from .core.manager import Manager
-from .core.native import Signal, wait
 from .core.ports import Operations
+from .core.primitives import Signal, wait
 from .core.results import EmitResult
-from .core.store import Store
+from .core.storage.contract import Store
 from .hosts import signals
 from .hosts.asgi_app import is_asgi, what_it_is
 from .hosts.loop_thread import LoopThread
@@ -243,7 +243,7 @@ class IoTManager(Manager):
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """See `Manager.run_awaitable`: hosts without a loop use that of the manager's own thread."""
-        if self.loops:
+        if self.awaitable_runners:
             return super().run_awaitable(awaitable, context)
         outcome = self._loops.submit(awaitable, context)
         wait(outcome.done, None)

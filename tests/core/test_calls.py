@@ -66,7 +66,7 @@ def test_an_answer_from_another_thread_ends_the_wait() -> None:
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(client.call("dim", timeout=10)))
     thread.start()
-    while not device.connection.pending() and not device.connection.outbox:
+    while not device.connection.pending() and not device.connection.buffer:
         pass
     device.frame(Opcode.BINARY, v2.encode("", None, v2.RESULT, call=call_of(device).call))
     thread.join(5)

@@ -15,7 +15,7 @@ import pytest
 from iotio import DeviceType, DisconnectReason, IoTClient
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
-from iotio.core.native import Signal, wait
+from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio_protocol import v0, v1
 from iotio_protocol.errors import ErrorCode

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from iotio import DeviceType, IoTClient
-from iotio.core.backlog import Ticket
-from iotio.core.delivery import Delivery, DeliveryState
-from iotio.core.journal import Journal
+from iotio.core.durable.delivery import Delivery, DeliveryState
 from iotio.core.manager import Manager
-from iotio.core.native import Signal
-from iotio.core.store import Change, Store
+from iotio.core.primitives import Signal
+from iotio.core.storage.batch import Ticket
+from iotio.core.storage.contract import Change, Store
+from iotio.core.storage.writer import StoreWriter
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio.store import MemoryStore
 from iotio_client.buffer import Buffer
@@ -33,8 +33,8 @@ from tests.support.memory import Clock
 from tests.support.wire import Opcode, encode_frame
 
 
-class HandJournal(Journal):
-    """A journal that writes when it is told to, so that a kill can come before."""
+class HandWriter(StoreWriter):
+    """A writer that writes when it is told to, so that a kill can come before."""
 
     def __init__(self, store: Store) -> None:
         self._hand_store = store
@@ -62,12 +62,12 @@ class HandJournal(Journal):
 
 
 class HandManager(Manager):
-    """A manager with such a journal."""
+    """A manager with such a writer."""
 
-    hand: HandJournal
+    hand: HandWriter
 
-    def make_journal(self, store: Store) -> Journal:
-        self.hand = HandJournal(store)
+    def make_store_writer(self, store: Store) -> StoreWriter:
+        self.hand = HandWriter(store)
         return self.hand
 
     def wait_here(self, signal: Signal, timeout: float | None) -> bool:
@@ -284,7 +284,7 @@ class BothEnds(RuleBasedStateMachine):
                 assert self.manager.emit("command", value, client_id="d", durable=True)
                 self.commands.append(value)
             else:
-                (delivery,) = self.manager.post.send(self.manager.devices(), "command", value).values()
+                (delivery,) = self.manager.durable_messages.send(self.manager.devices(), "command", value).values()
                 self.unwritten.append((value, delivery))
         self.take_output()
 
@@ -451,7 +451,7 @@ class BothEnds(RuleBasedStateMachine):
         assert self.server_effects == self.readings
         assert self.device.effects == self.commands
         assert len(self.device.buffer) == 0
-        assert self.manager.post.waiting == 0
+        assert self.manager.durable_messages.waiting == 0
 
     def teardown(self) -> None:
         self.settle()
@@ -465,13 +465,13 @@ def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -
     ends = BothEnds()
     ends.device_sends(count=3)
     ends.up_moves(fates=["arrives"] * 8, place=5)
-    assert ends.manager.post.mailbox("d").incoming.last == 3
+    assert ends.manager.durable_messages.queue("d").incoming.last == 3
     ends.device.lose_memory()
     ends.reconnect()
     ends.hurry()
     ends.write()
     assert ends.server_effects == ends.readings
-    assert ends.manager.post.mailbox("d").position[2:] == (ends.device.buffer.outgoing.name, 0)
+    assert ends.manager.durable_messages.queue("d").position[2:] == (ends.device.buffer.outgoing.name, 0)
     ends.device_sends(count=1)
     ends.kill_server()
     ends.teardown()

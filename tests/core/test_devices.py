@@ -45,7 +45,7 @@ class Telling(DeviceType):
 
 def here(manager: Manager) -> Manager:
     """Have `on_presence` run where it would start a thread."""
-    manager.devices.teller.spawn = lambda work: work()
+    manager.devices.notifier.spawn = lambda work: work()
     return manager
 
 
@@ -329,10 +329,10 @@ def test_a_restored_device_sleeps_on(
     assert known(manager, "a").stored().wakes is None
 
 
-# The journal's hook.
+# The recorder's hook.
 
 
-class Journal(Watcher):
+class Recorder(Watcher):
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
@@ -347,25 +347,25 @@ class Journal(Watcher):
         return heard
 
 
-def test_the_journal_hears_of_each_change(manager: Manager) -> None:
-    manager.devices.journal = journal = Journal()
+def test_the_recorder_hears_of_each_change(manager: Manager) -> None:
+    manager.devices.recorder = recorder = Recorder()
     device = v1_device(manager, data=1)
-    assert journal.take() == [("d1", "echo", 1, (), Presence.ONLINE)]
+    assert recorder.take() == [("d1", "echo", 1, (), Presence.ONLINE)]
     manager.join("d1", "r")
     manager.join("d1", "r")
-    assert journal.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)]
+    assert recorder.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)]
     device.drop()
-    assert journal.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)], "when it was seen last"
+    assert recorder.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)], "when it was seen last"
     v1_device(manager, data=1)
-    assert journal.take() == []
+    assert recorder.take() == []
     v1_device(manager, data=2).drop()
-    assert journal.take() == [("d1", "echo", 2, ("r",), Presence.ONLINE)] * 2
+    assert recorder.take() == [("d1", "echo", 2, ("r",), Presence.ONLINE)] * 2
     later(manager, 15.0)
-    assert journal.take() == [("d1", "echo", 2, ("r",), Presence.OFFLINE)]
+    assert recorder.take() == [("d1", "echo", 2, ("r",), Presence.OFFLINE)]
     manager.close_room("r")
-    assert journal.take() == [("d1", "echo", 2, (), Presence.OFFLINE)]
+    assert recorder.take() == [("d1", "echo", 2, (), Presence.OFFLINE)]
     manager.forget("d1")
-    assert journal.take() == ["d1"]
+    assert recorder.take() == ["d1"]
 
 
 # The bound.
@@ -534,7 +534,7 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     second.drop()
     for _ in range(200):
         v1_device(manager, "slow").drop()
-    assert len(manager.devices.teller._queues["slow"].items) <= 64
+    assert len(manager.devices.notifier._queues["slow"].items) <= 64
     go.set()
     first.join(10)
     quick = v1_device(manager, "quick")
@@ -544,8 +544,8 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     chain = [one for one in told if one[0] == "slow"]
     assert chain[0] == ("slow", "offline", "online", "connected")
     assert all(one[2] == two[1] for one, two in pairwise(chain))
-    assert manager.devices.teller.merged > 0
-    assert manager.devices.teller._queues == {}
+    assert manager.devices.notifier.merged > 0
+    assert manager.devices.notifier._queues == {}
 
 
 def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
@@ -707,7 +707,7 @@ class Model(RuleBasedStateMachine):
             assert (result.sent, set(result.offline)) == (len(there), members - there)
             assert set(manager.rooms.get(room, ())) == members
         assert set(manager.devices._absent) == {device.id for device in manager.devices() if not device.connected}
-        assert manager.devices.teller._queues == {}
+        assert manager.devices.notifier._queues == {}
 
 
 TestModel: Any = Model.TestCase

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, Options
-from iotio.core.limits import Bucket, Takeovers, Throttle
+from iotio.core.limits import Bucket, Takeovers
 from iotio.core.manager import Manager
 from iotio.hosts.memory import connect
 from iotio_protocol.reasons import DisconnectReason
@@ -297,12 +297,6 @@ def test_a_bucket_fills_up_to_its_room() -> None:
     assert bucket.take(1, 0.5)
     assert bucket.take(2, 100.0)
     assert not bucket.take(1, 100.0)
-
-
-def test_a_throttle_keeps_kinds_apart() -> None:
-    throttle = Throttle(Clock())
-    assert [throttle.ask("a") for _ in range(11)] == [0] * 10 + [None]
-    assert throttle.ask("b") == 0
 
 
 def test_origins_are_a_list() -> None:

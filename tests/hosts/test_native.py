@@ -408,13 +408,13 @@ def test_a_burst_within_one_turn_is_bounded() -> None:
 
 def test_an_awaitable_for_a_loop_that_is_gone_is_an_error() -> None:
     with serving(Probe()) as server:
-        run = server.manager.loops[-1]
+        run = server.manager.awaitable_runners[-1]
 
         async def answer() -> int:
             return 5
 
         assert run(answer(), copy_context()) == 5
-    assert server.manager.loops == []
+    assert server.manager.awaitable_runners == []
     with pytest.raises(RuntimeError, match="closed"):
         run(answer(), copy_context())
 

@@ -166,7 +166,7 @@ async def conversation(manager: IoTManager, lamp: Lamp, port: int) -> dict[str, 
 
     await all_of(emit(manager, "acknowledged", room=f"room-{number}") for number in range(ROOMS))
     await all_of(device.has(1) for device in devices)
-    await until(lambda: manager.post.waiting == 0)
+    await until(lambda: manager.durable_messages.waiting == 0)
     for device in devices:
         device.acknowledges = False
     await all_of(emit(manager, "taken", room=f"room-{number}") for number in range(ROOMS))
@@ -195,7 +195,7 @@ async def conversation(manager: IoTManager, lamp: Lamp, port: int) -> dict[str, 
         took.append(time.perf_counter() - began)
 
     await all_of(come_back(device) for device in devices)
-    await until(lambda: manager.post.waiting == 0)
+    await until(lambda: manager.durable_messages.waiting == 0)
     await all_of(emit(manager, "last", room=f"room-{number}") for number in range(ROOMS))
     await all_of(device.has(7) for device in devices)
 

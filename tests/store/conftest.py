@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iotio.core.store import Store
+from iotio.core.storage.contract import Store
 from iotio.store import MemoryStore, open_store
 
 Reopen = Callable[[], Store]

@@ -1,4 +1,4 @@
-"""What every store does: see `iotio.core.store`."""
+"""What every store does: see `iotio.core.storage.contract`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iotio.core.store import (
+from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,

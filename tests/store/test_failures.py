@@ -20,8 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from iotio.core.journal import Journal, Ticket
-from iotio.core.store import (
+from iotio.core.storage.contract import (
     DropMessages,
     Heard,
     PutDevice,
@@ -29,6 +28,7 @@ from iotio.core.store import (
     Snapshot,
     StoreUnavailable,
 )
+from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store.sql import SqlStore
 from tests.load.endurance import FULL
 from tests.support.processes import Program, python_program
@@ -43,7 +43,7 @@ PAUSE = 2.0 if FULL else 0.1  # seconds, at most, between two attempts
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).with_name("programs")
 
-StartJournal = Callable[..., Journal]
+StartWriter = Callable[..., StoreWriter]
 
 
 @pytest.fixture
@@ -54,19 +54,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(path: Path) -> Iterator[StartJournal]:
-    """Start a journal that writes to the file."""
-    journals = []
+def start(path: Path) -> Iterator[StartWriter]:
+    """Start a writer that writes to the file."""
+    writers = []
 
-    def function(snapshot: Callable[[], Snapshot] = Snapshot, patience: float = PATIENCE) -> Journal:
+    def function(snapshot: Callable[[], Snapshot] = Snapshot, patience: float = PATIENCE) -> StoreWriter:
         store = SqlStore(f"sqlite:///{path}", busy_timeout=BUSY)
         store.open()
-        journals.append(Journal(store, snapshot, patience=patience, max_pause=PAUSE))
-        return journals[-1]
+        writers.append(StoreWriter(store, snapshot, patience=patience, max_pause=PAUSE))
+        return writers[-1]
 
     yield function
-    for journal in journals:
-        journal.close(5)
+    for writer in writers:
+        writer.close(5)
 
 
 def stored(path: Path) -> Snapshot:
@@ -83,39 +83,39 @@ def refused(ticket: Ticket) -> str:
     return str(caught.value)
 
 
-def quick(journal: Journal, count: int = 200) -> list[Ticket]:
+def quick(writer: StoreWriter, count: int = 200) -> list[Ticket]:
     """Submit messages, and see that nobody waits for it."""
     took = time.thread_time(), time.perf_counter()
-    tickets = [journal.submit(PutMessage(message(number))) for number in range(1, count + 1)]
+    tickets = [writer.submit(PutMessage(message(number))) for number in range(1, count + 1)]
     assert time.thread_time() - took[0] < 0.1
     assert time.perf_counter() - took[1] < min(PATIENCE, 5)
     return tickets
 
 
 @pytest.mark.timeout(180)
-def test_a_lock_of_another_process(path: Path, start: StartJournal, caplog: pytest.LogCaptureFixture) -> None:
-    journal = start()
-    journal.submit(PutDevice(device()), PutMessage(message(900)), PutMessage(message(901))).wait(10)
+def test_a_lock_of_another_process(path: Path, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
+    writer = start()
+    writer.submit(PutDevice(device()), PutMessage(message(900)), PutMessage(message(901))).wait(10)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         kept = [
-            journal.submit(change)
+            writer.submit(change)
             for change in (PutDevice(device(presence="away")), Heard("lamp", "d1", 4), DropMessages("lamp", (900,)))
         ]
-        for ticket in quick(journal):
+        for ticket in quick(writer):
             assert "another process has locked it" in refused(ticket)
         # Each waiting entry is refused for itself; nobody else is held up meanwhile.
         while time.monotonic() - began < LOCKED:
-            assert "another process has locked it" in refused(journal.submit(PutMessage(message(902))))
+            assert "another process has locked it" in refused(writer.submit(PutMessage(message(902))))
         assert not any(ticket.done.is_set for ticket in kept)
         other.execute("ROLLBACK")
     for ticket in kept:
         ticket.wait(10)
-    journal.submit(PutMessage(message(903))).wait(10)
+    writer.submit(PutMessage(message(903))).wait(10)
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
     assert "iotio.db cannot be written: another process has locked it; durable" in caplog.records[0].getMessage()
-    assert journal.close()
+    assert writer.close()
     assert stored(path) == Snapshot(
         (device(presence="away", counter=903, heard_stream="d1", heard=4),), (message(901), message(903))
     )
@@ -134,15 +134,15 @@ def test_a_full_database(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = SqlStore(f"sqlite:///{path}")
     store.open()
     limit_pages(store, 10)
-    journal = Journal(store, Snapshot, patience=PATIENCE, max_pause=PAUSE)
-    kept = journal.submit(PutDevice(device()))
+    writer = StoreWriter(store, Snapshot, patience=PATIENCE, max_pause=PAUSE)
+    kept = writer.submit(PutDevice(device()))
     kept.wait(10)
-    big = journal.submit(PutMessage(message(1, value=bytes(200_000))))
-    kept = journal.submit(PutDevice(device(presence="away")))
+    big = writer.submit(PutMessage(message(1, value=bytes(200_000))))
+    kept = writer.submit(PutDevice(device(presence="away")))
     assert "database or disk is full" in refused(big)
     kept.wait(10)
-    journal.submit(PutMessage(message(2))).wait(10)
-    assert journal.close()
+    writer.submit(PutMessage(message(2))).wait(10)
+    assert writer.close()
     assert stored(path) == Snapshot((device(presence="away", counter=2),), (message(2),))
     assert "database or disk is full; durable messages are refused" in caplog.records[0].getMessage()
     assert len(caplog.records) == 2
@@ -150,14 +150,14 @@ def test_a_full_database(path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 FULL_DISK = """
 import logging, os, resource, sys
-from iotio.core.journal import Journal
-from iotio.core.store import PutDevice, PutMessage, Snapshot, StoreUnavailable
+from iotio.core.storage.writer import StoreWriter
+from iotio.core.storage.contract import PutDevice, PutMessage, Snapshot, StoreUnavailable
 from iotio.store import open_store
 from tests.store.records import device, message
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 folder, how = sys.argv[1:]
-journal = Journal(open_store(f"sqlite:///{folder}/iotio.db"), Snapshot, patience=0.7, max_pause=0.1)
-journal.submit(PutDevice(device()), PutMessage(message(1))).wait(10)
+writer = StoreWriter(open_store(f"sqlite:///{folder}/iotio.db"), Snapshot, patience=0.7, max_pause=0.1)
+writer.submit(PutDevice(device()), PutMessage(message(1))).wait(10)
 if how == "limit":
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -169,20 +169,20 @@ else:
                     pass
             except OSError as error:
                 print("full", error.errno)
-for number, ticket in [(number, journal.submit(PutMessage(message(number, value=bytes(20_000))))) for number in (2, 3)]:
+for number, ticket in [(number, writer.submit(PutMessage(message(number, value=bytes(20_000))))) for number in (2, 3)]:
     try:
         ticket.wait(10)
     except StoreUnavailable:
         print("refused", number)
-kept = journal.submit(PutDevice(device(presence="away")))
+kept = writer.submit(PutDevice(device(presence="away")))
 assert not kept.done.is_set
 if how == "limit":
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 else:
     os.unlink(f"{folder}/rubbish")
 kept.wait(10)
-journal.submit(PutMessage(message(4))).wait(10)
-assert journal.close()
+writer.submit(PutMessage(message(4))).wait(10)
+assert writer.close()
 found = open_store(f"sqlite:///{folder}/iotio.db").load()
 print(found.devices[0].presence, [one.number for one in found.messages])
 """
@@ -225,11 +225,11 @@ def test_a_full_disk(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["deleted", "deleted without its log", "moved", "replaced"])
-def test_the_file_is_gone(path: Path, start: StartJournal, how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_file_is_gone(path: Path, start: StartWriter, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """Another is written, with all that should be in it."""
     memory = Snapshot((device(counter=2), device("other")), (message(1), message(2)))
-    journal = start(lambda: memory, patience=10)
-    journal.submit(*(PutDevice(one) for one in memory.devices), *(PutMessage(one) for one in memory.messages)).wait(10)
+    writer = start(lambda: memory, patience=10)
+    writer.submit(*(PutDevice(one) for one in memory.devices), *(PutMessage(one) for one in memory.messages)).wait(10)
     if how == "moved":
         path.rename(path.with_name("old.db"))
     elif how == "replaced":
@@ -241,38 +241,38 @@ def test_the_file_is_gone(path: Path, start: StartJournal, how: str, caplog: pyt
     else:
         for name in ("", "-wal", "-shm")[: 1 if "log" in how else 3]:
             os.unlink(f"{path}{name}")
-    journal.submit(PutMessage(message(3))).wait(10)
-    assert journal.close()
+    writer.submit(PutMessage(message(3))).wait(10)
+    assert writer.close()
     assert stored(path) == Snapshot((device(counter=3), device("other")), (message(1), message(2), message(3)))
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
     assert "iotio.db was deleted or replaced while it was open" in caplog.text
 
 
-def test_the_folder_is_gone(path: Path, start: StartJournal, caplog: pytest.LogCaptureFixture) -> None:
-    journal = start(lambda: Snapshot((device(),)))
-    journal.submit(PutDevice(device())).wait(10)
+def test_the_folder_is_gone(path: Path, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
+    writer = start(lambda: Snapshot((device(),)))
+    writer.submit(PutDevice(device())).wait(10)
     shutil.rmtree(path.parent)
-    kept = journal.submit(PutDevice(device("new")))
-    assert "does not exist" in refused(journal.submit(PutMessage(message(1))))
+    kept = writer.submit(PutDevice(device("new")))
+    assert "does not exist" in refused(writer.submit(PutMessage(message(1))))
     assert not kept.done.is_set
     path.parent.mkdir()
     kept.wait(10)
-    assert journal.close()
+    assert writer.close()
     assert {one.id for one in stored(path).devices} == {"lamp", "new"}
     assert len(caplog.records) == 2
 
 
-def test_a_file_that_becomes_rubbish(path: Path, start: StartJournal, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_becomes_rubbish(path: Path, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
     """There is nothing that we could do, but the devices do not notice and the log says so, once."""
-    journal = start()
-    journal.submit(PutDevice(device())).wait(10)
+    writer = start()
+    writer.submit(PutDevice(device())).wait(10)
     rubbish = path.with_name("rubbish")
     rubbish.write_bytes(bytes(100_000))
     rubbish.replace(path)
-    for ticket in quick(journal):
+    for ticket in quick(writer):
         assert "file is not a database" in refused(ticket)
     assert len(caplog.records) == 1
-    assert not journal.close(0.1)
+    assert not writer.close(0.1)
 
 
 @pytest.mark.timeout(180)

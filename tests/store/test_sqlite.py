@@ -17,8 +17,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from iotio.core.journal import Journal
-from iotio.core.store import Change, PutDevice, PutMessage, Run, Snapshot, Store, StoreError
+from iotio.core.storage.contract import Change, PutDevice, PutMessage, Run, Snapshot, Store, StoreError
+from iotio.core.storage.writer import StoreWriter
 from iotio.store import open_store
 from iotio.store.schema import alembic_config
 from iotio.store.tables import SCHEMA_TABLE, metadata
@@ -43,7 +43,8 @@ def store(path: Path) -> Iterator[Store]:
 
 def test_the_packages_are_loaded_when_a_store_is_opened(tmp_path: Path) -> None:
     code = (
-        "import sys, iotio, iotio.core.journal\nfrom iotio.store import open_store, MemoryStore\niotio.IoTManager()\n"
+        "import sys, iotio, iotio.core.storage.writer\nfrom iotio.store import open_store, MemoryStore\n"
+        "iotio.IoTManager()\n"
         "loaded = lambda: print([name in sys.modules for name in ('sqlalchemy', 'alembic')])\n"
         "loaded()\nopen_store('sqlite:///iotio.db')\nloaded()"
     )
@@ -212,15 +213,15 @@ def test_what_can_never_be_written_is_not_taken_for_trouble(store: Store, change
 
 
 def test_it_fails_alone(store: Store) -> None:
-    journal = Journal(store, Snapshot)
-    good = [journal.submit(PutMessage(message(number))) for number in range(50)]
-    bad = journal.submit(PutDevice(device()), PutMessage(message(2**63)))
-    good += [journal.submit(PutMessage(message(number))) for number in range(50, 100)]
+    writer = StoreWriter(store, Snapshot)
+    good = [writer.submit(PutMessage(message(number))) for number in range(50)]
+    bad = writer.submit(PutDevice(device()), PutMessage(message(2**63)))
+    good += [writer.submit(PutMessage(message(number))) for number in range(50, 100)]
     for ticket in good:
         ticket.wait(10)
     with pytest.raises(OverflowError):
         bad.wait(10)
-    assert journal.close()
+    assert writer.close()
     store.open()
     assert [one.number for one in store.load().messages] == list(range(100))
     assert store.load().devices == ()
@@ -229,8 +230,8 @@ def test_it_fails_alone(store: Store) -> None:
 GEVENT = """
 from gevent import monkey; monkey.patch_all()
 import gevent, sys
-from iotio.core.journal import Journal
-from iotio.core.store import PutMessage, Snapshot
+from iotio.core.storage.writer import StoreWriter
+from iotio.core.storage.contract import PutMessage, Snapshot
 from iotio.store import open_store
 from tests.store.records import message
 turns = 0
@@ -240,15 +241,15 @@ def count():
         gevent.sleep(0.001)
         turns += 1
 gevent.spawn(count)
-journal = Journal(open_store("sqlite:///" + sys.argv[1]), Snapshot)
+writer = StoreWriter(open_store("sqlite:///" + sys.argv[1]), Snapshot)
 def send(name):
-    return [journal.submit(PutMessage(message(number, name))) for number in range(200) if not gevent.sleep(0)]
+    return [writer.submit(PutMessage(message(number, name))) for number in range(200) if not gevent.sleep(0)]
 tickets = [ticket for sender in [gevent.spawn(send, f"d{n}") for n in range(10)] for ticket in sender.get()]
 while not all(ticket.done.is_set for ticket in tickets):
     gevent.sleep(0.001)
 assert not any(ticket.error for ticket in tickets)
 assert turns
-assert journal.close()
+assert writer.close()
 print(len(open_store("sqlite:///" + sys.argv[1]).load().messages))
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 from iotio import DeviceType, Options
 from iotio.core.connection import Scope
 from iotio.core.manager import Manager
-from iotio.core.store import Store
+from iotio.core.storage.contract import Store
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio_protocol import v0, v1, v2
 from tests.support.wire import Opcode, encode_frame, v1_headers
@@ -32,9 +32,9 @@ def make_manager(
     if store is not None:
         store.open()
     manager = Manager(options=Options(**options), clock=clock or Clock(), store=store)
-    if manager.journal is not None:
-        manager.journal._patience = patience
-        manager.journal._max_pause = patience / 2
+    if manager.store_writer is not None:
+        manager.store_writer._patience = patience
+        manager.store_writer._max_pause = patience / 2
     for one in types:
         manager.add_type(one)
     return manager

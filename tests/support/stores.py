@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from iotio.core.store import Change
+from iotio.core.storage.contract import Change
 from iotio.store import MemoryStore
 
 __all__ = ["TroubledStore"]

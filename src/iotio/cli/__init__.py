@@ -67,7 +67,8 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
       iotio run server.py --port 8000 --reload
       iotio run shop.devices:app --ssl-certfile cert.pem --ssl-keyfile key.pem
     """
-    from .serve import Settings, run_target
+    from .run import run_target
+    from .settings import Settings
 
     _check(context)
     run_target(Settings(**options), reload=reload)

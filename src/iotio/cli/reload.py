@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .serve import Settings, serve
+from .serve import serve
+from .settings import Settings
 
 if TYPE_CHECKING:
     from ..hosts.server import NativeServer

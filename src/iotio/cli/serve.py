@@ -1,67 +1,28 @@
-"""`iotio run`: from the options to a server that runs, in this process or in one that is replaced."""
+"""Serve a program in this process, from the options of `iotio run` on."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from ..hosts.listen import CannotServe, address, check_files, listen
+from .settings import Settings
 from .target import Failure, Target
 
 if TYPE_CHECKING:
     from ..app import IoTManager
     from ..hosts.server import NativeServer
 
-__all__ = ["Settings", "run_target", "serve"]
+__all__ = ["open_sockets", "serve"]
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: an address that is nobody's, to ask which of ours would be used
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of `iotio run`; they travel to the process that serves."""
-
-    target: str
-    host: str
-    port: int
-    uds: str | None
-    ssl_certfile: str | None
-    ssl_keyfile: str | None
-    workers: int
-    slow_handler: float
-    request_context: bool
-    log_level: str
-
-
-def run_target(settings: Settings, *, reload: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM.
-
-    Args:
-        settings: what to serve, and how.
-        reload: replace the server when a .py file changes.
-
-    Raises:
-        click.ClickException: it cannot be served.
-    """
-    here = os.getcwd()
-    sys.path[:] = [here, *(entry for entry in sys.path if entry not in ("", here))]
-    if not reload:
-        serve(settings)
-        return
-    from .reload import supervise
-
-    target = Target.parse(settings.target)
-    target.check()
-    sys.exit(supervise(settings, _open(settings), [here, str(target.folder)]))
 
 
 def serve(
@@ -93,14 +54,15 @@ def serve(
         server.load()
     with server.capture_signals():  # also one that comes before it runs
         if sockets is None:
-            sockets = _open(settings)
+            sockets = open_sockets(settings)
         click.echo(_banner(name, manager, sockets, tls=server.config.is_ssl), err=True)
         if on_start is not None:
             on_start(server)
         server.run(sockets)
 
 
-def _open(settings: Settings) -> list[socket.socket]:
+def open_sockets(settings: Settings) -> list[socket.socket]:
+    """Listen where the options say. Raises click.ClickException where that cannot be."""
     with _told():
         check_files(ssl_certfile=settings.ssl_certfile, ssl_keyfile=settings.ssl_keyfile)
         return listen(settings.host, settings.port, settings.uds)

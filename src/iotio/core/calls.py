@@ -5,8 +5,8 @@ from __future__ import annotations
 from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
 from iotio_protocol.values import Value
 
-from .native import Signal
 from .ports import CallLink
+from .primitives import Signal
 from .waiting import wait_on_loop
 
 __all__ = ["DEFAULT_TIMEOUT", "PendingCall"]

@@ -1,6 +1,6 @@
 # C types of what the hot paths touch; the other attributes live in the dictionary.
 
-from iotio.core.outbox cimport Outbox
+from iotio.core.write_buffer cimport WriteBuffer
 from iotio_protocol.session cimport Session
 
 cdef class Connection:

@@ -37,20 +37,20 @@ from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .calls import PendingCall
-from .context import Message, current_message
-from .delivery import DeliveryState
-from .device_type import Handlers, reply_of
+from .handlers import Handlers, reply_of
 from .devices import Devices
+from .durable.delivery import DeliveryState
+from .durable.messages import DurableMessages
+from .durable.queue import DurableQueue
 from .handles import IoTClient, current_client
 from .limits import Admission, Meter, metered
 from .lock import Lock
-from .mailbox import Mailbox
-from .native import Signal
-from .outbox import Outbox
+from .message import Message, current_message
 from .ports import Link, ServerPort
-from .post import Post
+from .primitives import Signal
 from .registry import Registry
 from .waiting import is_cancelled
+from .write_buffer import WriteBuffer
 
 __all__ = ["Connection", "Scope", "is_answer"]
 
@@ -70,7 +70,7 @@ class Server(ServerPort, Protocol):
     admission: Admission
     registry: Registry
     devices: Devices
-    post: Post
+    durable_messages: DurableMessages
 
     @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
@@ -106,7 +106,7 @@ class Connection:
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
     _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
-    _box: Mailbox | None = None  # that a v2 device was told of
+    _box: DurableQueue | None = None  # that a v2 device was told of
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -161,7 +161,7 @@ class Connection:
         raise NotImplementedError
 
     @property
-    def outbox(self) -> Outbox:
+    def buffer(self) -> WriteBuffer:
         """Of these, what can still be taken back."""
         raise NotImplementedError
 
@@ -278,7 +278,7 @@ class Connection:
 
     def _has_room(self, waiting: int, frame: bytes) -> bool:
         options = self.manager.options
-        return waiting + len(frame) <= options.max_outbox and len(self.outbox) < options.max_outbox_messages
+        return waiting + len(frame) <= options.max_outbox and len(self.buffer) < options.max_outbox_messages
 
     def _make_room(self, waiting: int, frame: bytes) -> bool:
         """Do what the program wants done about a slow reader. Returns whether the frame was taken."""
@@ -286,7 +286,7 @@ class Connection:
         policy = "disconnect" if self._has_durable() else options.slow_reader  # what is durable must not be dropped
         if policy == "drop_oldest":
             excess = waiting + len(frame) - options.max_outbox
-            self.n_dropped += self.outbox.drop_oldest(excess, len(self.outbox) + 1 - options.max_outbox_messages)
+            self.n_dropped += self.buffer.drop_oldest(excess, len(self.buffer) + 1 - options.max_outbox_messages)
             if self._has_room(self.pending(), frame):
                 self.n_sent += 1
                 self.write(frame)
@@ -298,8 +298,8 @@ class Connection:
 
     def _has_durable(self) -> bool:
         """Whether durable messages are on their way to the device."""
-        mailbox = self._find_mailbox()
-        return mailbox is not None and mailbox.on_their_way > 0
+        queue = self._durable_queue()
+        return queue is not None and queue.on_their_way > 0
 
     def _log_too_slow(self, waiting: int) -> None:
         logger.warning(
@@ -605,8 +605,8 @@ class Connection:
             return Message("", time_ms)
         stream = self._greeting.sends or ""
         try:
-            if not self._mailbox.is_new(stream, packet.number, packet.previous):
-                self._mailbox.say_heard()
+            if not self._announced_queue.is_new(stream, packet.number, packet.previous):
+                self._announced_queue.say_heard()
                 return None
         except StreamGap as error:
             self._complain(error)
@@ -615,21 +615,21 @@ class Connection:
 
     def _end_message(self, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
         if packet.flags & v2.DURABLE:
-            self._mailbox.took(self._greeting.sends or "", packet.number, packet.previous, effects)
+            self._announced_queue.took(self._greeting.sends or "", packet.number, packet.previous, effects)
 
-    def _find_mailbox(self) -> Mailbox | None:
+    def _durable_queue(self) -> DurableQueue | None:
         """That a v2 device was told of; of another one, the one that there is."""
         if self._box is not None or self.client is None:
             return self._box
-        return self.manager.post.known_mailbox(self.client.id)
+        return self.manager.durable_messages.known_queue(self.client.id)
 
     @property
-    def _mailbox(self) -> Mailbox:
-        """That a v2 device was told of; its device may be forgotten by now, and another mailbox in its place."""
+    def _announced_queue(self) -> DurableQueue:
+        """That a v2 device was told of; its device may be forgotten by now, and another queue in its place."""
         assert self._box is not None
         return self._box
 
-    # -- for the mailbox -------------------------------------------------------------------------------
+    # -- for the queue -------------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
@@ -637,11 +637,11 @@ class Connection:
         return self._session.version
 
     def has_room_for_durable(self, size: int) -> bool:
-        """Whether one more durable message of so many bytes may be sent: they shall not fill the outbox."""
+        """Whether one more durable message of so many bytes may be sent: they shall not fill the buffer."""
         options, waiting = self.manager.options, self.pending()
         if not waiting:
             return True
-        return waiting + size <= options.max_outbox // 2 and len(self.outbox) <= options.max_outbox_messages // 2
+        return waiting + size <= options.max_outbox // 2 and len(self.buffer) <= options.max_outbox_messages // 2
 
     def acknowledge(self, frame: bytes) -> None:
         """Tell the device how far it has been heard. That is no event, and no slow reader may miss it."""
@@ -663,12 +663,12 @@ class Connection:
 
     def _acknowledged(self, ack: v2.Ack) -> None:
         """The device has all up to a number: in v2 it says so itself, in others its pong does."""
-        mailbox = self._find_mailbox()
-        if mailbox is None:
+        queue = self._durable_queue()
+        if queue is None:
             return
         state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
         try:
-            mailbox.acknowledge(self, ack.upto, state)
+            queue.acknowledge(self, ack.upto, state)
         except InvalidPacket as error:
             self._complain(error)
 
@@ -722,7 +722,7 @@ class Connection:
         if self.version == 2:
             welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
             assert self.client is not None
-            self._box = self.manager.post.mailbox(self.client.id)
+            self._box = self.manager.durable_messages.queue(self.client.id)
             welcome |= self._box.greet(self._greeting.sends)
         with self._lock:
             self._session.open(welcome)
@@ -731,17 +731,17 @@ class Connection:
     def _resume(self) -> None:
         """The device is in, and the one of its id: durable messages pass."""
         assert self.client is not None
-        mailbox = self.manager.post.known_mailbox(self.client.id)
-        if self._box is not None and mailbox is not self._box:  # it was forgotten, and what it was told is not so
+        queue = self.manager.durable_messages.known_queue(self.client.id)
+        if self._box is not None and queue is not self._box:  # it was forgotten, and what it was told is not so
             self.close(DisconnectReason.REMOVED)
-        elif mailbox is not None:
-            mailbox.resume(self, *self._greeting.heard)
+        elif queue is not None:
+            queue.resume(self, *self._greeting.heard)
 
     def _suspend(self) -> None:
         """Nothing passes any more."""
-        mailbox = self._find_mailbox()
-        if mailbox is not None:
-            mailbox.suspend(self)
+        queue = self._durable_queue()
+        if queue is not None:
+            queue.suspend(self)
 
     def _log_problem(self, problem: v2.Problem) -> None:
         self.manager.log_some(
@@ -853,7 +853,7 @@ class Connection:
         if not self.send(frame):
             self.manager.log_update(client.id, *reply)
 
-    def call(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
+    def run_handler(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
         """Run user code in the connection's own context; this is the one place that catches what it raises."""
         try:
             result = self._context.run(function, *args)
@@ -869,7 +869,7 @@ class Connection:
     def _tell_presence(self) -> None:
         """Tell what has become of the device's presence; a step of its lane, run like a handler."""
         assert self.client is not None
-        self.manager.devices.teller.tell(self.client.id, self._tell)
+        self.manager.devices.notifier.tell(self.client.id, self._tell)
 
     def _tell(self, function: Callable[..., Any], *args: Any) -> None:
         try:

@@ -14,8 +14,8 @@ from iotio_protocol.reasons import DisconnectReason
 
 from .handles import Device, Stored
 from .ports import ServerPort
+from .presence_notifier import PresenceNotifier
 from .registry import Registry, Watcher
-from .teller import Teller
 
 if TYPE_CHECKING:
     from .handles import IoTClient
@@ -33,7 +33,7 @@ class Devices(Watcher):
 
     Attributes:
         teller: calls `on_presence`.
-        journal: hears what changes and what is dropped, to write it down; it keeps nothing by default.
+        writer: hears what changes and what is dropped, to write it down; it keeps nothing by default.
         forgotten: how many were forgotten because there were more than `Options.max_devices`.
 
     Args:
@@ -45,8 +45,8 @@ class Devices(Watcher):
         self._manager = manager
         self._wall = wall
         self.registry = Registry(self)
-        self.teller = Teller(manager)
-        self.journal = Watcher()
+        self.notifier = PresenceNotifier(manager)
+        self.recorder = Watcher()
         self.forgotten = 0
         self._told_of = 0  # of these, how many the log knows of
         self._absent: OrderedDict[str, Device] = OrderedDict()  # devices that are away, the one away longest first
@@ -146,9 +146,9 @@ class Devices(Watcher):
             self._wait_anew(now)
         for _ in range(_BATCHES):
             for device_id in self._take_due(now):
-                self.teller.soon(device_id)
+                self.notifier.soon(device_id)
         self._tell_dropped()
-        self.teller.sweep(now)
+        self.notifier.sweep(now)
         self._log_forgotten()
 
     # -- from the registry, which holds its lock -------------------------------------------------------
@@ -171,13 +171,13 @@ class Devices(Watcher):
         self._make_room()
 
     def changed(self, device: Device) -> None:
-        self.journal.changed(device)
+        self.recorder.changed(device)
 
     def dropped(self, device: Device) -> None:
         self._absent.pop(device.id, None)
         self._note(device, device.tracker.end(PresenceReason.FORGOTTEN))
         self._dropped.append(device.id)
-        self.journal.dropped(device)
+        self.recorder.dropped(device)
 
     # -- inside: the lock is held ----------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Devices(Watcher):
         device.since_wall = self._wall()
         until = device.tracker.sleeps_until
         device.wakes_wall = None if until is None else device.since_wall + until - self._manager.clock()
-        self.teller.put(device, transition)
+        self.notifier.put(device, transition)
         if self.registry.knows(device):
             self.changed(device)
         return True
@@ -259,9 +259,9 @@ class Devices(Watcher):
     def _tell_dropped(self) -> None:
         with self.registry.lock:
             dropped, self._dropped = self._dropped, []
-        self.journal.dropped_later()
+        self.recorder.dropped_later()
         for device_id in dropped:
-            self.teller.soon(device_id)
+            self.notifier.soon(device_id)
 
     def _log_forgotten(self) -> None:
         count, self._told_of = self.forgotten - self._told_of, self.forgotten

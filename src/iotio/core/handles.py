@@ -22,7 +22,7 @@ from iotio_protocol.errors import ConnectionEnded, InvalidData
 from iotio_protocol.presence import Presence, Tracker
 
 from .calls import DEFAULT_TIMEOUT, PendingCall
-from .context import Message, current_message
+from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
 from .waiting import check_no_loop

@@ -11,7 +11,7 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event, Packet
 
 from .connection import Connection, Scope, is_answer
-from .native import Signal
+from .primitives import Signal
 
 if TYPE_CHECKING:
     from .handles import IoTClient
@@ -83,9 +83,9 @@ class InlineConnection(Connection):
             return
         try:
             for function in owed:
-                self.call("disconnect", function, self.client, self._gone)
-            if self.client is not None and self.manager.devices.teller.waits(self.client.id):
-                self.call("presence", self._tell_presence)
+                self.run_handler("disconnect", function, self.client, self._gone)
+            if self.client is not None and self.manager.devices.notifier.waits(self.client.id):
+                self.run_handler("presence", self._tell_presence)
         finally:
             self._forget()
 
@@ -138,10 +138,10 @@ class InlineConnection(Connection):
         if self._enter(client):
             self._enter_scope(client)
             assert self._handlers is not None
-            self.call("connect", self._handlers.on_connect, client)
-            self.call("connect", self.manager.on_connect, client)
-            if self.manager.devices.teller.waits(client.id):
-                self.call("presence", self._tell_presence)
+            self.run_handler("connect", self._handlers.on_connect, client)
+            self.run_handler("connect", self.manager.on_connect, client)
+            if self.manager.devices.notifier.waits(client.id):
+                self.run_handler("presence", self._tell_presence)
 
     def _dispatch(self, packet: Packet) -> None:
         if not self._begin_turn():
@@ -150,7 +150,7 @@ class InlineConnection(Connection):
             call = self._route(packet)
             if call is not None:
                 function, arguments = call
-                result = self.call(packet.event, function, *arguments)
+                result = self.run_handler(packet.event, function, *arguments)
                 if result is not None:
                     self._reply(packet.event, result)
         finally:
@@ -163,7 +163,7 @@ class InlineConnection(Connection):
             route = self._flagged_route(packet)
             if route is not None:
                 function, arguments = route
-                result = self.call(packet.event, self._wrapped(packet, function), *arguments)
+                result = self.run_handler(packet.event, self._wrapped(packet, function), *arguments)
                 if result is not None:
                     self._reply(packet.event, result)
         finally:

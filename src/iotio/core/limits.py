@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.options import Options
 
-from .native import allocate_lock
+from .primitives import allocate_lock
 
-__all__ = ["Admission", "Meter", "Takeovers", "Throttle", "metered"]
-
-logger = logging.getLogger("iotio.connection")
+__all__ = ["Admission", "Meter", "Takeovers", "metered"]
 
 _BURST = 10.0  # seconds: a device that was away sends what it has kept
-_LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
-_QUIET = 10.0  # seconds
 _TAKEOVERS = 5  # of one id in `_FIGHT` seconds: a device that comes back now and then has fewer
 _FIGHT = 10.0  # seconds
 _MAX_IDS = 1000  # ids whose takeovers are remembered
@@ -68,33 +63,6 @@ class Meter:
 def metered(options: Options) -> bool:
     """Whether a device's sending is limited at all."""
     return bool(options.max_messages_per_second or options.max_bytes_per_second)
-
-
-class Throttle:
-    """Lets the first log lines of a kind pass, then one now and then: an attack must not fill the disk."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = allocate_lock()
-        self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
-
-    def ask(self, kind: str) -> int | None:
-        """Ask for one more line; the program has few kinds.
-
-        Returns:
-            None to keep it back, or how many have been kept back since the last one.
-        """
-        now = self._clock()
-        with self._lock:
-            lines, kept, last = self._kinds.get(kind, (0, 0, now))
-            if now - last > _QUIET:
-                self._kinds[kind] = (1, 0, now)
-                return kept
-            if lines >= _LINES:
-                self._kinds[kind] = (lines, kept + 1, last)
-                return None
-            self._kinds[kind] = (lines + 1, 0, now)
-            return kept
 
 
 class Takeovers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .native import allocate_lock
+from .primitives import allocate_lock
 
 __all__ = ["Lock"]
 

@@ -26,18 +26,20 @@ from iotio_protocol.values import Value
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
-from .delivery import Delivery, DeliveryState
-from .device_type import DeviceType, Handlers, find_handlers, takes_presence, with_reason
+from .device_type import DeviceType
+from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
 from .devices import Devices
+from .durable.delivery import Delivery, DeliveryState
+from .durable.messages import DurableMessages, stored_of
 from .handles import Device, IoTClient, check_event, current_client
-from .journal import Journal
-from .limits import Admission, Takeovers, Throttle
-from .native import Signal, allocate_lock, wait
+from .limits import Admission, Takeovers
+from .log_throttle import LogThrottle
 from .ports import Link
-from .post import Post, stored_of
+from .primitives import Signal, allocate_lock, wait
 from .registry import Registry, Watcher, chooser
 from .results import EmitResult
-from .store import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
+from .storage.contract import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
+from .storage.writer import StoreWriter
 from .waiting import check_no_loop, loop_runs_here
 
 __all__ = ["Manager"]
@@ -85,10 +87,12 @@ class Manager:
         self.codec = _codec_of(encoder)
         self.devices = Devices(self)
         self.registry: Registry = self.devices.registry
-        self.post = Post(self, self.registry)
-        self.devices.journal = _DeviceWriter(self)
-        self.journal: Journal | None = None
-        self.loops: list[Callable[[Awaitable[Any], Context], Any]] = []  # each runs an awaitable on a host's loop
+        self.durable_messages = DurableMessages(self, self.registry)
+        self.devices.recorder = StoreRecorder(self)
+        self.store_writer: StoreWriter | None = None
+        self.awaitable_runners: list[
+            Callable[[Awaitable[Any], Context], Any]
+        ] = []  # each runs an awaitable on a host's loop
         self.admission: Admission = Admission(options, clock)
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
@@ -102,7 +106,7 @@ class Manager:
         self._refusals: Counter[str] = Counter()  # by error code
         self._held_back = 0  # refused and evicted connections that wait for their CLOSE frame
         self._takeovers = Takeovers(clock, options.refusal_delay)
-        self._throttle = Throttle(clock)
+        self._throttle = LogThrottle(clock)
         self._connections_lock = allocate_lock()
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
@@ -114,22 +118,25 @@ class Manager:
         """Read what is stored, then write down what changes."""
         snapshot = store.load()
         for record in snapshot.devices:
-            self.post.restore(record)
+            self.durable_messages.restore(record)
         self.devices.restore(stored_of(record) for record in snapshot.devices)
-        unknown = self.post.restore_messages(snapshot.messages)
-        self.journal = self.post.journal = self.make_journal(store)
+        unknown = self.durable_messages.restore_messages(snapshot.messages)
+        self.store_writer = self.durable_messages.writer = self.make_store_writer(store)
         unknown.update(record.id for record in snapshot.devices)
         for device_id in unknown:  # more are stored than `max_devices`
             if self.registry.device(device_id) is None:
-                self.journal.submit(DropDevice(device_id))
+                self.store_writer.submit(DropDevice(device_id))
 
-    def make_journal(self, store: Store) -> Journal:
+    def make_store_writer(self, store: Store) -> StoreWriter:
         """The way to the store."""
-        return Journal(store, self._snapshot)
+        return StoreWriter(store, self._snapshot)
 
     def _snapshot(self) -> Snapshot:
         """All that a store should hold."""
-        return Snapshot(tuple(self.post.record(stored) for stored in self.devices.stored()), tuple(self.post.records()))
+        return Snapshot(
+            tuple(self.durable_messages.record(stored) for stored in self.devices.stored()),
+            tuple(self.durable_messages.records()),
+        )
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -255,8 +262,8 @@ class Manager:
         coalesce: str | None,
         unknown: str | None,
     ) -> EmitResult:
-        kept = self.post.send(devices, event, data, ttl=ttl, coalesce=coalesce)
-        if self.journal is not None and not loop_runs_here():
+        kept = self.durable_messages.send(devices, event, data, ttl=ttl, coalesce=coalesce)
+        if self.store_writer is not None and not loop_runs_here():
             for delivery in kept.values():
                 delivery.wait_written()
         dropped = {} if unknown is None else {unknown: "no device of this id has ever been connected"}
@@ -271,7 +278,7 @@ class Manager:
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """The durable message of that id, after a restart too; None once it is over, or if there is none."""
-        return self.post.find(delivery_id)
+        return self.durable_messages.find(delivery_id)
 
     def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
         """Send an event over one very connection; see `IoTClient.emit`."""
@@ -517,6 +524,7 @@ class Manager:
         setattr(self, coroutine.__name__, coroutine)
         return coroutine
 
+    @default_callback
     def on_connect(self, client: IoTClient) -> Any:
         """Any device connected; runs after its type's `on_connect`."""
 
@@ -524,6 +532,7 @@ class Manager:
         on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
     else:
 
+        @default_callback
         def on_disconnect(self, client: IoTClient) -> Any:
             """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
 
@@ -543,7 +552,7 @@ class Manager:
     @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None:
         """Calls `on_disconnect` with client and reason; None if the program has none of its own."""
-        default = getattr(self.on_disconnect, "__func__", None) is Manager.on_disconnect
+        default = does_nothing(self.on_disconnect)
         return None if default else self.disconnect_handler
 
     @property
@@ -642,14 +651,14 @@ class Manager:
             except Exception:  # one broken socket must not stop the clock for all
                 self.logger.exception("what is due for device %r could not be done", connection.name)
         self.devices.sweep(now)
-        self.post.sweep()
+        self.durable_messages.sweep()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, in a context or a copy of it, and wait for its result.
 
         Not to be called on a loop's own thread.
         """
-        return self.loops[-1](awaitable, context)
+        return self.awaitable_runners[-1](awaitable, context)
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] = wait) -> None:
         """Close every connection: devices get CLOSE 1001, `on_disconnect` the reason `server_shutdown`.
@@ -665,8 +674,8 @@ class Manager:
             self.begin_close(timeout, wait)
         finally:
             self.finish_close()
-            if self.journal is not None:
-                self.journal.close(wait=wait)
+            if self.store_writer is not None:
+                self.store_writer.close(wait=wait)
 
     def begin_close(self, timeout: float, wait: Callable[[Signal, float], bool] = wait) -> None:
         """The first part of `close`: close what is there, and hold who comes."""
@@ -691,27 +700,27 @@ class Manager:
         return connections
 
 
-class _DeviceWriter(Watcher):
+class StoreRecorder(Watcher):
     """Writes down what changes of devices."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
     def changed(self, device: Device) -> None:
-        journal = self._manager.journal
-        if journal is not None:
+        writer = self._manager.store_writer
+        if writer is not None:
             with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
-                journal.submit(PutDevice(self._manager.post.record(device.stored())))
+                writer.submit(PutDevice(self._manager.durable_messages.record(device.stored())))
 
     def dropped(self, device: Device) -> None:
-        self._manager.post.drop(device.id)
-        journal = self._manager.journal
-        if journal is not None:
+        self._manager.durable_messages.drop(device.id)
+        writer = self._manager.store_writer
+        if writer is not None:
             with suppress(StoreUnavailable):
-                journal.submit(DropDevice(device.id))
+                writer.submit(DropDevice(device.id))
 
     def dropped_later(self) -> None:
-        self._manager.post.drop_forgotten()
+        self._manager.durable_messages.drop_forgotten()
 
 
 def _codec_of(encoder: Any) -> Codec:

@@ -11,7 +11,7 @@ from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.values import Value
 
-from .native import Signal
+from .primitives import Signal
 from .results import EmitResult
 
 __all__ = ["CallLink", "DurableLink", "Link", "Operations", "PresencePort", "ServerPort"]

@@ -12,7 +12,7 @@ from typing import TypeVar
 from iotio_protocol.presence import Presence
 
 from .handles import Device, IoTClient, Stored
-from .native import allocate_lock
+from .primitives import allocate_lock
 
 __all__ = ["Registry", "Watcher"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .delivery import Delivery
+from .durable.delivery import Delivery
 
 __all__ = ["EmitResult"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from .native import Signal
+from .primitives import Signal
 
 __all__ = ["check_no_loop", "is_cancelled", "loop_runs_here", "wait_on_loop"]
 

@@ -1,7 +1,7 @@
 """What hosts with one thread or greenlet per connection share: a socket that is read by it and written by anybody.
 
 The socket is non-blocking. Whoever emits writes at once, in its own thread, what the kernel takes; the rest waits in
-a bounded outbox that the manager's loop thread drains. So a slow reader never holds up anybody.
+a bounded buffer that the manager's loop thread drains. So a slow reader never holds up anybody.
 
 The thread of the connection cannot read while it is in a handler. If a call to the device waits for its answer
 meanwhile, the manager's loop thread reads in its place: the answer is settled at once, everything else is put aside,
@@ -23,8 +23,8 @@ from typing import Any, Protocol
 from iotio.core.connection import Scope, is_answer
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
-from iotio.core.native import Signal, start_thread
-from iotio.core.outbox import Outbox
+from iotio.core.primitives import Signal, start_thread
+from iotio.core.write_buffer import WriteBuffer
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
@@ -103,9 +103,9 @@ class SocketConnection(InlineConnection):
         self._loops = loops
         # TLS reads and writes share one state and must not overlap; plain sockets need no lock to read.
         self._tls = getattr(sock, "_sslobj", None) is not None
-        self._outbox = Outbox()
+        self._outbox = WriteBuffer()
         self._drained = Signal()
-        self._watched: int | None = None  # a descriptor of our own while the loop thread drains the outbox
+        self._watched: int | None = None  # a descriptor of our own while the loop thread drains the buffer
         self._away = True  # our thread does not read: it handles what it has read
         self._relief: int | None = None  # a descriptor of our own while the loop thread reads in its place
         self._relieving: Signal | None = None  # set when what it has just read is put aside
@@ -272,7 +272,7 @@ class SocketConnection(InlineConnection):
         return self._outbox.size
 
     @property
-    def outbox(self) -> Outbox:
+    def buffer(self) -> WriteBuffer:
         return self._outbox
 
     def hang_up(self) -> None:

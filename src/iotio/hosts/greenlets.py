@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("this server needs gevent: pip install 'iotio[gevent]'") from error
 
-from iotio.core.native import Signal, allocate_lock, get_ident, wait
+from iotio.core.primitives import Signal, allocate_lock, get_ident, wait
 
 from .blocking import read_buffered
 

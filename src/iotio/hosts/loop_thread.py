@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from iotio.core.native import Signal, allocate_lock, get_ident, start_thread, wait
+from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
 
 if TYPE_CHECKING:
     from iotio.core.manager import Manager

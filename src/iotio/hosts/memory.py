@@ -10,8 +10,8 @@ from typing import Any
 from iotio.core.connection import Scope
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
-from iotio.core.native import Signal
-from iotio.core.outbox import Outbox
+from iotio.core.primitives import Signal
+from iotio.core.write_buffer import WriteBuffer
 
 __all__ = ["MemoryConnection", "connect"]
 
@@ -32,7 +32,7 @@ class MemoryConnection(InlineConnection):
         subprotocol: str | None = None,
     ) -> None:
         super().__init__(manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
-        self._output = Outbox()
+        self._output = WriteBuffer()
         self._room = room  # bytes that the "network" takes before the device reads; None: all
         self.ended = False
 
@@ -68,7 +68,7 @@ class MemoryConnection(InlineConnection):
         return 0 if self._room is None else max(0, self._output.size - self._room)
 
     @property
-    def outbox(self) -> Outbox:
+    def buffer(self) -> WriteBuffer:
         return self._output
 
     def hang_up(self) -> None:
@@ -108,8 +108,8 @@ def connect(
         room: how many bytes may wait for the device to read before they count as pending; None for any number.
         subprotocol: what was agreed on: "iotio.v2" for a v2 device.
     """
-    if not manager.loops:
-        manager.loops.append(_run)
+    if not manager.awaitable_runners:
+        manager.awaitable_runners.append(_run)
     connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
     manager.attach(connection)
     connection.start()

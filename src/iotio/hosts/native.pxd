@@ -3,7 +3,7 @@
 cimport cython
 from iotio.core.connection cimport Connection
 from iotio.core.lock cimport Lock
-from iotio.core.outbox cimport Outbox
+from iotio.core.write_buffer cimport WriteBuffer
 from iotio.core.route cimport Route
 from iotio_protocol.frames cimport FrameDecoder
 from iotio.hosts.native_host cimport NativeHost
@@ -17,7 +17,7 @@ from iotio.hosts.workers cimport Job, Workers
 cdef class NativeConnection(Connection):
     cdef public NativeHost _host
     cdef public object _transport, _lane, _routes
-    cdef public Outbox _out
+    cdef public WriteBuffer _out
     cdef public list _replies
     cdef public FrameDecoder _frames
     cdef public Py_ssize_t _n_answers, _name_at
@@ -36,7 +36,7 @@ cdef class NativeConnection(Connection):
     cdef _collect(self)
     @cython.locals(lock=Lock)
     cpdef str send(self, bytes frame)
-    @cython.locals(lock=Lock, out=Outbox, frames=list, data=bytes)
+    @cython.locals(lock=Lock, out=WriteBuffer, frames=list, data=bytes)
     cpdef flush(self, bint whole=*)
     cpdef list _hand_over(self, list calls)
     cpdef _do(self, Step step)

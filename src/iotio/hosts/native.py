@@ -27,15 +27,16 @@ from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
 from ..core.connection import Connection, Scope
+from ..core.handlers import does_nothing
 from ..core.handles import IoTClient
-from ..core.native import wait
-from ..core.outbox import Outbox
 from ..core.ports import Link
+from ..core.primitives import wait
 from ..core.route import Route
+from ..core.write_buffer import WriteBuffer
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
 from .native_host import NativeHost
-from .steps import Call, Kind, Step, does_nothing, is_coroutine_function
+from .steps import Call, Kind, Step, is_coroutine_function
 from .workers import Job
 
 __all__ = ["NativeConnection"]
@@ -76,7 +77,7 @@ class NativeConnection(Connection):
         super().__init__(host.manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
         self._host = host
         self._transport = transport
-        self._out = Outbox()
+        self._out = WriteBuffer()
         self._frames = self._session.frames
         self._replies: list[bytes] = []  # frames that this turn of the loop answers with, see `_collect`
         self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
@@ -132,7 +133,7 @@ class NativeConnection(Connection):
         """`flush` for the usual turn, which had one answer and nothing else to write.
 
         Without the lock: what another thread adds from now on is behind our answer, and has its own flush. If it was
-        quicker, it has taken our answer to the outbox already, see `_collect`.
+        quicker, it has taken our answer to the buffer already, see `_collect`.
         """
         self._dirty = False
         if self._out.frames:
@@ -266,7 +267,7 @@ class NativeConnection(Connection):
                 self._hand_over(calls)
 
     def _collect(self) -> None:
-        """Put the answers of this turn into the outbox; the lock is held. Whatever else is written comes behind them.
+        """Put the answers of this turn into the buffer; the lock is held. Whatever else is written comes behind them.
 
         Only the loop's thread adds to them, without the lock; only who holds it takes from them.
         """
@@ -358,7 +359,7 @@ class NativeConnection(Connection):
         return self._out.size + self._unsent() if self._writing_paused else self._out.size
 
     @property
-    def outbox(self) -> Outbox:
+    def buffer(self) -> WriteBuffer:
         return self._out
 
     def _unsent(self) -> int:
@@ -483,7 +484,7 @@ class NativeConnection(Connection):
 
     def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
         """What tells of the device's presence, if there is anything to tell."""
-        teller = self.manager.devices.teller
+        teller = self.manager.devices.notifier
         if client is None or client.device is None or not teller.waits(client.id):
             return []
         if teller.is_async(client.device):
@@ -630,7 +631,7 @@ class NativeConnection(Connection):
             if number != self._lane_number or (is_event and not self._counts()):
                 break
             self._began = (event, self._host.clock())
-            result = self.call(event, function, *arguments)
+            result = self.run_handler(event, function, *arguments)
             if result is None or not is_event:
                 continue
             frame = string_frame(reply_head, result)

@@ -52,12 +52,12 @@ class NativeHost:
         self._awake = False  # a flush is on its way
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
-        manager.loops.append(self.run_awaitable)
+        manager.awaitable_runners.append(self.run_awaitable)
 
     def close(self) -> None:
         """Stop sweeping and end the workers."""
         self._sweeper.cancel()
-        self.manager.loops.remove(self.run_awaitable)
+        self.manager.awaitable_runners.remove(self.run_awaitable)
         self.workers.close()
 
     def flush_later(self, connection: Flushable) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from iotio.core.manager import Manager
-from iotio.core.native import start_thread
+from iotio.core.primitives import start_thread
 
 __all__ = ["watch"]
 

@@ -8,10 +8,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from ..core.device_type import DeviceType
-from ..core.manager import Manager
-
-__all__ = ["Call", "Kind", "Step", "does_nothing", "is_coroutine_function"]
+__all__ = ["Call", "Kind", "Step", "is_coroutine_function"]
 
 Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...], bytes | None]
 """The event, or what is called for the log; the function; its arguments; and `Route.reply_head`, None where the answer
@@ -48,11 +45,6 @@ class Step:
         """A step of one call."""
         is_async = kind is not Kind.END and is_coroutine_function(function)
         return cls(kind, [(event, function, arguments, None)], is_async=is_async)
-
-
-def does_nothing(function: Callable[..., Any]) -> bool:
-    """Whether this is a callback that nobody has overridden: not worth a step."""
-    return getattr(function, "__func__", None) in (DeviceType.on_connect, Manager.on_connect)
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
-from iotio.core.native import Signal, wait
+from iotio.core.primitives import Signal, wait
 
 __all__ = ["ThreadWaits"]
 

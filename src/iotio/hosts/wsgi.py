@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 
 from iotio.core.connection import Scope
 from iotio.core.manager import Manager
-from iotio.core.native import Signal, wait
+from iotio.core.primitives import Signal, wait
 
 from .blocking import SocketConnection, Waits, read_buffered
 from .loop_thread import LoopThread

@@ -1,11 +1,11 @@
 """Where devices and durable messages outlive the process.
 
-The contract is `iotio.core.store`. The packages for a database are imported when one is opened, not before.
+The contract is `iotio.core.storage.contract`. The packages for a database are imported when one is opened, not before.
 """
 
 from __future__ import annotations
 
-from iotio.core.store import Store, StoreError
+from iotio.core.storage.contract import Store, StoreError
 
 from .memory import MemoryStore
 

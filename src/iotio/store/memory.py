@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iotio.core.store import (
+from iotio.core.storage.contract import (
     Change,
     DeviceRecord,
     DropDevice,

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from iotio.core.store import StoreError
+from iotio.core.storage.contract import StoreError
 
 from .tables import SCHEMA_TABLE
 

@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from iotio.core.store import (
+from iotio.core.storage.contract import (
     Change,
     DeviceRecord,
     DropDevice,
@@ -46,7 +46,7 @@ from .tables import devices, messages
 
 __all__ = ["SqlStore"]
 
-_BUSY = 1.0  # seconds that SQLite waits for another process's lock; the journal tries again
+_BUSY = 1.0  # seconds that SQLite waits for another process's lock; the store writer tries again
 _MAX_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a burst
 _HEAD = b"SQLite format 3\0"
 _NO_DATABASE = "file is not a database; name another file"

@@ -188,7 +188,7 @@ class Commands:
                 connection = client.socket
                 assert isinstance(connection, NativeConnection)
                 waiting = max(waiting, connection.pending())
-                held = max(held, connection.outbox.size + connection._unsent())
+                held = max(held, connection.buffer.size + connection._unsent())
             due += pause
             time.sleep(max(0.0, due - time.monotonic()))
         return {

@@ -12,8 +12,8 @@ from functools import partial
 from importlib import import_module
 from itertools import count
 
-from iotio.core.journal import Journal, Ticket
-from iotio.core.store import PutDevice, PutMessage, Snapshot
+from iotio.core.storage.contract import PutDevice, PutMessage, Snapshot
+from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store import open_store
 from tests.store.records import device, message
 
@@ -27,10 +27,10 @@ def write(path: str) -> None:
     """Never returns."""
     store = open_store(f"sqlite:///{path}")
     first = max((record.counter for record in store.load().devices), default=0) + 1
-    journal = Journal(store, Snapshot)
-    journal.submit(PutDevice(device(counter=first)))
+    writer = StoreWriter(store, Snapshot)
+    writer.submit(PutDevice(device(counter=first)))
     for number in count(first):
-        ticket = journal.submit(PutMessage(message(number)))
+        ticket = writer.submit(PutMessage(message(number)))
         ticket.done.add_callback(partial(tell, ticket, number))
         if number % 20 == 0:
             time.sleep(0.001)

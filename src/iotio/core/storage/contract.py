@@ -1,7 +1,7 @@
 """What a store holds and what it has to be able to do.
 
 The manager's memory is the truth. A store is read once, when the server starts, and only written afterwards, in the
-background, by the journal. So it may be slow, or away for a while, and no device notices.
+background, by the writer. So it may be slow, or away for a while, and no device notices.
 
 All times are wall-clock seconds since 1970: they outlive the process.
 """
@@ -162,7 +162,7 @@ class Heard:
 class Run:
     """Let the program write in the same transaction.
 
-    The function is called in the journal's thread, again after a failure, with the store's connection: SQLAlchemy's
+    The function is called in the writer's thread, again after a failure, with the store's connection: SQLAlchemy's
     `Connection` for a database, None in memory. It must neither commit nor roll back.
     """
 

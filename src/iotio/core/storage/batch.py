@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .native import Signal, wait
-from .store import (
+from ..primitives import Signal, wait
+from .contract import (
     Change,
     DeviceRecord,
     DropDevice,
@@ -65,7 +65,7 @@ class Slot:
     """A part of a batch.
 
     Attributes:
-        decided: written, or given up; for an entry guarded by the journal's lock.
+        decided: written, or given up; for an entry guarded by the writer's lock.
     """
 
     __slots__ = ("decided",)
@@ -166,7 +166,7 @@ class Batch:
     Attributes:
         kept: the ticket of all that is kept in it.
         done: set when nothing is left of it to write.
-        finished: that it is set, guarded by the journal's lock.
+        finished: that it is set, guarded by the writer's lock.
     """
 
     __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "kept")

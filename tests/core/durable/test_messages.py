@@ -15,9 +15,9 @@ import sqlalchemy
 
 import iotio
 from iotio import DeviceType, IoTManager, Options
-from iotio.core.delivery import DeliveryState
+from iotio.core.durable.delivery import DeliveryState
 from iotio.core.manager import Manager
-from iotio.core.store import PutMessage, Store, StoreError, StoreUnavailable
+from iotio.core.storage.contract import PutMessage, Store, StoreError, StoreUnavailable
 from iotio.store import MemoryStore, open_store
 from iotio.store.sql import SqlStore
 from iotio.store.tables import SCHEMA_TABLE
@@ -87,8 +87,8 @@ def connect(manager: Manager, client_id: str = "d", **fields: Any) -> V2Device:
 
 
 def flush(manager: Manager) -> None:
-    assert manager.journal is not None
-    assert manager.journal.flush(LONG)
+    assert manager.store_writer is not None
+    assert manager.store_writer.flush(LONG)
 
 
 def acknowledged(manager: Manager, device: V2Device, upto: int) -> None:
@@ -162,7 +162,7 @@ def test_what_cannot_travel(lamp: Lamp) -> None:
     connect(manager)
     with pytest.raises(iotio.EncodeError):
         manager.emit("set", {1, 2}, client_id="d", durable=True)
-    assert manager.post.waiting == 0
+    assert manager.durable_messages.waiting == 0
 
 
 # -- what is over, and what is forgotten -----------------------------------------------------------------
@@ -174,22 +174,22 @@ def test_nothing_is_left_of_what_is_over(lamp: Lamp) -> None:
     for number in range(1, 500):
         manager.emit("set", number, client_id="d", durable=True, ttl=3600)
         device.ack(number)
-    assert manager.post.waiting == 0
-    assert len(manager.post._expiries) < 100
+    assert manager.durable_messages.waiting == 0
+    assert len(manager.durable_messages._expiries) < 100
 
 
 def test_a_sweep_is_short(lamp: Lamp) -> None:
     wall = Clock()
     manager = make_manager(lamp, max_queued=10_000)
-    manager.post.wall = wall
+    manager.durable_messages.wall = wall
     connect(manager).drop()
     for number in range(1500):
         manager.emit("set", number, client_id="d", durable=True, ttl=1)
     wall.now += 1
     manager.sweep(0)
-    assert manager.post.waiting == 500
+    assert manager.durable_messages.waiting == 500
     manager.sweep(0)
-    assert manager.post.waiting == 0
+    assert manager.durable_messages.waiting == 0
 
 
 def test_a_device_that_is_forgotten(restart: Restart) -> None:
@@ -199,8 +199,8 @@ def test_a_device_that_is_forgotten(restart: Restart) -> None:
     assert delivery is not None
     assert manager.forget("d")
     assert (delivery.state, delivery.reason) == (DeliveryState.DROPPED, "the device was forgotten")
-    assert manager.post.waiting == 0
-    assert manager.post.known_mailbox("d") is None
+    assert manager.durable_messages.waiting == 0
+    assert manager.durable_messages.known_queue("d") is None
     assert not manager.emit("set", 1, client_id="d", durable=True)
     again = connect(manager, sends="S", heard={"stream": stream, "upto": 1})
     assert again.welcome["heard"] == {"stream": "S", "upto": 0}
@@ -238,7 +238,7 @@ def test_more_are_stored_than_may_be(restart: Restart) -> None:
         manager.emit("set", name, client_id=name, durable=True)
     manager = restart(max_devices=1)
     (left,) = manager.devices()
-    assert manager.post.waiting == 1
+    assert manager.durable_messages.waiting == 1
     manager.sweep(0)
     manager = restart()
     assert [device.id for device in manager.devices()] == [left.id]
@@ -248,7 +248,7 @@ def test_messages_of_a_device_that_is_not_known(lamp: Lamp) -> None:
     store = MemoryStore()
     store.commit([PutMessage(message_record(1, "ghost"))])
     with running(make_manager(lamp, store=store)) as manager:
-        assert manager.post.waiting == 0
+        assert manager.durable_messages.waiting == 0
         flush(manager)
         assert store.load().messages == ()
 
@@ -312,7 +312,7 @@ def test_a_device_that_had_no_stream(restart: Restart, lamp: Lamp) -> None:
     v1_device(manager, "d", "lamp").drop()
     flush(manager)
     manager = restart()
-    assert manager.post.known_mailbox("d") is None
+    assert manager.durable_messages.known_queue("d") is None
     manager.emit("set", 1, client_id="d", durable=True)
     manager = restart()
     device = connect(manager)
@@ -418,7 +418,7 @@ def test_devices_do_not_notice(lamp: Lamp, hangs: bool, caplog: pytest.LogCaptur
 
 
 def test_too_many_transactions_wait(lamp: Lamp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iotio.core.mailbox.MAX_UNACKNOWLEDGED", 3)
+    monkeypatch.setattr("iotio.core.durable.queue.MAX_UNACKNOWLEDGED", 3)
     store = TroubledStore()
     with running(make_manager(lamp, store=store)) as manager:
         device = connect(manager, sends="S")
@@ -468,8 +468,8 @@ def test_a_logging_handler_that_emits(lamp: Lamp) -> None:
 
     handler = Forwarding()
     with running(make_manager(lamp, store=store, patience=0.2)) as manager:
-        assert manager.journal is not None
-        manager.journal._max_backlog = 0
+        assert manager.store_writer is not None
+        manager.store_writer._max_batch = 0
         connect(manager)
         logger.addHandler(handler)
         try:
@@ -485,7 +485,7 @@ def test_the_end_of_a_handler_of_a_device_that_is_forgotten(lamp: Lamp) -> None:
     lamp.inside = lambda connection: manager.forget("d")
     connect(manager, sends="S").durable(1, "write", "a")
     assert manager.device("d") is None
-    assert manager.post.known_mailbox("d") is None
+    assert manager.durable_messages.known_queue("d") is None
 
 
 def test_a_file_that_is_deleted(lamp: Lamp, tmp_path: Path) -> None:

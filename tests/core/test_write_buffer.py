@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio import DeviceType, Options
-from iotio.core.outbox import Outbox
+from iotio.core.write_buffer import WriteBuffer
 from iotio_protocol.frames import BINARY, PONG, encode_frame
 from tests.support.memory import Device, make_manager, v1_device
 
 
-def filled(*frames: bytes) -> Outbox:
-    outbox = Outbox()
+def filled(*frames: bytes) -> WriteBuffer:
+    outbox = WriteBuffer()
     for frame in frames:
         outbox.push(frame)
     return outbox

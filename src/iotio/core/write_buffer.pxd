@@ -1,6 +1,6 @@
-# C types for outbox.py.
+# C types for write_buffer.py.
 
-cdef class Outbox:
+cdef class WriteBuffer:
     cdef public list frames
     cdef public bint begun
     cdef public Py_ssize_t size

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType
-from iotio.core.delivery import Delivery, DeliveryState
+from iotio.core.durable.delivery import Delivery, DeliveryState
 from iotio.core.manager import Manager
-from iotio.core.store import StoreError, StoreUnavailable
+from iotio.core.storage.contract import StoreError, StoreUnavailable
 from tests.support.memory import V2Device, make_manager, v2_device
 from tests.support.stores import TroubledStore
 
@@ -121,7 +121,7 @@ async def test_a_coroutine_does_not_wait(manager: Manager, store: TroubledStore)
 
 @pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "fails"])
 def test_what_cannot_be_written_is_refused(manager: Manager, store: TroubledStore, hangs: bool) -> None:
-    manager.journal.flush(LONG)  # type: ignore[union-attr]
+    manager.store_writer.flush(LONG)  # type: ignore[union-attr]
     if hangs:
         store.answers.clear()
     else:
@@ -129,7 +129,7 @@ def test_what_cannot_be_written_is_refused(manager: Manager, store: TroubledStor
     device = connect(manager)
     with pytest.raises(StoreUnavailable, match=r"not stored within 0\.2 s"):
         emit(manager, "lost")
-    assert manager.post.waiting == 0
+    assert manager.durable_messages.waiting == 0
     assert device.messages() == []
     store.problem = None
     store.answers.set()
@@ -137,7 +137,7 @@ def test_what_cannot_be_written_is_refused(manager: Manager, store: TroubledStor
     assert delivery.wait(0.01) is SENT
     assert [one[2:] for one in device.messages()] == [("set", "kept")]
     device.ack(delivery.number)
-    assert manager.journal.flush(LONG)  # type: ignore[union-attr]
+    assert manager.store_writer.flush(LONG)  # type: ignore[union-attr]
     assert store.load().messages == ()
 
 
@@ -159,8 +159,8 @@ def test_one_that_is_replaced_stays_until_its_successor_is_written(manager: Mana
     store.answers.set()
     second = emit(manager, 3, coalesce="t")
     assert first.state is DROPPED
-    assert manager.journal is not None
-    assert manager.journal.flush(LONG)
+    assert manager.store_writer is not None
+    assert manager.store_writer.flush(LONG)
     assert [record.id for record in store.load().messages] == [second.id]
     assert [value for *_, value in connect(manager).messages()] == [3]
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from iotio.core.journal import Journal, Ticket
-from iotio.core.store import (
+from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,
@@ -26,6 +25,7 @@ from iotio.core.store import (
     StoreLost,
     StoreUnavailable,
 )
+from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store import MemoryStore
 from tests.store.records import device, message
 
@@ -65,7 +65,7 @@ class TroubledStore(MemoryStore):
         self.commits.append(list(changes))
 
 
-StartJournal = Callable[..., Journal]
+StartWriter = Callable[..., StoreWriter]
 
 
 @pytest.fixture
@@ -75,25 +75,25 @@ def store() -> TroubledStore:
 
 
 @pytest.fixture
-def start(store: TroubledStore) -> Iterator[StartJournal]:
-    """Start the journal of `store`."""
-    journals: list[Journal] = []
+def start(store: TroubledStore) -> Iterator[StartWriter]:
+    """Start the writer of `store`."""
+    writers: list[StoreWriter] = []
 
-    def function(**values: Any) -> Journal:
-        journals.append(Journal(store, values.pop("snapshot", Snapshot), **values))
-        return journals[-1]
+    def function(**values: Any) -> StoreWriter:
+        writers.append(StoreWriter(store, values.pop("snapshot", Snapshot), **values))
+        return writers[-1]
 
     yield function
     store.problem = None
     store.answers.set()
-    for journal in journals:
-        journal.close(5)
+    for writer in writers:
+        writer.close(5)
 
 
-def stall(store: TroubledStore, journal: Journal) -> Ticket:
-    """Have the journal hang in a commit."""
+def stall(store: TroubledStore, writer: StoreWriter) -> Ticket:
+    """Have the writer hang in a commit."""
     store.answers.clear()
-    ticket = journal.submit(PutMessage(message(1, "first")))
+    ticket = writer.submit(PutMessage(message(1, "first")))
     assert store.asked.acquire(timeout=5)
     return ticket
 
@@ -104,23 +104,23 @@ def error_of(ticket: Ticket) -> Exception | None:
     return caught.value
 
 
-def test_what_is_submitted_is_written(store: TroubledStore, start: StartJournal) -> None:
-    journal = start()
-    ticket = journal.submit(PutDevice(device()), PutMessage(message(7)))
+def test_what_is_submitted_is_written(store: TroubledStore, start: StartWriter) -> None:
+    writer = start()
+    ticket = writer.submit(PutDevice(device()), PutMessage(message(7)))
     ticket.wait(5)
     assert store.load() == Snapshot((device(counter=7),), (message(7),))
-    assert (journal.written, journal.waiting, journal.failed, journal.trouble) == (1, 0, 0, "")
+    assert (writer.written, writer.waiting, writer.failed, writer.trouble) == (1, 0, 0, "")
     assert store.thread != threading.get_ident()
-    journal.submit(DropMessages("lamp", (7,))).wait(5)
+    writer.submit(DropMessages("lamp", (7,))).wait(5)
     assert store.load().messages == ()
-    assert journal.written == 1, "counts entries"
+    assert writer.written == 1, "counts entries"
 
 
-def test_what_comes_meanwhile_is_one_commit(store: TroubledStore, start: StartJournal) -> None:
-    journal = start()
-    stall(store, journal)
-    tickets = [journal.submit(PutMessage(message(number))) for number in range(500)]
-    assert journal.waiting == 501
+def test_what_comes_meanwhile_is_one_commit(store: TroubledStore, start: StartWriter) -> None:
+    writer = start()
+    stall(store, writer)
+    tickets = [writer.submit(PutMessage(message(number))) for number in range(500)]
+    assert writer.waiting == 501
     store.answers.set()
     for ticket in tickets:
         ticket.wait(5)
@@ -128,21 +128,21 @@ def test_what_comes_meanwhile_is_one_commit(store: TroubledStore, start: StartJo
     assert [one.number for one in store.load().messages if one.device_id == "lamp"] == list(range(500))
 
 
-def test_submit_never_blocks(store: TroubledStore, start: StartJournal) -> None:
+def test_submit_never_blocks(store: TroubledStore, start: StartWriter) -> None:
     """While a commit hangs, that is; and what is kept takes no more room however often it is said."""
-    journal = start()
-    stall(store, journal)
+    writer = start()
+    stall(store, writer)
     took = []
     for number in range(5000):
-        before = time.thread_time()  # a busy machine is not the journal's fault; blocked it would hang until the end
-        journal.submit(PutMessage(message(number)))
-        journal.submit(PutDevice(device(counter=number)))
-        journal.submit(Heard("lamp", "d1", number))
-        journal.submit(DropMessages("lamp", (number,)))
+        before = time.thread_time()  # a busy machine is not the writer's fault; blocked it would hang until the end
+        writer.submit(PutMessage(message(number)))
+        writer.submit(PutDevice(device(counter=number)))
+        writer.submit(Heard("lamp", "d1", number))
+        writer.submit(DropMessages("lamp", (number,)))
         took.append(time.thread_time() - before)
     assert sum(took) / len(took) < 0.001
     store.answers.set()
-    assert journal.flush(10)
+    assert writer.flush(10)
     written = store.commits[1]
     assert [type(change) for change in written[:2]] == [PutMessage, PutDevice]
     assert [type(change) for change in written if not isinstance(change, PutMessage)] == [
@@ -155,101 +155,99 @@ def test_submit_never_blocks(store: TroubledStore, start: StartJournal) -> None:
 
 
 def test_a_full_backlog_is_refused_at_once(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = start(max_backlog=10)
-    stall(store, journal)
-    tickets = [journal.submit(PutMessage(message(number))) for number in range(9)]
+    writer = start(max_batch=10)
+    stall(store, writer)
+    tickets = [writer.submit(PutMessage(message(number))) for number in range(9)]
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="10 changes wait for it already"):
-            journal.submit(PutMessage(message(99)))
-    kept = [journal.submit(PutDevice(device(f"d{number}"))) for number in range(100)]
+            writer.submit(PutMessage(message(99)))
+    kept = [writer.submit(PutDevice(device(f"d{number}"))) for number in range(100)]
     store.answers.set()
     for ticket in (*tickets, *kept):
         ticket.wait(5)
     assert len(store.load().messages) == 10
     assert len(store.load().devices) == 100
-    assert journal.failed == 3
+    assert writer.failed == 3
     assert len(caplog.records) == 2, "it began, it is over"
 
 
-def test_who_waits_too_long_is_told(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_who_waits_too_long_is_told(store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
     """A commit that hangs for ever: the other thread tells it. What is written after all is taken back."""
-    journal = start(patience=PATIENCE)
-    tickets = [stall(store, journal), journal.submit(PutMessage(message(1)), Heard("lamp", "d1", 1))]
-    kept = [journal.submit(change) for change in (PutDevice(device()), Heard("lamp", "d1", 3))]
+    writer = start(patience=PATIENCE)
+    tickets = [stall(store, writer), writer.submit(PutMessage(message(1)), Heard("lamp", "d1", 1))]
+    kept = [writer.submit(change) for change in (PutDevice(device()), Heard("lamp", "d1", 3))]
     for ticket in tickets:
         assert str(error_of(ticket)) == "not stored within 0.2 s: it has not answered for 0.2 s"
     assert not any(ticket.done.is_set for ticket in kept)
-    assert (journal.waiting, journal.failed) == (0, 2)
+    assert (writer.waiting, writer.failed) == (0, 2)
     store.answers.set()
     for ticket in kept:
         ticket.wait(5)
     assert store.load() == Snapshot((device(heard_stream="d1", heard=3),), ())
     assert DropMessages("first", (1,)) in store.commits[1]
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
-    assert journal.trouble == ""
+    assert writer.trouble == ""
 
 
-def test_a_failing_store(store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_store(store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
     """The log says it once; what is kept is written when it is over."""
-    journal = start(patience=PATIENCE, max_pause=0.1)
+    writer = start(patience=PATIENCE, max_pause=0.1)
     store.commit([PutDevice(device("gone")), PutMessage(message(1)), PutMessage(message(2))])
     store.problem = StoreError("the disk is full")
     kept = [
-        journal.submit(change)
+        writer.submit(change)
         for change in (PutDevice(device()), Heard("lamp", "d1", 4), DropMessages("lamp", (1,)), DropDevice("gone"))
     ]
     assert store.asked.acquire(timeout=5)
-    for ticket in [journal.submit(PutMessage(message(number))) for number in (3, 4, 5)]:
+    for ticket in [writer.submit(PutMessage(message(number))) for number in (3, 4, 5)]:
         assert "the disk is full" in str(error_of(ticket))
-    assert journal.trouble == "the disk is full"
+    assert writer.trouble == "the disk is full"
     assert [record.getMessage() for record in caplog.records] == [
         "the store cannot be written: the disk is full; durable messages are refused until it can"
     ]
-    journal.submit(DropMessages("lamp", (2,)))
+    writer.submit(DropMessages("lamp", (2,)))
     store.problem = None
-    assert journal.flush(5)
+    assert writer.flush(5)
     for ticket in kept:
         ticket.wait(0)
     assert store.load() == Snapshot((device(heard_stream="d1", heard=4),), ())
     assert [record.getMessage() for record in caplog.records][1:] == ["the store can be written again"]
-    assert (journal.written, journal.failed, journal.waiting) == (0, 3, 0)
+    assert (writer.written, writer.failed, writer.waiting) == (0, 3, 0)
 
 
-def test_a_short_trouble_refuses_nothing(store: TroubledStore, start: StartJournal) -> None:
-    journal = start(max_pause=0.05)
+def test_a_short_trouble_refuses_nothing(store: TroubledStore, start: StartWriter) -> None:
+    writer = start(max_pause=0.05)
     store.problem = StoreError("locked")
-    ticket = journal.submit(PutMessage(message(1)))
+    ticket = writer.submit(PutMessage(message(1)))
     for _ in range(3):
         assert store.asked.acquire(timeout=5)
     assert not ticket.done.is_set
     store.problem = None
     ticket.wait(5)
-    assert (journal.written, journal.failed) == (1, 0)
+    assert (writer.written, writer.failed) == (1, 0)
 
 
-def test_a_mixed_entry_is_refused_as_a_whole(store: TroubledStore, start: StartJournal) -> None:
-    journal = start(patience=PATIENCE)
+def test_a_mixed_entry_is_refused_as_a_whole(store: TroubledStore, start: StartWriter) -> None:
+    writer = start(patience=PATIENCE)
     store.problem = StoreError("locked")
-    error_of(journal.submit(PutDevice(device()), PutMessage(message(1))))
+    error_of(writer.submit(PutDevice(device()), PutMessage(message(1))))
     store.problem = None
-    journal.submit(Heard("lamp", "d1", 1)).wait(5)
+    writer.submit(Heard("lamp", "d1", 1)).wait(5)
     assert store.load() == Snapshot()
 
 
 def test_a_store_that_comes_and_goes_does_not_fill_the_log(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = start()
+    writer = start()
     for number in range(30):
         store.problem = StoreError("no")
-        ticket = journal.submit(PutMessage(message(number)))
+        ticket = writer.submit(PutMessage(message(number)))
         assert store.asked.acquire(timeout=5)
         store.problem = None
-        journal._hurry.ring()
+        writer._hurry.ring()
         ticket.wait(5)
         store.asked.acquire(timeout=5)
     caplog.handler.flush()
@@ -257,17 +255,17 @@ def test_a_store_that_comes_and_goes_does_not_fill_the_log(
 
 
 def test_what_can_never_be_written_fails_alone(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: object) -> None:
         raise KeyError("mine")
 
-    journal = start()
-    stall(store, journal)
-    tickets = [journal.submit(PutMessage(message(number))) for number in range(40)]
-    bad = [journal.submit(PutMessage(message(99)), Run(fail)), journal.submit(Run(fail))]
-    tickets += [journal.submit(PutMessage(message(number))) for number in range(40, 80)]
-    tickets.append(journal.submit(PutDevice(device())))
+    writer = start()
+    stall(store, writer)
+    tickets = [writer.submit(PutMessage(message(number))) for number in range(40)]
+    bad = [writer.submit(PutMessage(message(99)), Run(fail)), writer.submit(Run(fail))]
+    tickets += [writer.submit(PutMessage(message(number))) for number in range(40, 80)]
+    tickets.append(writer.submit(PutDevice(device())))
     store.answers.set()
     for ticket in tickets:
         ticket.wait(5)
@@ -275,12 +273,12 @@ def test_what_can_never_be_written_fails_alone(
         with pytest.raises(KeyError, match="mine"):
             ticket.wait(5)
     assert [one.number for one in store.load().messages if one.device_id == "lamp"] == list(range(80))
-    assert journal.failed == 2
+    assert writer.failed == 2
     assert caplog.records == [], "who submitted it was told"
 
 
 def test_a_record_that_can_never_be_written_is_logged(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply = MemoryStore.commit
 
@@ -289,10 +287,10 @@ def test_a_record_that_can_never_be_written_is_logged(
             raise TypeError("not JSON")
         apply(self, changes)
 
-    journal = start()
-    stall(store, journal)
+    writer = start()
+    stall(store, writer)
     monkeypatch.setattr(MemoryStore, "commit", commit)
-    ticket = [journal.submit(PutDevice(device(name))) for name in ("a", "bad", "b")][-1]
+    ticket = [writer.submit(PutDevice(device(name))) for name in ("a", "bad", "b")][-1]
     store.answers.set()
     with pytest.raises(TypeError, match="not JSON"):
         ticket.wait(5)
@@ -301,11 +299,11 @@ def test_a_record_that_can_never_be_written_is_logged(
 
 
 def test_a_store_that_can_write_nothing_does_not_fill_the_log(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = start()
-    stall(store, journal)
-    tickets = [journal.submit(PutDevice(device(f"d{number}"))) for number in range(200)]
+    writer = start()
+    stall(store, writer)
+    tickets = [writer.submit(PutDevice(device(f"d{number}"))) for number in range(200)]
     store.problem = TypeError("a defect of the store")
     store.answers.set()
     with pytest.raises(TypeError, match="defect"):
@@ -315,13 +313,13 @@ def test_a_store_that_can_write_nothing_does_not_fill_the_log(
 
 
 def test_a_store_that_has_lost_all_is_written_anew(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = Snapshot((device(counter=5), device("other")), (message(4), message(5)))
-    journal = start(snapshot=lambda: memory, max_pause=0.05)
+    writer = start(snapshot=lambda: memory, max_pause=0.05)
     store.problem = StoreLost("iotio.db was deleted")
-    kept = journal.submit(DropMessages("lamp", (4,)))
-    new = journal.submit(PutMessage(message(6)))
+    kept = writer.submit(DropMessages("lamp", (4,)))
+    new = writer.submit(PutMessage(message(6)))
     assert store.asked.acquire(timeout=5)
     assert store.opens.acquire(timeout=5), "and now it cannot even be opened"
     store.problem = None
@@ -332,113 +330,113 @@ def test_a_store_that_has_lost_all_is_written_anew(
     assert len(caplog.records) == 2
 
 
-def test_it_is_written_anew_even_when_nothing_else_waits(store: TroubledStore, start: StartJournal) -> None:
-    journal = start(snapshot=lambda: Snapshot((device(),)), patience=PATIENCE, max_pause=0.05)
+def test_it_is_written_anew_even_when_nothing_else_waits(store: TroubledStore, start: StartWriter) -> None:
+    writer = start(snapshot=lambda: Snapshot((device(),)), patience=PATIENCE, max_pause=0.05)
     store.problem = StoreLost("iotio.db was deleted")
-    ticket = journal.submit(PutMessage(message(1)))
+    ticket = writer.submit(PutMessage(message(1)))
     assert store.asked.acquire(timeout=5)
     error_of(ticket)
     store.problem = None
-    assert journal.flush(5)
+    assert writer.flush(5)
     assert store.load() == Snapshot((device(),))
 
 
 def test_a_broken_callback_stops_nothing(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = start()
-    ticket = stall(store, journal)
+    writer = start()
+    ticket = stall(store, writer)
     ticket.done.add_callback(lambda: 1 / 0)
     store.answers.set()
-    journal.submit(PutMessage(message(1))).wait(5)
+    writer.submit(PutMessage(message(1))).wait(5)
     assert "callback" in caplog.text
 
 
-def test_flush(store: TroubledStore, start: StartJournal) -> None:
-    journal = start()
-    assert journal.flush(0)
-    stall(store, journal)
-    assert not journal.flush(0.01)
-    journal.submit(PutDevice(device()))
-    assert not journal.flush(0.01)
+def test_flush(store: TroubledStore, start: StartWriter) -> None:
+    writer = start()
+    assert writer.flush(0)
+    stall(store, writer)
+    assert not writer.flush(0.01)
+    writer.submit(PutDevice(device()))
+    assert not writer.flush(0.01)
     store.answers.set()
-    assert journal.flush(5)
+    assert writer.flush(5)
     assert len(store.load().devices) == 1
 
 
-def test_close_writes_what_waits(store: TroubledStore, start: StartJournal) -> None:
-    journal = start()
-    stall(store, journal)
-    tickets = [journal.submit(PutMessage(message(number))) for number in range(100)]
+def test_close_writes_what_waits(store: TroubledStore, start: StartWriter) -> None:
+    writer = start()
+    stall(store, writer)
+    tickets = [writer.submit(PutMessage(message(number))) for number in range(100)]
     threading.Timer(0.05, store.answers.set).start()
-    assert journal.close(5)
+    assert writer.close(5)
     assert len(store.load().messages) == 101
     assert all(ticket.done.is_set and ticket.error is None for ticket in tickets)
     assert store.closed == 1
     with pytest.raises(StoreUnavailable, match="closed"):
-        journal.submit(PutDevice(device()))
-    assert journal.close(5), "harmless"
+        writer.submit(PutDevice(device()))
+    assert writer.close(5), "harmless"
 
 
 def test_close_does_not_wait_for_ever(
-    store: TroubledStore, start: StartJournal, caplog: pytest.LogCaptureFixture
+    store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = start()
-    stuck = stall(store, journal)
-    tickets = [stuck, journal.submit(PutMessage(message(1))), journal.submit(PutDevice(device()))]
-    assert not journal.close(0.05)
+    writer = start()
+    stuck = stall(store, writer)
+    tickets = [stuck, writer.submit(PutMessage(message(1))), writer.submit(PutDevice(device()))]
+    assert not writer.close(0.05)
     for ticket in tickets:
         assert "closed before" in str(error_of(ticket))
-    assert journal.waiting == 0
+    assert writer.waiting == 0
     assert len(caplog.records) == 1
     store.answers.set()
-    assert not journal.close(5), "the rest was given up"
+    assert not writer.close(5), "the rest was given up"
     assert store.closed == 1
 
 
-def test_close_while_it_fails(store: TroubledStore, start: StartJournal) -> None:
+def test_close_while_it_fails(store: TroubledStore, start: StartWriter) -> None:
     """It is tried until the end, and then given up."""
-    journal = start(max_pause=20)
+    writer = start(max_pause=20)
     store.problem = StoreError("locked")
-    ticket = journal.submit(PutMessage(message(1)))
+    ticket = writer.submit(PutMessage(message(1)))
     assert store.asked.acquire(timeout=5)
     threading.Timer(0.05, setattr, (store, "problem", None)).start()
-    assert journal.close(5)
+    assert writer.close(5)
     ticket.wait(0)
 
 
 @pytest.mark.parametrize("_", range(5))
-def test_many_threads(store: TroubledStore, start: StartJournal, _: int) -> None:
-    journal = start()
+def test_many_threads(store: TroubledStore, start: StartWriter, _: int) -> None:
+    writer = start()
     tickets: list[Ticket] = []
 
     def run(name: str) -> None:
         for number in range(1, 101):
-            tickets.append(journal.submit(PutMessage(message(number, name))))
-            journal.submit(PutDevice(device(name, counter=number)))
+            tickets.append(writer.submit(PutMessage(message(number, name))))
+            writer.submit(PutDevice(device(name, counter=number)))
 
     threads = [threading.Thread(target=run, args=(f"d{number}",)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert journal.flush(10)
+    assert writer.flush(10)
     assert all(ticket.done.is_set and ticket.error is None for ticket in tickets)
     assert len(store.load().messages) == 600
     assert {one.counter for one in store.load().devices} == {100}
-    assert (journal.written, journal.waiting) == (600, 0)
+    assert (writer.written, writer.waiting) == (600, 0)
 
 
 PROGRAM = """
 {patch}
 import logging, sys
-from iotio.core import journal
-from iotio.core.store import PutMessage, Snapshot
+from iotio.core import writer
+from iotio.core.storage.contract import PutMessage, Snapshot
 from iotio.store import MemoryStore
 from tests.store.records import message
 import time
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
-journal._EXIT_TIMEOUT = 0.3
+writer._EXIT_TIMEOUT = 0.3
 real_sleep = time.sleep
 {real}
 class Slow(MemoryStore):
@@ -447,7 +445,7 @@ class Slow(MemoryStore):
         super().commit(changes)
     def close(self):
         print("stored", len(self.load().messages), flush=True)
-one = journal.Journal(Slow(), Snapshot)
+one = writer.StoreWriter(Slow(), Snapshot)
 one.submit(PutMessage(message(1)))
 real_sleep(0.02)
 one.submit(PutMessage(message(2)))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from iotio.core.native import Bell, Signal, allocate_lock, start_thread, wait
+from iotio.core.primitives import Bell, Signal, allocate_lock, start_thread, wait
 
 
 def test_a_signal_calls_back_once() -> None:
@@ -80,7 +80,7 @@ def test_locks_and_threads_are_the_interpreters() -> None:
 PATCHED = """
 from gevent import monkey; monkey.patch_all()
 import _thread
-from iotio.core.native import Signal, allocate_lock, start_thread, wait
+from iotio.core.primitives import Signal, allocate_lock, start_thread, wait
 assert type(allocate_lock()).__module__ == "_thread"
 assert monkey.get_original("_thread", "allocate_lock") is not _thread.allocate_lock
 seen = []

@@ -12,13 +12,13 @@ from iotio_protocol.errors import EncodeError
 from iotio_protocol.frames import BINARY, encode_frame
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming, Outgoing
 
-from .backlog import Ticket
+from ..ports import DurableLink
+from ..primitives import allocate_lock
+from ..storage.batch import Ticket
+from ..storage.contract import StoreUnavailable
 from .delivery import Delivery, DeliveryState
-from .native import allocate_lock
-from .ports import DurableLink
-from .store import StoreUnavailable
 
-__all__ = ["Effect", "Mailbox"]
+__all__ = ["DurableQueue", "Effect"]
 
 logger = logging.getLogger("iotio.connection")
 
@@ -34,21 +34,21 @@ Effects = tuple[str, int, list[Effect]]
 
 
 class Shelf(Protocol):
-    """What a mailbox needs of the server's."""
+    """What a queue needs of the server's."""
 
     wall: Callable[[], float]
 
     def no_room(self, count: int, size: int) -> str: ...
-    def write(self, mailbox: Mailbox, delivery: Delivery) -> Ticket | None: ...
-    def keep(self, mailbox: Mailbox, delivery: Delivery) -> None: ...
-    def let_go(self, mailbox: Mailbox, deliveries: list[Delivery], *, write: bool = True) -> None: ...
-    def stalled(self, mailbox: Mailbox) -> None: ...
+    def write(self, queue: DurableQueue, delivery: Delivery) -> Ticket | None: ...
+    def keep(self, queue: DurableQueue, delivery: Delivery) -> None: ...
+    def let_go(self, queue: DurableQueue, deliveries: list[Delivery], *, write: bool = True) -> None: ...
+    def stalled(self, queue: DurableQueue) -> None: ...
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None: ...
-    def confirm_later(self, mailbox: Mailbox) -> None: ...
+    def confirm_later(self, queue: DurableQueue) -> None: ...
     def log_refused(self, device_id: str, error: Exception) -> None: ...
 
 
-class Mailbox:
+class DurableQueue:
     """The two streams of one device. Every method may be called from any thread.
 
     The lock is held while frames are handed to the connection, which never waits: so they go out in the order of
@@ -139,7 +139,7 @@ class Mailbox:
         return ""
 
     def _written(self, delivery: Delivery, replaced: list[Delivery], error: Exception | None) -> None:
-        """In the journal's thread, in the order of the numbers. What could not be written is refused."""
+        """In the writer's thread, in the order of the numbers. What could not be written is refused."""
         with self._lock:
             if error is None:
                 self._replace(replaced, delivery)
@@ -199,7 +199,7 @@ class Mailbox:
             return [delivery for _, delivery in self.outgoing]
 
     def drop_all(self) -> None:
-        """Forget all: the device is forgotten. The mailbox is closed, and the store forgets by itself."""
+        """Forget all: the device is forgotten. The queue is closed, and the store forgets by itself."""
         with self._lock:
             for _, delivery in self.outgoing:
                 self._remove(delivery, DeliveryState.DROPPED, _FORGOTTEN, write=False)
@@ -380,7 +380,7 @@ class Mailbox:
                 return
 
     def _confirmed(self, stream: str, number: int, turn: list[Effects], ticket: Ticket) -> None:
-        """In the journal's thread."""
+        """In the writer's thread."""
         error = ticket.error
         if isinstance(error, StoreUnavailable):
             self._try_again(turn, error)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType
-from iotio.core.delivery import Delivery, DeliveryState
+from iotio.core.durable.delivery import Delivery, DeliveryState
 from iotio.core.manager import Manager
 from iotio_protocol import v1, v2
 from tests.support.memory import Clock, Device, V2Device, make_manager, v0_device, v1_device, v2_device
@@ -49,7 +49,7 @@ def wall() -> Clock:
 @pytest.fixture
 def manager(lamp: Lamp, wall: Clock) -> Manager:
     manager = make_manager(lamp)
-    manager.post.wall = wall
+    manager.durable_messages.wall = wall
     return manager
 
 
@@ -82,7 +82,7 @@ def test_bytes_of_a_message(manager: Manager, wall: Clock) -> None:
     assert delivery.state is SENT
     device.packet(b"\x12\0\0\0\0\0\0\x08" + (1).to_bytes(8, "big"))
     assert delivery.state is DONE
-    assert manager.post.waiting == 0
+    assert manager.durable_messages.waiting == 0
     assert manager.delivery(delivery.id) is None
 
 
@@ -141,15 +141,15 @@ def test_the_time_to_live(manager: Manager, wall: Clock) -> None:
     on_its_way = emit(manager, 3, ttl=5)
     device.messages()
     wall.now += 5
-    manager.post.sweep()
+    manager.durable_messages.sweep()
     assert on_its_way.state is SENT
     device.drop()
-    manager.post.sweep()
+    manager.durable_messages.sweep()
     assert on_its_way.state is QUEUED
     wall.now += 5
-    manager.post.sweep()
+    manager.durable_messages.sweep()
     assert on_its_way.state is EXPIRED
-    assert manager.post.waiting == 1
+    assert manager.durable_messages.waiting == 1
 
 
 def test_a_message_takes_the_place_of_an_earlier_one(manager: Manager) -> None:
@@ -187,7 +187,7 @@ def test_a_slow_reader_loses_nothing(lamp: Lamp, policy: str) -> None:
     numbers = []
     while found := device.messages():
         numbers += [number for _, number, _, _ in found]
-        manager.post.sweep()
+        manager.durable_messages.sweep()
     assert numbers == list(range(1, 21))
     assert device.connection.is_open
     assert {one.state for one in kept} == {SENT}
@@ -201,7 +201,7 @@ def test_a_full_outbox_makes_a_durable_message_wait(lamp: Lamp) -> None:
     delivery = emit(manager, 1)
     assert delivery.state is QUEUED
     device.decoded()
-    manager.post.sweep()
+    manager.durable_messages.sweep()
     assert device.messages() == [(0, 1, "set", 1)]
     assert device.connection.n_dropped == 1
 
@@ -219,7 +219,7 @@ def test_durable_ones_on_their_way_are_not_dropped_for_others(lamp: Lamp) -> Non
     assert connect(manager).messages() == [(0, 1, "set", 1)]
 
 
-def test_an_old_connection_cannot_take_the_mailbox_back(manager: Manager) -> None:
+def test_an_old_connection_cannot_take_the_queue_back(manager: Manager) -> None:
     old = connect(manager)
     delivery = emit(manager, 1)
     new = connect(manager)
@@ -282,7 +282,7 @@ def test_devices_without_acknowledgements(manager: Manager, version: int) -> Non
     assert [one.state for one in (*kept, more)] == [ACKNOWLEDGED, ACKNOWLEDGED, SENT]
     device.frame(Opcode.PONG, ping(2)[1])
     assert more.state is ACKNOWLEDGED
-    assert manager.post.waiting == 0
+    assert manager.durable_messages.waiting == 0
 
 
 def test_the_bytes_of_v1(manager: Manager) -> None:

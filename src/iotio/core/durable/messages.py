@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 from iotio_protocol import v2
 from iotio_protocol.presence import Presence
 
+from ..handles import Stored
+from ..ports import ServerPort
+from ..primitives import allocate_lock
+from ..registry import Registry
+from ..storage.contract import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
 from .delivery import Delivery, DeliveryState
-from .handles import Stored
-from .mailbox import Effect, Mailbox
-from .native import allocate_lock
-from .ports import ServerPort
-from .registry import Registry
-from .store import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
+from .queue import DurableQueue, Effect
 
 if TYPE_CHECKING:
-    from .handles import Device
-    from .journal import Journal, Ticket
+    from ..handles import Device
+    from ..storage.writer import StoreWriter, Ticket
 
-__all__ = ["Post", "new_stream", "stored_of"]
+__all__ = ["DurableMessages", "new_stream", "stored_of"]
 
 
 logger = logging.getLogger("iotio.connection")
@@ -41,11 +41,11 @@ def new_stream() -> str:
     return secrets.token_hex(8)
 
 
-class Post:
-    """The mailboxes of a manager.
+class DurableMessages:
+    """The queues of a manager.
 
     Attributes:
-        journal: where all is written down, or None.
+        writer: where all is written down, or None.
 
     Args:
         server: whose it is.
@@ -57,15 +57,15 @@ class Post:
         self._server = server
         self._registry = registry
         self.wall = wall
-        self.journal: Journal | None = None
-        self._lock = allocate_lock()  # for what follows; taken by who holds a mailbox's
-        self._mailboxes: dict[str, Mailbox] = {}
-        self._kept: dict[str, tuple[Mailbox, Delivery]] = {}  # by the id of the delivery
+        self.writer: StoreWriter | None = None
+        self._lock = allocate_lock()  # for what follows; taken by who holds a queue's
+        self._queues: dict[str, DurableQueue] = {}
+        self._kept: dict[str, tuple[DurableQueue, Delivery]] = {}  # by the id of the delivery
         self._expiries: list[tuple[float, int, str]] = []  # a heap: when, and the id; some are over
         self._numbers = itertools.count()
-        self._stalled: set[Mailbox] = set()  # their devices read too slowly when it was their turn
-        self._unconfirmed: set[Mailbox] = set()  # the store could not be written when it was their turn
-        self._closed: list[Mailbox] = []  # of devices that are forgotten
+        self._stalled: set[DurableQueue] = set()  # their devices read too slowly when it was their turn
+        self._unconfirmed: set[DurableQueue] = set()  # the store could not be written when it was their turn
+        self._closed: list[DurableQueue] = []  # of devices that are forgotten
 
     def send(
         self,
@@ -99,7 +99,7 @@ class Post:
         deliveries = {}
         for device in devices:
             delivery = Delivery(self._server.wait_here, device.id, event, kind, body, created, expires, coalesce)
-            self._mailbox_of(device.id).put(delivery)
+            self._queue_of(device.id).put(delivery)
             deliveries[device.id] = delivery
         return deliveries
 
@@ -116,54 +116,54 @@ class Post:
 
     # -- for connections -------------------------------------------------------------------------------
 
-    def mailbox(self, device_id: str) -> Mailbox:
-        """The mailbox of a device that is here, or about to be let in. Most devices get one when it is needed first."""
+    def queue(self, device_id: str) -> DurableQueue:
+        """The queue of a device that is here, or about to be let in. Most devices get one when it is needed first."""
         with self._lock:
-            found = self._mailboxes.get(device_id)
+            found = self._queues.get(device_id)
             if found is None:
-                found = self._mailboxes[device_id] = Mailbox(self, device_id, new_stream())
+                found = self._queues[device_id] = DurableQueue(self, device_id, new_stream())
         return found
 
-    def _mailbox_of(self, device_id: str) -> Mailbox:
-        """The mailbox of a device that a program names; a closed one if it is forgotten meanwhile."""
-        found = self.known_mailbox(device_id)
+    def _queue_of(self, device_id: str) -> DurableQueue:
+        """The queue of a device that a program names; a closed one if it is forgotten meanwhile."""
+        found = self.known_queue(device_id)
         if found is not None:
             return found
         registry = self._registry
         with registry.lock:  # a device is forgotten under it
             device = registry.find(device_id)
             if device is None:
-                found = Mailbox(self, device_id, "")
+                found = DurableQueue(self, device_id, "")
                 found.closed = True
                 return found
-            found = self.mailbox(device_id)
+            found = self.queue(device_id)
             registry.watcher.changed(device)  # the store is to know the name of the stream
         client = registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
             found.resume(client.socket)
         return found
 
-    def known_mailbox(self, device_id: str) -> Mailbox | None:
-        """The mailbox of a device, if it has one."""
+    def known_queue(self, device_id: str) -> DurableQueue | None:
+        """The queue of a device, if it has one."""
         with self._lock:
-            return self._mailboxes.get(device_id)
+            return self._queues.get(device_id)
 
     def drop(self, device_id: str) -> None:
         """A device is forgotten. The registry's lock is held: what waits is dropped by `drop_forgotten`."""
         with self._lock:
-            mailbox = self._mailboxes.pop(device_id, None)
-            if mailbox is not None:
-                mailbox.closed = True
-                self._closed.append(mailbox)
+            queue = self._queues.pop(device_id, None)
+            if queue is not None:
+                queue.closed = True
+                self._closed.append(queue)
 
     def drop_forgotten(self) -> None:
         """Drop what waits for devices that are forgotten."""
         with self._lock:
             closed, self._closed = self._closed, []
-        for mailbox in closed:
-            mailbox.drop_all()
+        for queue in closed:
+            queue.drop_all()
 
-    # -- for mailboxes ---------------------------------------------------------------------------------
+    # -- for queues ---------------------------------------------------------------------------------
 
     def no_room(self, count: int, size: int) -> str:
         """Why one more message cannot be kept for a device, or "".
@@ -179,10 +179,10 @@ class Post:
             return f"more than {options.max_queued_bytes} bytes would wait for the device (max_queued_bytes)"
         return ""
 
-    def keep(self, mailbox: Mailbox, delivery: Delivery) -> None:
+    def keep(self, queue: DurableQueue, delivery: Delivery) -> None:
         """A message waits."""
         with self._lock:
-            self._kept[delivery.id] = (mailbox, delivery)
+            self._kept[delivery.id] = (queue, delivery)
             if delivery.expires is not None:
                 self._expect(delivery.expires, delivery.id)
 
@@ -193,26 +193,26 @@ class Post:
             self._expiries = [item for item in self._expiries if item[2] in self._kept]
             heapq.heapify(self._expiries)
 
-    def let_go(self, mailbox: Mailbox, deliveries: list[Delivery], *, write: bool = True) -> None:
+    def let_go(self, queue: DurableQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
         """Messages are over."""
         with self._lock:
             for delivery in deliveries:
                 self._kept.pop(delivery.id, None)
-            if write and self.journal is not None and not mailbox.closed:
+            if write and self.writer is not None and not queue.closed:
                 with suppress(StoreUnavailable):  # it is closed; a device that comes later says again what it has
                     numbers = tuple(delivery.number for delivery in deliveries)
-                    self.journal.submit(DropMessages(mailbox.device_id, numbers))
+                    self.writer.submit(DropMessages(queue.device_id, numbers))
 
-    def stalled(self, mailbox: Mailbox) -> None:
+    def stalled(self, queue: DurableQueue) -> None:
         """Something waits that its device, which reads too slowly, has no room for."""
         with self._lock:
-            self._stalled.add(mailbox)
+            self._stalled.add(queue)
 
-    def confirm_later(self, mailbox: Mailbox) -> None:
+    def confirm_later(self, queue: DurableQueue) -> None:
         """What a device has sent could not be written down."""
         with self._lock:
-            if not mailbox.closed:
-                self._unconfirmed.add(mailbox)
+            if not queue.closed:
+                self._unconfirmed.add(queue)
 
     def log_refused(self, device_id: str, error: Exception) -> None:
         """The same, for the log."""
@@ -223,48 +223,48 @@ class Post:
             error,
         )
 
-    def write(self, mailbox: Mailbox, delivery: Delivery) -> Ticket | None:
-        """Write a message down; not if the mailbox is closed. Raises StoreUnavailable."""
-        if self.journal is None:
+    def write(self, queue: DurableQueue, delivery: Delivery) -> Ticket | None:
+        """Write a message down; not if the queue is closed. Raises StoreUnavailable."""
+        if self.writer is None:
             return None
         with self._lock:  # nothing of a device may be written behind its end
-            return None if mailbox.closed else self.journal.submit(PutMessage(_record(delivery)))
+            return None if queue.closed else self.writer.submit(PutMessage(_record(delivery)))
 
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
         """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
 
         Without a store the effects take place at once.
         """
-        if self.journal is None:
+        if self.writer is None:
             for effect in effects:
                 try:
                     effect(None)
                 except Exception:
                     logger.exception("what a message of device %r wanted written cannot be", device_id)
             return None
-        return self.journal.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
+        return self.writer.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
 
     # -- for the manager -------------------------------------------------------------------------------
 
     def restore(self, record: DeviceRecord) -> None:
         """Put back how far a store knows the streams of a device."""
         if record.stream:
-            self._mailboxes[record.id] = Mailbox(
+            self._queues[record.id] = DurableQueue(
                 self, record.id, record.stream, record.counter, record.heard_stream, record.heard
             )
 
     def record(self, stored: Stored) -> DeviceRecord:
         """What a store keeps of a device, its streams included."""
-        mailbox = self.known_mailbox(stored.id)
-        if mailbox is None:
+        queue = self.known_queue(stored.id)
+        if queue is None:
             return DeviceRecord(*stored, stream="")
-        return DeviceRecord(*stored, *mailbox.position)
+        return DeviceRecord(*stored, *queue.position)
 
     def records(self) -> list[MessageRecord]:
         """All messages that are kept, as a store keeps them; those of one device in order."""
         with self._lock:
-            mailboxes = list(self._mailboxes.values())
-        return [_record(delivery) for mailbox in mailboxes for delivery in mailbox.kept()]
+            queues = list(self._queues.values())
+        return [_record(delivery) for queue in queues for delivery in queue.kept()]
 
     def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
         """Put back what a store has kept; behind `restore`, when the devices are known.
@@ -289,7 +289,7 @@ class Post:
                 record.id,
             )
             delivery.number = record.number
-            self.mailbox(record.device_id).restore(delivery)
+            self.queue(record.device_id).restore(delivery)
         return unknown
 
     def sweep(self) -> None:
@@ -299,19 +299,19 @@ class Post:
             found = self._take_expired(now)
             if found is None:
                 break
-            mailbox, delivery = found
-            if not mailbox.withdraw(delivery, DeliveryState.EXPIRED) and not delivery.is_over:  # it is on its way
+            queue, delivery = found
+            if not queue.withdraw(delivery, DeliveryState.EXPIRED) and not delivery.is_over:  # it is on its way
                 with self._lock:
                     self._expect(now + _LATER, delivery.id)
         with self._lock:
             stalled, self._stalled = self._stalled, set()
             unconfirmed, self._unconfirmed = self._unconfirmed, set()
-        for mailbox in stalled:
-            mailbox.send_on()
-        for mailbox in unconfirmed:
-            mailbox.confirm()
+        for queue in stalled:
+            queue.send_on()
+        for queue in unconfirmed:
+            queue.confirm()
 
-    def _take_expired(self, now: float) -> tuple[Mailbox, Delivery] | None:
+    def _take_expired(self, now: float) -> tuple[DurableQueue, Delivery] | None:
         with self._lock:
             while self._expiries and self._expiries[0][0] <= now:
                 found = self._kept.get(heapq.heappop(self._expiries)[2])

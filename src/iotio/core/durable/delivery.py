@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 from enum import StrEnum
 
-from .native import Signal, allocate_lock
-from .waiting import check_no_loop, wait_on_loop
+from ..primitives import Signal, allocate_lock
+from ..waiting import check_no_loop, wait_on_loop
 
 __all__ = ["Delivery", "DeliveryState"]
 
@@ -34,7 +34,7 @@ class DeliveryState(StrEnum):
 _OPEN = frozenset({DeliveryState.QUEUED, DeliveryState.SENT})
 
 
-_STORE_TIME = 60.0  # seconds; a journal decides long before
+_STORE_TIME = 60.0  # seconds; a writer decides long before
 
 
 class Delivery:
@@ -162,7 +162,7 @@ class Delivery:
                 self._over.set()
             return self._over
 
-    # -- for the mailbox -------------------------------------------------------------------------------
+    # -- for the queue -------------------------------------------------------------------------------
 
     def become(self, state: DeliveryState, reason: str = "") -> bool:
         """Its state changes. False: it was over already."""

@@ -1,8 +1,8 @@
 """Writes to the store in a thread of its own: nobody who has something to store ever waits for a disk.
 
 Whatever has come together while one commit ran is the next commit. When the store cannot be written, what is kept (see
-`iotio.core.backlog`) waits for as long as it takes; the rest is refused after `patience` seconds, or at once when too
-much waits already. A second thread watches the time, since the first may hang in a commit.
+`storage.batch`) waits for as long as it takes; the rest is refused after `patience` seconds, or at once when too much
+waits already. A second thread watches the time, since the first may hang in a commit.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from .backlog import Batch, Entry, KeptDrops, Slot, Ticket, is_kept
-from .limits import Throttle
-from .native import Bell, Signal, allocate_lock, start_thread, wait
-from .store import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
+from ..log_throttle import LogThrottle
+from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
+from .batch import Batch, Entry, KeptDrops, Slot, Ticket, is_kept
+from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
 
-__all__ = ["Journal", "Ticket"]
+__all__ = ["StoreWriter", "Ticket"]
 
 logger = logging.getLogger("iotio.store")
 
@@ -27,15 +27,15 @@ _EXIT_TIMEOUT = 5.0  # seconds that the end of the program waits for what is not
 _WATCH = 0.5  # seconds between two looks at the time, while entries wait
 
 
-class Journal:
+class StoreWriter:
     """The way to a store. Every method may be called from any thread.
 
     Args:
-        store: open; from now on only the journal's thread uses it, and it closes it.
-        snapshot: all that the store should hold by now; called in the journal's thread when the store has lost what
+        store: open; from now on only the writer's thread uses it, and it closes it.
+        snapshot: all that the store should hold by now; called in the writer's thread when the store has lost what
             was written. It may tell of changes whose ticket is not decided yet.
         patience: seconds that an entry waits.
-        max_backlog: entries that wait at a time.
+        max_batch: entries that wait at a time.
         max_pause: seconds, at most, until a failed commit is tried again.
 
     Attributes:
@@ -50,13 +50,13 @@ class Journal:
         snapshot: Callable[[], Snapshot],
         *,
         patience: float = 5.0,
-        max_backlog: int = 10_000,
+        max_batch: int = 10_000,
         max_pause: float = 2.0,
     ) -> None:
         self._store = store
         self._snapshot = snapshot
         self._patience = patience
-        self._max_backlog = max_backlog
+        self._max_batch = max_batch
         self._max_pause = max_pause
         self.written = 0
         self.failed = 0
@@ -74,7 +74,7 @@ class Journal:
         self._lost = False  # the store has to be opened anew and all of it written anew
         self._pause = _FIRST_PAUSE
         self._undo: list[Slot] = []
-        self._throttle = Throttle(time.monotonic)  # a store that comes and goes must not fill the log
+        self._throttle = LogThrottle(time.monotonic)  # a store that comes and goes must not fill the log
         self._work = Bell()
         self._hurry = Bell()
         self._watch = Bell()
@@ -95,7 +95,7 @@ class Journal:
             What becomes of them. Changes that are all kept share a ticket with others.
 
         Raises:
-            StoreUnavailable: too much waits already, or the journal is closed. Nothing was taken.
+            StoreUnavailable: too much waits already, or the writer is closed. Nothing was taken.
         """
         kept = is_kept(changes)
         with self._lock:
@@ -105,13 +105,13 @@ class Journal:
                 for change in changes:
                     self._pending.add_kept(change)
                 ticket = self._pending.kept
-            elif self._waiting < self._max_backlog:
+            elif self._waiting < self._max_batch:
                 ticket = self._add_entry(changes)
             else:
                 self.failed += 1
                 ticket = None
                 if not self.trouble:
-                    self.trouble = self._unsaid = f"{self._max_backlog} changes wait for it already"
+                    self.trouble = self._unsaid = f"{self._max_batch} changes wait for it already"
                 problem = self.trouble
         if ticket is None:
             self._watch.ring()  # it tells the log: who submits may hold locks that a logging handler wants
@@ -181,7 +181,7 @@ class Journal:
             self._watch.ring()
 
     def _next_batch(self) -> Batch | None:
-        """Wait for something to write; None when the journal is closed and nothing is left to do."""
+        """Wait for something to write; None when the writer is closed and nothing is left to do."""
         while True:
             with self._lock:
                 if self._abandoned:
@@ -314,7 +314,7 @@ class Journal:
         return late
 
     def _abandon(self) -> None:
-        """The journal is closed and could not write all in time."""
+        """The writer is closed and could not write all in time."""
         with self._lock:
             self._abandoned = True
             batches = [batch for batch in (self._current, self._pending) if batch is not None]
@@ -387,5 +387,5 @@ def _tell(ticket: Ticket, error: Exception | None) -> None:
     ticket.error = error
     try:
         ticket.done.set()
-    except Exception:  # a callback of somebody's must not stop the journal
+    except Exception:  # a callback of somebody's must not stop the writer
         logger.exception("a callback of a ticket has failed")

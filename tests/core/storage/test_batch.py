@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.core.backlog import Batch, Entry, is_kept
-from iotio.core.store import (
+from iotio.core.storage.batch import Batch, Entry, is_kept
+from iotio.core.storage.contract import (
     Change,
     DeviceRecord,
     DropDevice,

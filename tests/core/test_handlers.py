@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, IoTClient
-from iotio.core.device_type import find_handlers, reply_of, with_reason
+from iotio.core.handlers import find_handlers, reply_of, with_reason
 from iotio_protocol.errors import EncodeError
 from tests.support.memory import make_manager, v1_device
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Outbox"]
+__all__ = ["WriteBuffer"]
 
 _CONTROL = 0x08  # bit of the opcode of PING, PONG and CLOSE frames (RFC 6455, 5.2)
 
 
-class Outbox:
+class WriteBuffer:
     """Frames in order. Not thread-safe; the connection's lock guards it.
 
     Attributes:

@@ -13,10 +13,10 @@ from typing import Any
 from iotio_protocol.presence import Transition
 
 from .handles import Device
-from .native import allocate_lock, start_thread
 from .ports import PresencePort
+from .primitives import allocate_lock, start_thread
 
-__all__ = ["Teller"]
+__all__ = ["PresenceNotifier"]
 
 logger = logging.getLogger("iotio.connection")
 
@@ -42,7 +42,7 @@ class _Queue:
         self.since = since
 
 
-class Teller:
+class PresenceNotifier:
     """Keeps changes of presence until they are told.
 
     A change that comes with a connection is told in its lane, after `on_connect` or `on_disconnect`; any other one, and

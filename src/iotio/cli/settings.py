@@ -1,0 +1,23 @@
+"""The options of `iotio run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of `iotio run`; they travel to the process that serves."""
+
+    target: str
+    host: str
+    port: int
+    uds: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    workers: int
+    slow_handler: float
+    request_context: bool
+    log_level: str

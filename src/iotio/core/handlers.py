@@ -1,0 +1,188 @@
+"""The handlers of a device type: found and checked once, when the type is added."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from iotio_protocol import v1, v2
+from iotio_protocol.errors import EncodeError
+from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.values import Value
+
+from .route import Route
+
+__all__ = [
+    "HandlerSource",
+    "Handlers",
+    "default_callback",
+    "does_nothing",
+    "find_handlers",
+    "reply_of",
+    "takes_presence",
+    "with_reason",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_DEFAULTS: set[Callable[..., Any]] = set()
+_PREFIX = "on_"
+_LIFE_CYCLE = ("on_connect", "on_disconnect")
+_WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, client, old, new, reason)"}
+
+
+def default_callback(function: Function) -> Function:
+    """Mark a callback of a base class as one that does nothing, so that it need not be called."""
+    _DEFAULTS.add(function)
+    return function
+
+
+def does_nothing(function: Callable[..., Any]) -> bool:
+    """Return whether this is a callback that no subclass has overridden: not worth a step."""
+    return getattr(function, "__func__", None) in _DEFAULTS
+
+
+def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[int, dict[bytes, Route]]:
+    short = {event: function for event, function in events.items() if len(event.encode()) <= options.max_event}
+    return {
+        version: {
+            encode_head(kind, event): Route(event, function, kind, encode_head(v1.DataType.STRING, event))
+            for event, function in short.items()
+            for kind in kinds
+        }
+        for version, encode_head, kinds in ((1, v1.encode_head, v1.DataType), (2, v2.encode_head, range(v2.NULL + 1)))
+    }
+
+
+class HandlerSource(Protocol):
+    """Describe an object with handlers, such as a `DeviceType`."""
+
+    on_connect: Any
+    on_disconnect: Any
+
+    def options(self, general: Options) -> Options: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of a device type, found and checked when it is added; a device can reach no other attribute.
+
+    Attributes:
+        routes: the same handlers by the protocol version and the bytes that a packet for them begins with.
+        options: limits and timings of devices of the type.
+        events: event name to bound `on_<event>(message, client)`.
+        fallback: `on_event(event, data, client)` for events without a handler, if the type has one.
+        on_connect: called with the client.
+        on_disconnect: called with the client and the reason; None if the type has none of its own.
+        on_presence: called with the device, its presence before and now, and the reason, if the type has one.
+    """
+
+    routes: dict[int, dict[bytes, Route]]
+    options: Options
+    events: dict[str, Callable[..., Any]]
+    fallback: Callable[..., Any] | None
+    on_connect: Callable[..., Any]
+    on_disconnect: Callable[..., Any] | None
+    on_presence: Callable[..., Any] | None
+
+
+def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> Handlers:
+    """All handlers of a type.
+
+    Args:
+        device: the type.
+        options: those of the manager.
+
+    Raises:
+        ValueError: a timing of the type is wrong.
+        TypeError: a method named `on_...` cannot be called the way handlers are.
+    """
+    events: dict[str, Callable[..., Any]] = {}
+    fallback = on_presence = None
+    for name in dir(device):
+        if not name.startswith(_PREFIX) or name in _LIFE_CYCLE:
+            continue
+        function = getattr(device, name)
+        if not callable(function):
+            continue
+        if name == "on_event" and _takes(function, 3):
+            fallback = function
+        elif name == "on_presence" and _takes(function, 4):
+            on_presence = function
+        elif _takes(function, 2):
+            events[name[len(_PREFIX) :]] = function
+        else:
+            raise TypeError(f"{type(device).__name__}.{name} must take {_WANTED.get(name, '(self, message, client)')}")
+    options = device.options(options)
+    return Handlers(
+        routes=_routes(events, options),
+        options=options,
+        events=events,
+        fallback=fallback,
+        on_connect=_connect_handler(device),
+        on_disconnect=_disconnect_handler(device),
+        on_presence=on_presence,
+    )
+
+
+def _connect_handler(device: HandlerSource) -> Callable[..., Any]:
+    if not _takes(device.on_connect, 1):
+        raise TypeError(f"{type(device).__name__}.on_connect must take (self, client)")
+    return device.on_connect
+
+
+def _disconnect_handler(device: HandlerSource) -> Callable[..., Any] | None:
+    if does_nothing(device.on_disconnect):
+        return None
+    function = with_reason(device.on_disconnect)
+    if function is None:
+        raise TypeError(f"{type(device).__name__}.on_disconnect must take (self, client) or (self, client, reason)")
+    return function
+
+
+def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """An `on_disconnect` as a callable of (client, reason), whether it wants the reason or not; None if neither."""
+    if _takes(function, 2):
+        return function
+    if _takes(function, 1):
+        return lambda client, _reason: function(client)
+    return None
+
+
+def takes_presence(function: Callable[..., Any]) -> bool:
+    """Whether this can be called as an `on_presence`."""
+    return _takes(function, 4)
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C tell nothing; let them try
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def reply_of(event: str, result: Any) -> tuple[str, Value] | None:
+    """What a handler's return value means.
+
+    Returns:
+        Event and value to send, or None for no reply.
+
+    Raises:
+        EncodeError: a tuple that is not (event, value).
+    """
+    if result is None:
+        return None
+    if isinstance(result, tuple):
+        if len(result) != 2 or not isinstance(result[0], str):
+            raise EncodeError("a handler that returns a tuple must return (event, value) with a str as event")
+        event, result = result
+        if result is None:
+            return None
+    return event, result

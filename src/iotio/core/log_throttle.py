@@ -1,0 +1,39 @@
+"""A bound for log lines that peers can cause at will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .primitives import allocate_lock
+
+__all__ = ["LogThrottle"]
+
+_LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
+_QUIET = 10.0  # seconds
+
+
+class LogThrottle:
+    """Lets the first log lines of a kind pass, then one now and then: an attack must not fill the disk."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = allocate_lock()
+        self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
+
+    def ask(self, kind: str) -> int | None:
+        """Ask for one more line; the program has few kinds.
+
+        Returns:
+            None to keep it back, or how many have been kept back since the last one.
+        """
+        now = self._clock()
+        with self._lock:
+            lines, kept, last = self._kinds.get(kind, (0, 0, now))
+            if now - last > _QUIET:
+                self._kinds[kind] = (1, 0, now)
+                return kept
+            if lines >= _LINES:
+                self._kinds[kind] = (lines, kept + 1, last)
+                return None
+            self._kinds[kind] = (lines + 1, 0, now)
+            return kept
