@@ -37,11 +37,11 @@ from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .calls import PendingCall
-from .handlers import Handlers, reply_of
 from .devices import Devices
 from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
+from .handlers import Handlers, reply_of
 from .handles import IoTClient, current_client
 from .limits import Admission, Meter, metered
 from .lock import Lock

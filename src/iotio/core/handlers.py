@@ -59,9 +59,10 @@ def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[int
 class HandlerSource(Protocol):
     """Describe an object with handlers, such as a `DeviceType`."""
 
-    on_connect: Any
-    on_disconnect: Any
-
+    @property
+    def on_connect(self) -> Callable[..., Any]: ...
+    @property
+    def on_disconnect(self) -> Callable[..., Any]: ...
     def options(self, general: Options) -> Options: ...
 
 

@@ -27,10 +27,10 @@ from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
 from .device_type import DeviceType
-from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
 from .devices import Devices
 from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages, stored_of
+from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
 from .handles import Device, IoTClient, check_event, current_client
 from .limits import Admission, Takeovers
 from .log_throttle import LogThrottle

@@ -430,7 +430,7 @@ def test_many_threads(store: TroubledStore, start: StartWriter, _: int) -> None:
 PROGRAM = """
 {patch}
 import logging, sys
-from iotio.core import writer
+from iotio.core.storage import writer
 from iotio.core.storage.contract import PutMessage, Snapshot
 from iotio.store import MemoryStore
 from tests.store.records import message
