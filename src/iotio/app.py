@@ -25,17 +25,17 @@ from .core.primitives import Signal, wait
 from .core.results import EmitResult
 from .core.storage.contract import Store
 from .hosts import signals
-from .hosts.asgi_app import is_asgi, what_it_is
-from .hosts.loop_thread import LoopThread
+from .hosts.asgi.types import is_asgi, what_it_is
+from .hosts.blocking.loop_thread import LoopThread
+from .hosts.blocking.wsgi import IoTManagerMiddleware, waiting_here
 from .hosts.upgrade import subprotocol_at
-from .hosts.wsgi import IoTManagerMiddleware, waiting_here
 from .http import rest
 from .store import open_store
 
 if TYPE_CHECKING:
-    from .hosts.asgi import DeviceMount
-    from .hosts.asgi_app import ASGIApp
-    from .hosts.server import NativeServer
+    from .hosts.asgi.app import DeviceMount
+    from .hosts.asgi.types import ASGIApp
+    from .hosts.native.server import NativeServer
     from .hosts.upgrade import UpgradeRequest
 
 __all__ = ["IoTManager", "call", "close_room", "emit", "join", "leave"]
@@ -142,7 +142,7 @@ class IoTManager(Manager):
             slow_handler: seconds after which a handler that still runs is named in the log.
             request_context: whether handlers get the request context of the device's upgrade request; Flask only.
         """
-        from .hosts.asgi import DeviceMount
+        from .hosts.asgi.app import DeviceMount
 
         app, scope_of = self._served(request_context)
         return DeviceMount(
@@ -160,7 +160,7 @@ class IoTManager(Manager):
         Args:
             host: the address to listen on.
             port: the port; 0 finds a free one.
-            options: see `iotio.hosts.server.NativeServer`; and `request_context=True` gives handlers the request
+            options: see `iotio.hosts.native.server.NativeServer`; and `request_context=True` gives handlers the request
                 context of the device's upgrade request (`flask.request`), as on the WSGI hosts.
 
         Raises:
@@ -202,12 +202,12 @@ class IoTManager(Manager):
         thread.join(timeout)
 
     def _server(self, *, request_context: bool = False, **options: Any) -> NativeServer:
-        from .hosts.server import NativeServer
+        from .hosts.native.server import NativeServer
 
         app, scope_of = self._served(request_context)
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
-        from .hosts.asgi import native_server
+        from .hosts.asgi.app import native_server
 
         return native_server(self, app, scope_of=scope_of, **options)
 

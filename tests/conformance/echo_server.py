@@ -90,9 +90,9 @@ def serve_asgi(app: flask.Flask, port: int) -> None:
     """uvicorn, whose own WebSockets carry the devices."""
     import uvicorn
 
-    from iotio.hosts import asgi
+    from iotio.hosts.asgi import app as mount
 
-    asgi.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # as below
+    mount.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # as below
     manager: EchoManager = app.extensions["iot.io"]
     config = uvicorn.Config(
         manager.asgi,
@@ -109,7 +109,7 @@ def serve_asgi(app: flask.Flask, port: int) -> None:
 
 def serve_native(app: flask.Flask, port: int) -> None:
     """The host that `manager.run` is."""
-    from iotio.hosts import server as native
+    from iotio.hosts.native import server as native
 
     native.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # the suite asks for paths of its own
     manager: EchoManager = app.extensions["iot.io"]

@@ -576,7 +576,7 @@ def test_s39_what_is_installed_is_what_is_needed() -> None:
         "uvloop",
         "websockets",
     ]
-    names = [name for name in modules_of(iotio) if name != "iotio.hosts.greenlets"]  # that one is the extra's
+    names = [name for name in modules_of(iotio) if name != "iotio.hosts.blocking.greenlets"]  # that one is the extra's
     code = (
         "import sys, importlib\nfor name in ('gevent', 'geventwebsocket', 'eventlet', 'flask_restful'):"
         f" sys.modules[name] = None\nfor name in {names}: importlib.import_module(name)\nprint('ok')"

@@ -96,6 +96,6 @@ def test_gevent_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [one for one in sys.modules if one.partition(".")[0] == "gevent"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "gevent", None)
-    monkeypatch.delitem(sys.modules, "iotio.hosts.greenlets", raising=False)
+    monkeypatch.delitem(sys.modules, "iotio.hosts.blocking.greenlets", raising=False)
     with pytest.raises(ImportError, match=r"this server needs gevent: pip install 'iotio\[gevent\]'"):
-        import iotio.hosts.greenlets  # noqa: F401  # the import is the test
+        import iotio.hosts.blocking.greenlets  # noqa: F401  # the import is the test

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from iotio.hosts.native_host import SWEEP_INTERVAL
+from iotio.hosts.native.host import SWEEP_INTERVAL
 from tests.load.endurance import EnduringServer, SwarmDevice, connect_all, percentile
 from tests.load.harness import PROGRAMS, report
 from tests.support.fault_proxy import FaultProxy

@@ -15,7 +15,7 @@ import flask
 import pytest
 
 from iotio import DeviceType, IoTManager, Options, Presence
-from iotio.hosts.messages import client_frame, server_frames
+from iotio.hosts.asgi.messages import client_frame, server_frames
 from iotio_protocol import v2
 from tests.load.endurance import FULL, allow_descriptors, percentile
 from tests.load.harness import report

@@ -14,9 +14,9 @@ import pytest
 
 from iotio import DeviceType, IoTClient, Options
 from iotio.core.manager import Manager
-from iotio.hosts.blocking import SocketConnection
-from iotio.hosts.loop_thread import LoopThread
-from iotio.hosts.threads import ThreadWaits
+from iotio.hosts.blocking.connection import SocketConnection
+from iotio.hosts.blocking.loop_thread import LoopThread
+from iotio.hosts.blocking.threads import ThreadWaits
 from iotio_protocol import v1
 from iotio_protocol.values import Value
 from tests.load.conftest import StartServer

@@ -16,7 +16,7 @@ import flask
 import iotio
 from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
 from iotio.core.handles import Device
-from iotio.hosts import loop_thread
+from iotio.hosts.blocking import loop_thread
 from iotio.store import MemoryStore
 from tests.protocol.vectors import revive
 

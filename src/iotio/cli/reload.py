@@ -27,7 +27,7 @@ from .serve import serve
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from ..hosts.server import NativeServer
+    from ..hosts.native.server import NativeServer
 
 __all__ = ["changed", "snapshot", "supervise"]
 

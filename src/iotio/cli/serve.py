@@ -17,7 +17,7 @@ from .target import Failure, Target
 
 if TYPE_CHECKING:
     from ..app import IoTManager
-    from ..hosts.server import NativeServer
+    from ..hosts.native.server import NativeServer
 
 __all__ = ["open_sockets", "serve"]
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from iotio.app import IoTManager, close_room, emit, join, leave
-from iotio.hosts.wsgi import IoTManagerMiddleware
+from iotio.hosts.blocking.wsgi import IoTManagerMiddleware
 
 __all__ = ["IoTManager", "IoTManagerMiddleware", "close_room", "emit", "join", "leave"]

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.core.connection import Connection
-from iotio.hosts.native import NativeConnection
-from iotio.hosts.server import NativeServer
+from iotio.hosts.native.connection import NativeConnection
+from iotio.hosts.native.server import NativeServer
 from iotio_protocol.reasons import DisconnectReason
 from tests.load.endurance import allow_descriptors
 

@@ -26,16 +26,16 @@ from iotio_protocol.session import Event, Packet, State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
-from ..core.connection import Connection, Scope
-from ..core.handlers import does_nothing
-from ..core.handles import IoTClient
-from ..core.ports import Link
-from ..core.primitives import wait
-from ..core.route import Route
-from ..core.write_buffer import WriteBuffer
+from ...core.connection import Connection, Scope
+from ...core.handlers import does_nothing
+from ...core.handles import IoTClient
+from ...core.ports import Link
+from ...core.primitives import wait
+from ...core.route import Route
+from ...core.write_buffer import WriteBuffer
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
-from .native_host import NativeHost
+from .host import NativeHost
 from .steps import Call, Kind, Step, is_coroutine_function
 from .workers import Job
 

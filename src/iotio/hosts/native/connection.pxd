@@ -1,4 +1,4 @@
-# C types for native.py. All else about a connection lives in its dictionary, as in Python.
+# C types for connection.py. All else about a connection lives in its dictionary, as in Python.
 
 cimport cython
 from iotio.core.connection cimport Connection
@@ -6,13 +6,13 @@ from iotio.core.lock cimport Lock
 from iotio.core.write_buffer cimport WriteBuffer
 from iotio.core.route cimport Route
 from iotio_protocol.frames cimport FrameDecoder
-from iotio.hosts.native_host cimport NativeHost
+from iotio.hosts.native.host cimport NativeHost
 from iotio_protocol.session cimport string_frame
-from iotio.hosts.stand_in cimport StandIn
-from iotio.hosts.eager cimport change, enter, leave
-from iotio.hosts.first_step cimport finishes
-from iotio.hosts.steps cimport Step
-from iotio.hosts.workers cimport Job, Workers
+from iotio.hosts.native.stand_in cimport StandIn
+from iotio.hosts.native.eager cimport change, enter, leave
+from iotio.hosts.native.first_step cimport finishes
+from iotio.hosts.native.steps cimport Step
+from iotio.hosts.native.workers cimport Job, Workers
 
 cdef class NativeConnection(Connection):
     cdef public NativeHost _host

@@ -19,18 +19,18 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import State
 from iotio_protocol.v2 import SUBPROTOCOL
 
-from ..core.connection import Scope
-from ..core.manager import Manager
-from .asgi_app import ASGIApp, AsgiScope, Receive, Send
+from ...core.connection import Scope
+from ...core.manager import Manager
+from ..blocking.wsgi import NO_UPGRADE
+from ..native.connection import NativeConnection
+from ..native.host import NativeHost
+from ..upgrade import PATHS, UpgradeRequest
 from .lifespan import ends_before
 from .messages import client_frame, server_frames
-from .native import NativeConnection
-from .native_host import NativeHost
-from .upgrade import PATHS, UpgradeRequest
-from .wsgi import NO_UPGRADE
+from .types import ASGIApp, AsgiScope, Receive, Send
 
 if TYPE_CHECKING:
-    from .server import NativeServer
+    from ..native.server import NativeServer
 
 __all__ = ["AsgiConnection", "DeviceMount", "Link", "native_server"]
 
@@ -343,7 +343,7 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
     """
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-    from .server import NativeServer
+    from ..native.server import NativeServer
 
     async def shutdown() -> None:
         await server.wait_for_farewells(manager.clock() + _GRACE)

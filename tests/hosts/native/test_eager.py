@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from iotio.hosts import eager
+from iotio.hosts.native import eager
 
 word: ContextVar[str] = ContextVar("word", default="nothing")
 

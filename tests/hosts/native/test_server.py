@@ -25,7 +25,7 @@ from tests.support.hosts import FAST, LocalHost, serve_local
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.wire import ACCEPT, Opcode, RawPeer, WireError, v1_headers
 
-PROGRAM = Path(__file__).parent / "programs" / "native_server.py"
+PROGRAM = Path(__file__).parents[1] / "programs" / "native_server.py"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_what_is_no_http_is_refused(native: LocalHost) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_half_a_request_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
-    monkeypatch.setattr("iotio.hosts.server.HEAD_TIMEOUT", 0.1)
+    monkeypatch.setattr("iotio.hosts.native.server.HEAD_TIMEOUT", 0.1)
     with serve_local("native") as host, host.peer() as slow, host.peer() as device:
         assert device.upgrade(headers=v1_headers("d", "echo")).status == 101
         slow.send_bytes(head)

@@ -24,13 +24,13 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from iotio_protocol.reasons import DisconnectReason
 
-from ..core.connection import Scope
-from ..core.manager import Manager
-from .keepalive import limit_silence
-from .listen import BACKLOG, CannotServe, address, check_files, listen
-from .native import NativeConnection
-from .native_host import NativeHost
-from .upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
+from ...core.connection import Scope
+from ...core.manager import Manager
+from ..keepalive import limit_silence
+from ..listen import BACKLOG, CannotServe, address, check_files, listen
+from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
+from .connection import NativeConnection
+from .host import NativeHost
 
 __all__ = ["NativeServer"]
 

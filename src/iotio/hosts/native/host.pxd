@@ -1,7 +1,7 @@
 # C types of what is used for every read; the other attributes live in the dictionary.
 
-from iotio.hosts.stand_in cimport StandIn
-from iotio.hosts.workers cimport Workers
+from iotio.hosts.native.stand_in cimport StandIn
+from iotio.hosts.native.workers cimport Workers
 
 cdef class NativeHost:
     cdef dict __dict__

@@ -28,7 +28,7 @@ from iotio.core.write_buffer import WriteBuffer
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
-from .keepalive import limit_silence
+from ..keepalive import limit_silence
 from .loop_thread import LoopThread
 
 __all__ = ["SocketConnection", "Waits", "read_buffered"]

@@ -17,10 +17,10 @@ from iotio.core.connection import Scope
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 
-from .blocking import SocketConnection, Waits, read_buffered
+from ..upgrade import PATH, PATHS, agreed, judge
+from .connection import SocketConnection, Waits, read_buffered
 from .loop_thread import LoopThread
 from .threads import ThreadWaits
-from .upgrade import PATH, PATHS, agreed, judge
 
 __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
 

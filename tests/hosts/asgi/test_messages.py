@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.hosts.messages import client_frame, server_frames
+from iotio.hosts.asgi.messages import client_frame, server_frames
 from iotio_protocol.frames import BINARY, CLOSE, TEXT, FrameDecoder, encode_close, encode_frame
 
 SIZES = [0, 1, 125, 126, 65535, 65536, 100_000]

@@ -9,7 +9,7 @@ import flask
 import pytest
 from starlette.applications import Starlette
 
-from iotio.hosts.asgi_app import is_asgi, what_it_is
+from iotio.hosts.asgi.types import is_asgi, what_it_is
 
 
 async def function(scope: Any, receive: Any, send: Any) -> None:

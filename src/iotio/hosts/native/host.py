@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
-from ..core.manager import Manager
+from ...core.manager import Manager
 from .stand_in import StandIn
 from .workers import Workers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from .asgi_app import ASGIApp, AsgiScope, Event, Receive, Send
+from .types import ASGIApp, AsgiScope, Event, Receive, Send
 
 __all__ = ["ends_before"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from iotio.hosts.workers import Job, Workers
+from iotio.hosts.native.workers import Job, Workers
 
 WAIT = 5.0  # seconds
 

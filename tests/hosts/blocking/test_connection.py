@@ -13,8 +13,8 @@ from wsgiref.types import WSGIApplication
 import pytest
 
 from iotio import DeviceType, IoTClient, Options
-from iotio.hosts.blocking import SocketConnection
-from iotio.hosts.loop_thread import LoopThread
+from iotio.hosts.blocking.connection import SocketConnection
+from iotio.hosts.blocking.loop_thread import LoopThread
 from iotio_protocol import v1, v2
 from tests.support.hosts import FAST, GeventHost, eventually, open_descriptors, serve_local
 from tests.support.memory import make_manager

@@ -1,5 +1,5 @@
 # C signature for first_step.pyx.
 
-from iotio.hosts.stand_in cimport StandIn
+from iotio.hosts.native.stand_in cimport StandIn
 
 cpdef bint finishes(StandIn me, object work) except -1

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from iotio.hosts.asgi_app import ASGIApp
-from iotio.hosts.lifespan import ends_before
+from iotio.hosts.asgi.lifespan import ends_before
+from iotio.hosts.asgi.types import ASGIApp
 
 
 async def told(app: Callable[[list[str]], ASGIApp]) -> list[str]:

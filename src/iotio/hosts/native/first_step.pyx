@@ -1,7 +1,7 @@
 """first_step.py for the compiled native host: a coroutine that ends raises no StopIteration here."""
 
 from cpython.object cimport PyObject
-from iotio.hosts.stand_in cimport StandIn
+from iotio.hosts.native.stand_in cimport StandIn
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
