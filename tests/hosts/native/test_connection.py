@@ -17,8 +17,8 @@ import flask
 import pytest
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
+from iotio.core.lane import Kind, Step
 from iotio.hosts.native.connection import NativeConnection
-from iotio.hosts.native.steps import Kind, Step
 from iotio_protocol import v1
 from iotio_protocol.frames import BINARY
 from iotio_protocol.reasons import DisconnectReason

@@ -11,7 +11,7 @@ from iotio_protocol.session cimport string_frame
 from iotio.hosts.native.stand_in cimport StandIn
 from iotio.hosts.native.eager cimport change, enter, leave
 from iotio.hosts.native.first_step cimport finishes
-from iotio.hosts.native.steps cimport Step
+from iotio.core.lane cimport Step
 from iotio.hosts.native.workers cimport Job, Workers
 
 cdef class NativeConnection(Connection):

@@ -29,6 +29,7 @@ from iotio_protocol.values import Value
 from ...core.connection import Connection, Scope
 from ...core.handlers import does_nothing
 from ...core.handles import IoTClient
+from ...core.lane import Call, Kind, Step, is_coroutine_function
 from ...core.ports import Link
 from ...core.primitives import wait
 from ...core.route import Route
@@ -36,7 +37,6 @@ from ...core.write_buffer import WriteBuffer
 from .eager import Waiting, change, enter, leave, run
 from .first_step import finishes
 from .host import NativeHost
-from .steps import Call, Kind, Step, is_coroutine_function
 from .workers import Job
 
 __all__ = ["NativeConnection"]

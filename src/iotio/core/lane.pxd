@@ -1,4 +1,4 @@
-# C types for steps.py.
+# C types for lane.py.
 
 cdef class Step:
     cdef public object kind
