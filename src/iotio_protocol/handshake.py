@@ -37,7 +37,7 @@ class Hello:
 
 
 def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The `IoT-IO-*` headers of an upgrade request.
+    """Return the `IoT-IO-*` headers of an upgrade request.
 
     Args:
         headers: names in any case (RFC 9110, 5.1), values decoded as latin-1, the way HTTP servers give them.
@@ -55,7 +55,7 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def foreign_origin(headers: Iterable[tuple[str, str]], allowed: Collection[str]) -> str | None:
-    """The origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
+    """Return the origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
 
     Args:
         headers: names in any case.
