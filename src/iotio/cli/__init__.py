@@ -75,7 +75,7 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
 
 
 def _check(context: click.Context) -> None:
-    """Options that contradict each other."""
+    """Refuse options that contradict each other."""
     from .target import Misuse
 
     given = click.core.ParameterSource.COMMANDLINE
