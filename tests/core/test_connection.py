@@ -18,35 +18,11 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio_protocol import v0, v1
-from iotio_protocol.errors import ErrorCode
 from iotio_protocol.session import State
 from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
-
-class Log(DeviceType):
-    """Writes down what is called, in order."""
-
-    def __init__(self, type_name: str = "echo", calls: list[Any] | None = None) -> None:
-        super().__init__(type_name)
-        self.calls: list[Any] = [] if calls is None else calls
-
-    def on_connect(self, client: IoTClient) -> Any:
-        self.calls.append("connect")
-
-    # The default is for the type checker: the base class has no reason.
-    def on_disconnect(self, client: IoTClient, reason: DisconnectReason = DisconnectReason.REMOVED) -> Any:
-        self.calls.append(f"disconnect {reason}")
-
-    def on_echo(self, message: Any, client: IoTClient) -> Any:
-        self.calls.append(message)
-        return message
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
+from .log import Log
 
 # Order of life.
 
@@ -143,64 +119,6 @@ def test_after_an_end_of_ours_nothing_is_handled(log: Log) -> None:
     device.connection.deliver(encode_frame(Opcode.BINARY, v1.encode("echo", 1)) * 3)
     assert log.calls == [1, "disconnect removed"]
     assert device.close_code() == 1000, "and the answer does not follow the CLOSE frame"
-
-
-# The handshake.
-
-
-def test_a_refused_device_never_reaches_user_code(log: Log) -> None:
-    clock = Clock()
-    manager = make_manager(log, clock=clock)
-    device = v1_device(manager, client_type="nosuch")
-    device.send("echo", 1)
-    assert device.packets() == [v1.decode(v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))]
-    assert manager.clients == []
-    clock.now += 2.9
-    device.connection.advance()
-    assert device.frames() == []
-    clock.now += 0.1
-    device.connection.advance()
-    assert device.close_code() == 1008
-    clock.now += 3
-    device.connection.advance()
-    assert log.calls == []
-    assert manager.connections() == []
-
-
-def test_wrong_endpoints_do_not_evict_the_device_that_has_the_id(log: Log) -> None:
-    manager = make_manager(log)
-    good = v1_device(manager)
-    bad = v1_device(manager, endpoints=[{"id": "x"}])
-    assert [packet[0] for packet in bad.packets()] == ["error"]
-    good.send("echo", 1)
-    assert good.packets() == [("echo", 1)]
-    assert manager.client("d1") is good.connection.client
-
-
-def test_a_v0_device_has_its_time(log: Log) -> None:
-    clock = Clock()
-    manager = make_manager(log, clock=clock, handshake_timeout=30)
-    device = Device(connect(manager))
-    clock.now += 30
-    manager.sweep(clock.now)
-    assert device.close_code() == 1008
-    clock.now += 3
-    device.connection.advance()
-    assert manager.connections() == []
-    assert log.calls == []
-
-
-def test_a_closing_manager_turns_devices_away(log: Log) -> None:
-    manager = make_manager(log)
-    manager.close(0)
-    assert v1_device(manager).close_code() == 1001
-    assert v0_device(manager).close_code() == 1001
-    assert log.calls == []
-
-
-def test_the_log_names_who_was_refused_and_why(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    v1_device(make_manager(log), client_type="nosuch")
-    assert "device at memory refused: client_invalid_type" in caplog.text
 
 
 # Handlers.

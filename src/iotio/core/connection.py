@@ -17,18 +17,16 @@ from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.calls import Calls, error_of, failure, fault_of
-from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import (
     CallDisconnected,
     CallFault,
     CallsUnsupported,
-    ErrorCode,
     HandshakeError,
     InvalidPacket,
     StreamGap,
 )
 from iotio_protocol.frames import BINARY, Item, encode_frame
-from iotio_protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
+from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Codec, Ended, Event, Greeting, Invalid, Packet, Session, State
@@ -43,7 +41,7 @@ from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
 from .handlers import Handlers, reply_of
 from .handles import IoTClient, current_client
-from .limits import Admission, Meter, metered
+from .limits import Meter, metered
 from .lock import Lock
 from .message import Message, current_message
 from .ports import Link, ServerPort
@@ -60,29 +58,35 @@ Scope = Callable[[IoTClient], AbstractContextManager[object]]
 """What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""
 
 
+class Gate(Protocol):
+    """What decides which devices come in."""
+
+    def open(self, connection: Connection, upgrade: Upgrade) -> None: ...
+    def introduce(self, connection: Connection, hello: Hello) -> None: ...
+    def refuse(self, connection: Connection, error: HandshakeError) -> None: ...
+
+
 class Server(ServerPort, Protocol):
     """What a connection needs of the server."""
 
     codec: Codec
     session_factory: type[Session]
     epochs: Iterator[int]
-    holding: bool
-    admission: Admission
     registry: Registry
     devices: Devices
     durable_messages: DurableMessages
 
     @property
+    def gate(self) -> Gate: ...
+    @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
     @property
     def tells_updates(self) -> bool: ...
     def on_connect(self, client: IoTClient) -> Any: ...
-    def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
     def attach(self, connection: Connection) -> None: ...
     def detach(self, connection: Connection) -> None: ...
     def hold_back(self, connection: Link) -> bool: ...
     def evict(self, client: IoTClient) -> bool: ...
-    def count_refusal(self, code: ErrorCode) -> None: ...
     def log_update(self, client_id: str, event: str, data: Any) -> None: ...
     @property
     def all_options(self) -> list[Options]: ...
@@ -127,17 +131,13 @@ class Connection:
         self.client: IoTClient | None = None
         self.farewell_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
-        headers = list(headers)
-        self._headers = device_headers(headers)
-        # A browser cannot send the headers of a v1 device: only without them can a web page be behind it.
-        self._origin = None if self._headers else foreign_origin(headers, manager.options.allowed_origins)
+        self._upgrade: Upgrade | None = Upgrade.of(list(headers), manager.options.allowed_origins, subprotocol)
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
-        self._newer = None if subprotocol or self._headers else _offer(headers)
         now = manager.clock()
         self._session = (
             V2Session(manager.options, now)
             if subprotocol == v2.SUBPROTOCOL
-            else manager.session_factory(1 if self._headers else 0, manager.options, now, manager.codec)
+            else manager.session_factory(1 if self._upgrade.headers else 0, manager.options, now, manager.codec)
         )
         self._calls: Calls[PendingCall] | None = None  # to the device
         self._deaf = False  # the device can answer no more calls
@@ -407,26 +407,29 @@ class Connection:
         return self._session.state is State.CLOSED
 
     def start(self) -> None:
-        """Answer the handshake of a v1 device; a v0 device sends its own later. Runs user code."""
-        if self.manager.closing:
-            if self.manager.holding:
-                self.manager.hold_back(self)
-            self.close(DisconnectReason.SERVER_SHUTDOWN)
-            return
-        try:
-            if self._origin is not None:
-                raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": self._origin[:80]})
-            if self._newer is not None:
-                raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, _not_agreed(self._newer))
-            hello = parse_headers(self._headers) if self._session.version == 1 else None
-            returns = hello is not None and self.manager.registry.get(hello.id) is not None
-            self.manager.admission.enter(self.address, returns=returns)
-            self.admitted = True
-        except HandshakeError as error:
-            self._refuse(error)
-        else:
-            if hello is not None:
-                self._admit(hello)
+        """Answer the handshake of a v1 device; another device sends its own later. Runs user code."""
+        upgrade, self._upgrade = self._upgrade, None
+        if upgrade is not None:
+            self.manager.gate.open(self, upgrade)
+
+    def accept(self, client: IoTClient, handlers: Handlers) -> None:
+        """Let the device in, as the gate has decided."""
+        self.client = client
+        self._handlers = handlers
+        self._session.options = handlers.options
+        self._let_in(client)
+
+    def refuse(self, error: HandshakeError, *, hold: bool) -> None:
+        """Turn the device away, as the gate has decided.
+
+        Args:
+            error: the reason.
+            hold: whether its CLOSE frame waits for `refusal_delay`.
+        """
+        with self._lock:
+            self._let_go(DisconnectReason.REFUSED)
+            self._session.refuse(error, self.manager.clock(), hold=hold)
+            self._flush()
 
     def handle(self, event: Event) -> None:
         """Do what an event asks for. Runs user code."""
@@ -436,9 +439,9 @@ class Connection:
             self._take_flagged(event)
         elif isinstance(event, Greeting):
             self._greeting = event
-            self._admit(event.hello)
+            self.manager.gate.introduce(self, event.hello)
         elif isinstance(event, BadGreeting):
-            self._refuse(event.error)
+            self.manager.gate.refuse(self, event.error)
         elif isinstance(event, Invalid):
             self._count_invalid(event.problem)
         elif isinstance(event, v2.Ack):
@@ -748,28 +751,6 @@ class Connection:
             "problem", "device %r reports the problem %.100s: %.200s", self.name, problem.error, problem.info
         )
 
-    def _admit(self, hello: Hello) -> None:
-        try:
-            client = self._client_of(hello)
-        except HandshakeError as error:
-            self._refuse(error)
-        else:
-            self._let_in(client)
-
-    def _client_of(self, hello: Hello) -> IoTClient:
-        entry = self.manager.device_type(hello.type)
-        if entry is None:
-            raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
-        client = self.manager.make_client(self, hello)
-        endpoint_id, problem = client.parse_endpoints(hello.endpoints)
-        if problem is not EndpointParseResponse.VALID:
-            info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
-            raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
-        self.client = client
-        self._handlers = entry
-        self._session.options = entry.options
-        return client
-
     def _enter(self, client: IoTClient) -> bool:
         """The device is in: `on_connect` is to be called, and `on_disconnect` is owed from now on.
 
@@ -826,15 +807,6 @@ class Connection:
         self.n_unhandled += 1
         logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
         return None
-
-    def _refuse(self, error: HandshakeError) -> None:
-        self.manager.count_refusal(error.code)
-        hold = self.manager.hold_back(self)
-        self.manager.log_some(error.code.value, "device at %s refused: %s%s", self.peer or "?", error, _advice(error))
-        with self._lock:
-            self._let_go(DisconnectReason.REFUSED)
-            self._session.refuse(error, self.manager.clock(), hold=hold)
-            self._flush()
 
     def _reply(self, event: str, result: Any) -> None:
         """Send what a handler returned. The way of `Manager.emit_to`, less what one device does not need."""
@@ -943,33 +915,6 @@ def _nothing() -> None:
 def is_answer(event: Event) -> bool:
     """Whether an event answers a call."""
     return type(event) is v2.Packet and event.flags & (v2.RESULT | v2.FAILURE) != 0
-
-
-def _offer(headers: list[tuple[str, str]]) -> str | None:
-    """A subprotocol of iotio that a device wants and this server does not speak, or could not agree on."""
-    for name, value in headers:
-        if name.lower() == "sec-websocket-protocol" and "iotio." in value:
-            return value
-    return None
-
-
-def _not_agreed(asked: str) -> dict[str, object]:
-    """What a device is told whose subprotocol was not agreed on."""
-    known = v2.SUBPROTOCOL in [name.strip() for name in asked.split(",")]
-    return {"asked": asked[:40], **({"agreed": None} if known else {"spoken": v2.SUBPROTOCOL})}
-
-
-def _advice(error: HandshakeError) -> str:
-    """What to change, where it is the server that must."""
-    info = error.info or {}
-    if error.code is ErrorCode.ORIGIN_NOT_ALLOWED:
-        return f". To let pages from there connect: Options(allowed_origins=[{info.get('origin')!r}])"
-    if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
-        return (
-            ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"
-            " given: where that wraps the Flask application, give it the same attribute app_protocol"
-        )
-    return ""
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

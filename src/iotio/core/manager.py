@@ -30,6 +30,7 @@ from .device_type import DeviceType
 from .devices import Devices
 from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages, stored_of
+from .gate import Gate
 from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
 from .handles import Device, IoTClient, check_event, current_client
 from .limits import Admission, Takeovers
@@ -94,6 +95,7 @@ class Manager:
             Callable[[Awaitable[Any], Context], Any]
         ] = []  # each runs an awaitable on a host's loop
         self.admission: Admission = Admission(options, clock)
+        self.gate = Gate(self)
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
