@@ -16,16 +16,12 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from iotio_protocol import v2
-from iotio_protocol.calls import Calls, error_of, failure, fault_of
 from iotio_protocol.errors import (
-    CallDisconnected,
-    CallFault,
-    CallsUnsupported,
     HandshakeError,
     InvalidPacket,
     StreamGap,
 )
-from iotio_protocol.frames import BINARY, Item, encode_frame
+from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
@@ -34,7 +30,8 @@ from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
-from .calls import PendingCall
+from .answers import answering, refuse_call
+from .calls import OutgoingCalls, PendingCall
 from .devices import Devices
 from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
@@ -139,8 +136,7 @@ class Connection:
             if subprotocol == v2.SUBPROTOCOL
             else manager.session_factory(1 if self._upgrade.headers else 0, manager.options, now, manager.codec)
         )
-        self._calls: Calls[PendingCall] | None = None  # to the device
-        self._deaf = False  # the device can answer no more calls
+        self._calls: OutgoingCalls | None = None  # made with the first call
         self._handlers: Handlers | None = None
         self._lock = Lock()
         self._connected = False  # on_connect has been called
@@ -457,61 +453,35 @@ class Connection:
         elif event.reason is DisconnectReason.PROTOCOL_ERROR:
             logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
 
-    # -- calls -----------------------------------------------------------------------------------------
+    # -- calls to the device ---------------------------------------------------------------------------
 
     def begin_call(self, event: str, value: Value) -> PendingCall:
-        """Call a handler of the device.
+        """Call a handler of the device; see `OutgoingCalls.begin`."""
+        return self._made_calls().begin(event, value)
 
-        Returns:
-            What to wait for.
+    def _made_calls(self) -> OutgoingCalls:
+        calls = self._calls
+        if calls is None:
+            with self._lock:
+                calls = self._calls = self._calls or OutgoingCalls(self, self._lock)
+        return calls
 
-        Raises:
-            CallDisconnected: there is no connection.
-            CallsUnsupported: the device speaks v0 or v1.
-            TooManyCalls: as many as may be are on their way.
-            EncodeError: the event or the value cannot travel.
-        """
-        if self._session.version != 2:
-            raise CallsUnsupported(
-                f"device {self.name!r} speaks protocol v{self._session.version}, which has no calls;"
-                " calls need protocol v2 (iotio_client 0.5 or newer on the device)"
-            )
-        pending = PendingCall(self, event)
-        with self._lock:
-            if self._deaf or not self.is_open:
-                raise CallDisconnected(f"device {self.name!r} is not connected")
-            if self._calls is None:
-                self._calls = Calls()
-            pending.number = self._calls.begin(pending)
-            self._await_answer()
-        try:
-            problem = self.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
-        except BaseException:  # EncodeError, or what a value of the user's own class raises while it is written
-            self.forget_call(pending.number)
-            raise
-        if problem:
-            self.forget_call(pending.number)
-            why = "is not connected" if problem == "offline" else "reads too slowly"
-            raise CallDisconnected(f"device {self.name!r} {why}")
-        return pending
-
-    def _await_answer(self) -> None:
-        """A call is on its way, so somebody must read; the lock is held."""
+    def answer_awaited(self) -> None:
+        """Note that a call is on its way, so that its answer must be read. The lock is held."""
 
     def forget_call(self, number: int) -> None:
-        """Nobody waits for the answer any more."""
-        with self._lock:
-            if self._calls is not None:
-                self._calls.end(number)
+        """Wait no longer for the answer to a call."""
+        if self._calls is not None:
+            self._calls.forget(number)
 
     def wait_for_answer(self, done: Signal, timeout: float) -> bool:
-        """Wait in the calling thread. Returns whether it is done."""
+        """Wait in the calling thread. Returns whether `done` was set."""
         return self.manager.wait_here(done, timeout)
 
     def _take_flagged(self, packet: v2.Packet) -> None:
         """What v2 has beside plain events."""
         if is_answer(packet):
-            self._take_answer(packet)
+            self._made_calls().take_answer(packet)
         elif packet.flags & v2.DURABLE and self._greeting.sends is None:
             self._complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
         else:
@@ -527,16 +497,6 @@ class Connection:
             self._flush()
         self._count_invalid(error.problem)
 
-    def _take_answer(self, packet: v2.Packet) -> None:
-        with self._lock:
-            pending = self._calls.end(packet.call) if self._calls is not None else None
-        if pending is None:
-            logger.debug("device %r answered a call that nobody waits for any more", self.name)
-        elif packet.flags & v2.RESULT:
-            pending.settle(packet.value)
-        else:
-            pending.fail(error_of(pending.event, packet.value))
-
     def _dispatch_flagged(self, packet: v2.Packet) -> None:
         """Run the handler of an event for a call of the device, or for a message that is more than an event."""
         raise NotImplementedError
@@ -545,7 +505,7 @@ class Connection:
         """As `_route`, for a packet with flags: of a call the device is told if there is no handler."""
         route = self._route(packet)
         if route is None and packet.flags & v2.CALL:
-            self._answer_call(packet.call, v2.FAILURE, failure(CallFault.NO_HANDLER))
+            refuse_call(self.send, packet.call)
         elif route is None and packet.flags & v2.DURABLE:
             return _nothing, ()
         return route
@@ -553,7 +513,7 @@ class Connection:
     def _wrapped(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
         """A handler with what the flags of a packet ask for."""
         if packet.flags & v2.CALL:
-            return self._answering(packet.call, function)
+            return answering(self.send, packet.call, function)
         taking = self._taking_async if inspect.iscoroutinefunction(function) else self._taking
         return taking(packet, function)
 
@@ -674,48 +634,6 @@ class Connection:
             queue.acknowledge(self, ack.upto, state)
         except InvalidPacket as error:
             self._complain(error)
-
-    # -- calls, inside ---------------------------------------------------------------------------------
-
-    def _answering(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler that answers a call with what it returns or raises; for an `async def` it is a coroutine, too."""
-
-        def handler(*arguments: Any) -> Any:
-            try:
-                result = function(*arguments)
-            except BaseException as error:
-                self._fail_call(number, error)
-                raise
-            if hasattr(result, "__await__"):
-                return self._answer_later(number, result)
-            self._return(number, result)
-            return None
-
-        return handler
-
-    async def _answer_later(self, number: int, awaitable: Any) -> None:
-        try:
-            result = await awaitable
-        except BaseException as error:
-            self._fail_call(number, error)
-            raise
-        self._return(number, result)
-
-    def _return(self, number: int, result: Any) -> None:
-        try:
-            if isinstance(result, tuple):
-                reply = reply_of("", result)
-                result = None if reply is None else reply[1]
-            self._answer_call(number, v2.RESULT, result)
-        except Exception as error:  # EncodeError, or what a value of the user's own class raises
-            self._fail_call(number, error)
-            raise
-
-    def _fail_call(self, number: int, error: BaseException) -> None:
-        self._answer_call(number, v2.FAILURE, failure(fault_of(error), error))
-
-    def _answer_call(self, number: int, flag: int, value: Any) -> None:
-        self.send(encode_frame(BINARY, v2.encode("", value, flag, call=number)))
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -865,16 +783,10 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
-            self._end_calls(reason)
+            if self._calls is not None:
+                self._calls.end(reason)
             if self.client is not None:
                 self.manager.devices.gone(self.client, reason)
-
-    def _end_calls(self, reason: DisconnectReason) -> None:
-        """No answer will come any more; the lock is held."""
-        self._deaf = True
-        if self._calls is not None:
-            for pending in self._calls.end_all():
-                pending.disconnected(reason.value)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:

@@ -197,7 +197,7 @@ class SocketConnection(InlineConnection):
             self._away = True
             self._relieve()
 
-    def _await_answer(self) -> None:
+    def answer_awaited(self) -> None:
         self._relieve()
 
     def _wants_relief(self) -> bool:

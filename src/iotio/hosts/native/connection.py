@@ -311,8 +311,10 @@ class NativeConnection(Connection):
         if self._ending:
             self._transport.close()
             return
-        with self._lock:
-            self._end_calls(DisconnectReason.TRANSPORT_CLOSED)
+        if self._session.version == 2:
+            calls = self._made_calls()
+            with self._lock:
+                calls.end(DisconnectReason.TRANSPORT_CLOSED)
         self._lane.append(Step.of(Kind.END, "", self._take_end))
         self._pump()
 
