@@ -101,6 +101,11 @@ class Packet:
     previous: int = 0
 
 
+def is_answer(event: object) -> bool:
+    """Return whether an event of a session is the answer to a call."""
+    return type(event) is Packet and event.flags & (RESULT | FAILURE) != 0
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """HELLO or WELCOME.

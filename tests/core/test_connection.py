@@ -225,39 +225,6 @@ def test_answers(log: Log) -> None:
     ]
 
 
-def test_an_event_without_a_handler_is_counted_and_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "iotio")
-    device = v1_device(make_manager(log))
-    for event in ("nosuch", "connect", "disconnect", "", "__class__", "event"):
-        device.send(event)
-    assert device.connection.counters["unhandled"] == 6
-    assert "device 'd1' sent event 'nosuch', type 'echo' has no handler" in caplog.text
-    assert log.calls == ["connect"], "on_connect and on_disconnect are nobody's to call"
-
-
-def test_on_event_takes_the_rest() -> None:
-    class Rest(Log):
-        def on_event(self, event: str, data: Any, client: IoTClient) -> Any:
-            return f"{event} of {client.id}", data
-
-    device = v1_device(make_manager(Rest()))
-    for event in ("echo", "nosuch", "connect", "event"):
-        device.send(event, 1)
-    assert device.packets() == [("echo", 1), ("nosuch of d1", 1), ("connect of d1", 1), ("event of d1", 1)]
-
-
-def test_an_invalid_packet_is_counted_and_the_first_is_logged_as_a_warning(
-    log: Log, caplog: pytest.LogCaptureFixture
-) -> None:
-    device = v1_device(make_manager(log))
-    for _ in range(3):
-        device.frame(Opcode.BINARY, b"\x09")
-    assert device.connection.counters["invalid"] == 3
-    assert [packet[1]["error"] for packet in device.packets()] == ["client_invalid_packet"] * 3
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "device 'd1' sent an invalid packet: " in caplog.text
-
-
 async def helper(client: IoTClient) -> str:
     return f"async {client.id}"
 

@@ -7,7 +7,6 @@ here, under one lock per connection that is never held while user code runs.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,29 +24,25 @@ from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import BadGreeting, Codec, Ended, Event, Greeting, Invalid, Packet, Session, State
+from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State
 from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
-from .answers import answering, refuse_call
 from .calls import OutgoingCalls, PendingCall
 from .devices import Devices
-from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
 from .handlers import Handlers, reply_of
 from .handles import IoTClient, current_client
 from .limits import Meter, metered
 from .lock import Lock
-from .message import Message, current_message
 from .ports import Link, ServerPort
 from .primitives import Signal
 from .registry import Registry
-from .waiting import is_cancelled
 from .write_buffer import WriteBuffer
 
-__all__ = ["Connection", "Scope", "is_answer"]
+__all__ = ["Connection", "Scope"]
 
 logger = logging.getLogger("iotio.connection")
 
@@ -197,10 +192,6 @@ class Connection:
         """Let a device in whose handshake is right; a connection that has its id goes first."""
         raise NotImplementedError
 
-    def _dispatch(self, packet: Packet) -> None:
-        """Run the handler of an event."""
-        raise NotImplementedError
-
     def run_async(self, coroutine: Any, context: Context) -> Any:
         """Run a coroutine to its end in the given context and return its result."""
         raise NotImplementedError
@@ -294,7 +285,7 @@ class Connection:
 
     def _has_durable(self) -> bool:
         """Whether durable messages are on their way to the device."""
-        queue = self._durable_queue()
+        queue = self.durable_queue()
         return queue is not None and queue.on_their_way > 0
 
     def _log_too_slow(self, waiting: int) -> None:
@@ -415,6 +406,26 @@ class Connection:
         self._session.options = handlers.options
         self._let_in(client)
 
+    def introduce(self, greeting: Greeting) -> None:
+        """Take what a v0 or v2 device has said of itself, and have the gate decide."""
+        self._greeting = greeting
+        self.manager.gate.introduce(self, greeting.hello)
+
+    @property
+    def stream(self) -> str | None:
+        """The name of the stream of durable messages that the device sends; None if it sends none."""
+        return self._greeting.sends
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether the handler of an event may run: the device is in, and its teardown has not begun."""
+        return self.client is not None and not self._leaving and self.handles_received
+
+    @property
+    def context(self) -> Context:
+        """The context that the next user code runs in."""
+        return self._context
+
     def refuse(self, error: HandshakeError, *, hold: bool) -> None:
         """Turn the device away, as the gate has decided.
 
@@ -426,32 +437,6 @@ class Connection:
             self._let_go(DisconnectReason.REFUSED)
             self._session.refuse(error, self.manager.clock(), hold=hold)
             self._flush()
-
-    def handle(self, event: Event) -> None:
-        """Do what an event asks for. Runs user code."""
-        if isinstance(event, Packet):
-            self._dispatch(event)
-        elif isinstance(event, v2.Packet):
-            self._take_flagged(event)
-        elif isinstance(event, Greeting):
-            self._greeting = event
-            self.manager.gate.introduce(self, event.hello)
-        elif isinstance(event, BadGreeting):
-            self.manager.gate.refuse(self, event.error)
-        elif isinstance(event, Invalid):
-            self._count_invalid(event.problem)
-        elif isinstance(event, v2.Ack):
-            self._acknowledged(event)
-        elif isinstance(event, v2.Sleep):
-            if self.client is not None and self.client.device is not None:
-                self.client.device.sleeps(event.seconds)
-        elif isinstance(event, v2.Goodbye):
-            if self.client is not None and self.client.device is not None:
-                self.client.device.says_goodbye()
-        elif isinstance(event, v2.Problem):
-            self._log_problem(event)
-        elif event.reason is DisconnectReason.PROTOCOL_ERROR:
-            logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
 
     # -- calls to the device ---------------------------------------------------------------------------
 
@@ -466,6 +451,10 @@ class Connection:
                 calls = self._calls = self._calls or OutgoingCalls(self, self._lock)
         return calls
 
+    def take_answer(self, packet: v2.Packet) -> None:
+        """Give a call to the device its answer."""
+        self._made_calls().take_answer(packet)
+
     def answer_awaited(self) -> None:
         """Note that a call is on its way, so that its answer must be read. The lock is held."""
 
@@ -478,16 +467,7 @@ class Connection:
         """Wait in the calling thread. Returns whether `done` was set."""
         return self.manager.wait_here(done, timeout)
 
-    def _take_flagged(self, packet: v2.Packet) -> None:
-        """What v2 has beside plain events."""
-        if is_answer(packet):
-            self._made_calls().take_answer(packet)
-        elif packet.flags & v2.DURABLE and self._greeting.sends is None:
-            self._complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
-        else:
-            self._dispatch_flagged(packet)
-
-    def _complain(self, error: InvalidPacket) -> None:
+    def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
             if self._session.state is State.OPEN:  # behind a gap all that waits for its handler has one
@@ -495,99 +475,16 @@ class Connection:
             if isinstance(error, StreamGap):
                 self._close(DisconnectReason.PROTOCOL_ERROR)
             self._flush()
-        self._count_invalid(error.problem)
+        self.count_invalid(error.problem)
 
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        """Run the handler of an event for a call of the device, or for a message that is more than an event."""
-        raise NotImplementedError
-
-    def _flagged_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """As `_route`, for a packet with flags: of a call the device is told if there is no handler."""
-        route = self._route(packet)
-        if route is None and packet.flags & v2.CALL:
-            refuse_call(self.send, packet.call)
-        elif route is None and packet.flags & v2.DURABLE:
-            return _nothing, ()
-        return route
-
-    def _wrapped(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler with what the flags of a packet ask for."""
-        if packet.flags & v2.CALL:
-            return answering(self.send, packet.call, function)
-        taking = self._taking_async if inspect.iscoroutinefunction(function) else self._taking
-        return taking(packet, function)
-
-    def _taking(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler that is told of its message's time, and takes a durable one once."""
-
-        def handler(*arguments: Any) -> Any:
-            message = self._begin_message(packet)
-            if message is None:
-                return None
-            token = current_message.set(message)
-            try:
-                result = function(*arguments)
-                if hasattr(result, "__await__"):
-                    result = self.run_async(result, self._context)
-            except BaseException as error:
-                if not isinstance(error, self.passed_on):  # what has failed counts as handled: it would fail for ever
-                    self._end_message(packet, [])
-                raise
-            finally:
-                current_message.reset(token)
-            self._end_message(packet, message.effects)
-            return result
-
-        return handler
-
-    def _taking_async(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for an `async def`."""
-
-        async def handler(*arguments: Any) -> Any:
-            message = self._begin_message(packet)
-            if message is None:
-                return None
-            token = current_message.set(message)
-            try:
-                result = await function(*arguments)
-            except BaseException as error:
-                if isinstance(error, Exception) or (is_cancelled(error) and self._counts()):
-                    self._end_message(packet, [])
-                raise
-            finally:
-                current_message.reset(token)
-            self._end_message(packet, message.effects)
-            return result
-
-        return handler
-
-    def _begin_message(self, packet: v2.Packet) -> Message | None:
-        """None: it is a repetition."""
-        time_ms = packet.time if packet.flags & v2.TIME else None
-        if not packet.flags & v2.DURABLE:
-            return Message("", time_ms)
-        stream = self._greeting.sends or ""
-        try:
-            if not self._announced_queue.is_new(stream, packet.number, packet.previous):
-                self._announced_queue.say_heard()
-                return None
-        except StreamGap as error:
-            self._complain(error)
-            return None
-        return Message(f"{stream}/{packet.number}", time_ms)
-
-    def _end_message(self, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
-        if packet.flags & v2.DURABLE:
-            self._announced_queue.took(self._greeting.sends or "", packet.number, packet.previous, effects)
-
-    def _durable_queue(self) -> DurableQueue | None:
+    def durable_queue(self) -> DurableQueue | None:
         """That a v2 device was told of; of another one, the one that there is."""
         if self._box is not None or self.client is None:
             return self._box
         return self.manager.durable_messages.known_queue(self.client.id)
 
     @property
-    def _announced_queue(self) -> DurableQueue:
+    def announced_queue(self) -> DurableQueue:
         """That a v2 device was told of; its device may be forgotten by now, and another queue in its place."""
         assert self._box is not None
         return self._box
@@ -624,17 +521,6 @@ class Connection:
         self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
-    def _acknowledged(self, ack: v2.Ack) -> None:
-        """The device has all up to a number: in v2 it says so itself, in others its pong does."""
-        queue = self._durable_queue()
-        if queue is None:
-            return
-        state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
-        try:
-            queue.acknowledge(self, ack.upto, state)
-        except InvalidPacket as error:
-            self._complain(error)
-
     # -- inside ----------------------------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -660,14 +546,9 @@ class Connection:
 
     def _suspend(self) -> None:
         """Nothing passes any more."""
-        queue = self._durable_queue()
+        queue = self.durable_queue()
         if queue is not None:
             queue.suspend(self)
-
-    def _log_problem(self, problem: v2.Problem) -> None:
-        self.manager.log_some(
-            "problem", "device %r reports the problem %.100s: %.200s", self.name, problem.error, problem.info
-        )
 
     def _enter(self, client: IoTClient) -> bool:
         """The device is in: `on_connect` is to be called, and `on_disconnect` is owed from now on.
@@ -676,7 +557,7 @@ class Connection:
             False if a third connection of this id, or a shutdown, was quicker.
         """
         with self._lock:
-            if not self._counts():
+            if not self.handles_received:
                 return False
             self._connected = True
             self.since = self.manager.clock()
@@ -707,12 +588,13 @@ class Connection:
         self._exit_scope()
         self.farewell_done.set()
 
-    def _counts(self) -> bool:
-        """Whether what the device sent is still to be handled: after its own end yes, after one of ours not."""
+    @property
+    def handles_received(self) -> bool:
+        """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
         return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
 
-    def _route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """The handler of an event and its arguments."""
+    def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
         client, handlers = self.client, self._handlers
         assert client is not None
         assert handlers is not None
@@ -775,7 +657,7 @@ class Connection:
         kind = self.client.type if self.client is not None else "?"
         logger.error("handler on_%s of type %r failed for device %r", event, kind, self.name, exc_info=error)
 
-    def _count_invalid(self, problem: str) -> None:
+    def count_invalid(self, problem: str) -> None:
         self.n_invalid += 1
         level = logging.WARNING if self.n_invalid == 1 else logging.DEBUG  # one line, not a flood
         logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
@@ -818,15 +700,6 @@ class Connection:
                 self._context.run(scope.__exit__, None, None, None)
             except Exception:
                 logger.exception("the context of device %r could not be left", self.name)
-
-
-def _nothing() -> None:
-    """The handler of a durable message that nobody wants."""
-
-
-def is_answer(event: Event) -> bool:
-    """Whether an event answers a call."""
-    return type(event) is v2.Packet and event.flags & (v2.RESULT | v2.FAILURE) != 0
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

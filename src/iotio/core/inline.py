@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from iotio_protocol import v2
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Event, Packet
+from iotio_protocol.session import Event
 
-from .connection import Connection, Scope, is_answer
+from .connection import Connection, Scope
+from .dispatch import step_of
+from .lane import Step
 from .primitives import Signal
 
 if TYPE_CHECKING:
@@ -64,15 +66,18 @@ class InlineConnection(Connection):
             return events
         rest = []
         for event in events:
-            if is_answer(event):
+            if v2.is_answer(event):
                 self.handle(event)
             else:
                 rest.append(event)
         return rest
 
     def handle(self, event: Event) -> None:
+        """Do what an event asks for, in the order in which `feed` returned the events. Runs user code."""
         try:
-            super().handle(event)
+            step = step_of(self, event)
+            if step is not None:
+                self._run(step)
         finally:
             with self._lock:  # another thread may be reading
                 self._unhandled -= 1
@@ -93,7 +98,7 @@ class InlineConnection(Connection):
         with self._lock:
             self._close(reason)
             self._dismissed = True
-            busy = self._busy or (self._unhandled > 0 and self._counts())
+            busy = self._busy or (self._unhandled > 0 and self.handles_received)
         if not busy:
             self.farewell_soon()
         return busy
@@ -143,35 +148,21 @@ class InlineConnection(Connection):
             if self.manager.devices.notifier.waits(client.id):
                 self.run_handler("presence", self._tell_presence)
 
-    def _dispatch(self, packet: Packet) -> None:
+    def _run(self, step: Step) -> None:
+        """Run the handler of an event, and send what it returns."""
         if not self._begin_turn():
             return
         try:
-            call = self._route(packet)
-            if call is not None:
-                function, arguments = call
-                result = self.run_handler(packet.event, function, *arguments)
+            for event, function, arguments, _ in step.calls:
+                result = self.run_handler(event, function, *arguments)
                 if result is not None:
-                    self._reply(packet.event, result)
-        finally:
-            self._end_turn()
-
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        if not self._begin_turn():
-            return
-        try:
-            route = self._flagged_route(packet)
-            if route is not None:
-                function, arguments = route
-                result = self.run_handler(packet.event, self._wrapped(packet, function), *arguments)
-                if result is not None:
-                    self._reply(packet.event, result)
+                    self._reply(event, result)
         finally:
             self._end_turn()
 
     def _begin_turn(self) -> bool:
         with self._lock:
-            if not self._counts() or self._leaving or self.client is None:
+            if not self.takes_events:
                 return False
             self._busy = True
             return True
@@ -179,7 +170,7 @@ class InlineConnection(Connection):
     def _end_turn(self) -> None:
         with self._lock:
             self._busy = False
-            dismissed = self._dismissed and not self._counts()
+            dismissed = self._dismissed and not self.handles_received
             stuck = self._stuck is not None
         if dismissed:
             self.farewell()

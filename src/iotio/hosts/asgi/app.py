@@ -79,7 +79,7 @@ class AsgiConnection(NativeConnection):
 
     def probe(self, upto: int) -> None:
         """See `Connection.probe`. No ping can be sent here: what the server has taken counts as read."""
-        self._host.call_later(lambda: self._acknowledged(v2.Ack(upto)))
+        self._host.call_later(lambda: self.handle(v2.Ack(upto)))
 
     def disconnected(self, code: int | None) -> None:
         """The server says that the WebSocket is gone.

@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
-from iotio.core.connection import Scope, is_answer
+from iotio.core.connection import Scope
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, start_thread
 from iotio.core.write_buffer import WriteBuffer
+from iotio_protocol import v2
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
@@ -193,7 +194,7 @@ class SocketConnection(InlineConnection):
 
     def _note(self, events: list[Event]) -> None:
         super()._note(events)
-        if not self._away and not all(map(is_answer, events)):
+        if not self._away and not all(map(v2.is_answer, events)):
             self._away = True
             self._relieve()
 

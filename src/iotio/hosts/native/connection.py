@@ -22,14 +22,15 @@ from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.frames import Item
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Event, Packet, State, string_frame
+from iotio_protocol.session import Event, State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
 from ...core.connection import Connection, Scope
+from ...core.dispatch import step_of
 from ...core.handlers import does_nothing
 from ...core.handles import IoTClient
-from ...core.lane import Call, Kind, Step, is_coroutine_function
+from ...core.lane import Call, Kind, Step
 from ...core.ports import Link
 from ...core.primitives import wait
 from ...core.route import Route
@@ -532,7 +533,7 @@ class NativeConnection(Connection):
         owed = self._leave()
         if owed is None:
             return
-        if not self._counts():
+        if not self.handles_received:
             kept = [step for step in self._lane if step.kind is not Kind.EVENT]
             self._lane.clear()
             self._lane.extend(kept)
@@ -562,28 +563,10 @@ class NativeConnection(Connection):
             self._exit_scope()
 
     def handle(self, event: Event) -> None:
-        if type(event) is Packet:
-            self._dispatch(event)
-        else:
-            super().handle(event)
-
-    def _dispatch(self, packet: Packet) -> None:
-        if not self._counts() or self._leaving or self.client is None:
-            return
-        call = self._route(packet)
-        if call is not None:
-            function, arguments = call
-            self._do(Step.of(Kind.EVENT, packet.event, function, *arguments))
-
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        if not self._counts() or self._leaving or self.client is None:
-            return
-        route = self._flagged_route(packet)
-        if route is None:
-            return
-        function, arguments = route
-        call = (packet.event, self._wrapped(packet, function), arguments, None)
-        self._do(Step(Kind.EVENT, [call], is_async=is_coroutine_function(function)))
+        """Do what an event asks for; its user code waits in the lane for its turn."""
+        step = step_of(self, event)
+        if step is not None:
+            self._do(step)
 
     def _do(self, step: Step) -> None:
         if self._lane or self._held or not self._may_begin(step):
@@ -630,7 +613,7 @@ class NativeConnection(Connection):
         """On a worker."""
         is_event = step.kind is Kind.EVENT
         for event, function, arguments, reply_head in step.calls:
-            if number != self._lane_number or (is_event and not self._counts()):
+            if number != self._lane_number or (is_event and not self.handles_received):
                 break
             self._began = (event, self._host.clock())
             result = self.run_handler(event, function, *arguments)
@@ -691,7 +674,7 @@ class NativeConnection(Connection):
             step = lane.popleft()
             if step.kind is Kind.EVENT:
                 self._waiting -= len(step.calls)
-                if not self._counts():
+                if not self.handles_received:
                     continue
             self._begin(step)
         if self._reading_paused and self._waiting + self._running < _LANE_LOW:
