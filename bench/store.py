@@ -151,7 +151,7 @@ def main() -> None:
         asyncio.run(run(options, writer))
         writer.close()
         manager = Manager(store=open_store(f"sqlite:///{folder}/emits.db"))
-        manager.devices.restore(
+        manager.presence.restore(
             Stored(f"device-{number}", "lamp", {}, (), Presence.OFFLINE, 0.0, 0.0) for number in range(DEVICES)
         )
         asyncio.run(emit(options, manager))

@@ -30,7 +30,6 @@ from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .calls import OutgoingCalls, PendingCall
-from .devices import Devices
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
 from .handlers import Handlers, reply_of
@@ -38,6 +37,8 @@ from .handles import IoTClient, current_client
 from .limits import Meter, metered
 from .lock import Lock
 from .ports import Link, ServerPort
+from .presence import PresenceMonitor
+from .presence_notifier import PresenceNotifier
 from .primitives import Signal
 from .registry import Registry
 from .write_buffer import WriteBuffer
@@ -65,7 +66,8 @@ class Server(ServerPort, Protocol):
     session_factory: type[Session]
     epochs: Iterator[int]
     registry: Registry
-    devices: Devices
+    presence: PresenceMonitor
+    notifier: PresenceNotifier
     durable_messages: DurableMessages
 
     @property
@@ -641,7 +643,7 @@ class Connection:
     def _tell_presence(self) -> None:
         """Tell what has become of the device's presence; a step of its lane, run like a handler."""
         assert self.client is not None
-        self.manager.devices.notifier.tell(self.client.id, self._tell)
+        self.manager.notifier.tell(self.client.id, self._tell)
 
     def _tell(self, function: Callable[..., Any], *args: Any) -> None:
         try:
@@ -668,7 +670,7 @@ class Connection:
             if self._calls is not None:
                 self._calls.end(reason)
             if self.client is not None:
-                self.manager.devices.gone(self.client, reason)
+                self.manager.presence.connection_gone(self.client, reason)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:

@@ -364,7 +364,7 @@ class Device:
         return self.manager.rooms_of(self)
 
     def stored(self) -> Stored:
-        """What is worth keeping of it. Call it where nobody changes the device, such as in `Devices.changed`."""
+        """Return what a store keeps of the device; the caller holds the lock of the registry."""
         seen = self.seen if self.current is None else self.current.last_seen.timestamp()
         rooms = tuple(sorted(self.joined))
         presence = self.tracker.presence

@@ -89,7 +89,7 @@ class InlineConnection(Connection):
         try:
             for function in owed:
                 self.run_handler("disconnect", function, self.client, self._gone)
-            if self.client is not None and self.manager.devices.notifier.waits(self.client.id):
+            if self.client is not None and self.manager.notifier.waits(self.client.id):
                 self.run_handler("presence", self._tell_presence)
         finally:
             self._forget()
@@ -145,7 +145,7 @@ class InlineConnection(Connection):
             assert self._handlers is not None
             self.run_handler("connect", self._handlers.on_connect, client)
             self.run_handler("connect", self.manager.on_connect, client)
-            if self.manager.devices.notifier.waits(client.id):
+            if self.manager.notifier.waits(client.id):
                 self.run_handler("presence", self._tell_presence)
 
     def _run(self, step: Step) -> None:

@@ -27,17 +27,19 @@ from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
 from .device_type import DeviceType
-from .devices import Devices
+from .directory import Directory
 from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages, stored_of
 from .gate import Gate
 from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
-from .handles import Device, IoTClient, check_event, current_client
+from .handles import Device, IoTClient, Stored, check_event, current_client
 from .limits import Admission, Takeovers
 from .log_throttle import LogThrottle
 from .ports import Link
+from .presence import PresenceMonitor
+from .presence_notifier import PresenceNotifier
 from .primitives import Signal, allocate_lock, wait
-from .registry import Registry, Watcher, chooser
+from .registry import Registry, chooser
 from .results import EmitResult
 from .storage.contract import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
 from .storage.writer import StoreWriter
@@ -56,7 +58,7 @@ class Manager:
     """Everything that the devices of one server share. Every method may be called from any thread.
 
     Attributes:
-        devices: those that are known, connected or away; see `Devices`.
+        devices: those that are known, connected or away; see `Directory`.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -86,10 +88,11 @@ class Manager:
         self.options = options
         self.clock = clock
         self.codec = _codec_of(encoder)
-        self.devices = Devices(self)
-        self.registry: Registry = self.devices.registry
+        self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
-        self.devices.recorder = StoreRecorder(self)
+        self.notifier = PresenceNotifier(self)
+        self.presence = PresenceMonitor(self, self.registry, self.notifier, StoreRecorder(self))
+        self.devices = Directory(self.registry, self.presence)
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[
             Callable[[Awaitable[Any], Context], Any]
@@ -121,7 +124,7 @@ class Manager:
         snapshot = store.load()
         for record in snapshot.devices:
             self.durable_messages.restore(record)
-        self.devices.restore(stored_of(record) for record in snapshot.devices)
+        self.presence.restore(stored_of(record) for record in snapshot.devices)
         unknown = self.durable_messages.restore_messages(snapshot.messages)
         self.store_writer = self.durable_messages.writer = self.make_store_writer(store)
         unknown.update(record.id for record in snapshot.devices)
@@ -136,9 +139,13 @@ class Manager:
     def _snapshot(self) -> Snapshot:
         """All that a store should hold."""
         return Snapshot(
-            tuple(self.durable_messages.record(stored) for stored in self.devices.stored()),
+            tuple(self.durable_messages.record(stored) for stored in self._stored()),
             tuple(self.durable_messages.records()),
         )
+
+    def _stored(self) -> list[Stored]:
+        with self.registry.lock:
+            return [device.stored() for device in self.registry.all()]
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -419,15 +426,15 @@ class Manager:
             device = client.device if isinstance(client, IoTClient) else client
         else:
             raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
-        return device is not None and self.devices.forget(device)
+        return device is not None and self.presence.forget(device)
 
     def announce_sleep(self, device: Device, seconds: float) -> None:
         """See `Device.sleeps`."""
-        self.devices.announce_sleep(device, seconds)
+        self.presence.announce_sleep(device, seconds)
 
     def announce_farewell(self, device: Device) -> None:
         """See `Device.says_goodbye`."""
-        self.devices.announce_farewell(device)
+        self.presence.announce_farewell(device)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -652,7 +659,7 @@ class Manager:
                     connection.tick(now)
             except Exception:  # one broken socket must not stop the clock for all
                 self.logger.exception("what is due for device %r could not be done", connection.name)
-        self.devices.sweep(now)
+        self.presence.sweep(now)
         self.durable_messages.sweep()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
@@ -702,7 +709,7 @@ class Manager:
         return connections
 
 
-class StoreRecorder(Watcher):
+class StoreRecorder:
     """Writes down what changes of devices."""
 
     def __init__(self, manager: Manager) -> None:

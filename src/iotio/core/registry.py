@@ -1,4 +1,4 @@
-"""Who is connected and who is in which room: one lock, never held while user code runs or bytes are written.
+"""Which devices are connected, and the members of each room: one lock, never held while user code runs or bytes leave.
 
 Rooms belong to devices. What a broadcast needs is kept ready: the connected members of a room, as clients; the members
 that are away are listed beside them. A device is in one of the two lists of each of its rooms.
@@ -7,48 +7,53 @@ that are away are listed beside them. A device is in one of the two lists of eac
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from iotio_protocol.presence import Presence
 
 from .handles import Device, IoTClient, Stored
 from .primitives import allocate_lock
 
-__all__ = ["Registry", "Watcher"]
+__all__ = ["Registry", "RegistryListener"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Watcher:
-    """What hears of devices as they change. The registry's lock is held: these must be quick and must not lock it."""
+class RegistryListener(Protocol):
+    """Hears of devices as they change. The registry's lock is held: each method must be quick and must not take it."""
 
     def arrived(self, device: Device, *, differs: bool) -> None:
-        """It has a connection, or another one; `differs` if it is new, or of another type or data than before."""
+        """Note a new connection of a device; `differs` if the device is new, or has another type or data now."""
 
     def left(self, device: Device, client: IoTClient | None) -> None:
-        """It is away; its connection has been this one."""
+        """Note that a device is away; `client` was its connection, None if it is restored from a store."""
 
     def changed(self, device: Device) -> None:
-        """What `Device.stored` tells is another than before."""
+        """Note that what a store keeps of a device differs from before."""
 
     def dropped(self, device: Device) -> None:
-        """It is not known any more."""
+        """Note that a device is forgotten."""
 
-    def dropped_later(self) -> None:
-        """Some were dropped; the lock is not held any more."""
+
+class _NoListener:
+    def arrived(self, device: Device, *, differs: bool) -> None: ...
+    def left(self, device: Device, client: IoTClient | None) -> None: ...
+    def changed(self, device: Device) -> None: ...
+    def dropped(self, device: Device) -> None: ...
 
 
 class Registry:
     """Clients by id and type, devices by id, and the rooms. Every method is atomic and returns copies.
 
-    Args:
-        watcher: hears of what happens to devices.
+    Attributes:
+        lock: held by each method, and while the listener is called.
+        listener: hears of what happens to devices; there is one.
     """
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(self) -> None:
         self.lock = allocate_lock()
-        self.watcher = Watcher() if watcher is None else watcher
+        self.listener: RegistryListener = _NoListener()
         self._clients: dict[str, IoTClient] = {}
         self._types: dict[str, dict[str, IoTClient]] = {}
         self._devices: dict[str, Device] = {}
@@ -104,7 +109,7 @@ class Registry:
                 device.current = None
                 self._put_in(device)
                 if self.knows(device):
-                    self.watcher.left(device, client)
+                    self.listener.left(device, client)
             return True
 
     def audience(self, client_type: str | None = None, room: str | None = None) -> list[IoTClient]:
@@ -147,7 +152,7 @@ class Registry:
                 return False
             self._devices[device.id] = device
             self._put_in(device)
-            self.watcher.left(device, None)
+            self.listener.left(device, None)
             return True
 
     def forget(self, device: Device) -> bool:
@@ -156,25 +161,25 @@ class Registry:
             return self.drop(device)
 
     def all(self) -> list[Device]:
-        """`devices`, for who holds the lock."""
+        """Like `devices`; the caller holds `lock`."""
         return list(self._devices.values())
 
     def find(self, device_id: str) -> Device | None:
-        """`device`, for who holds the lock."""
+        """Like `device`; the caller holds `lock`."""
         return self._devices.get(device_id)
 
     def knows(self, device: Device) -> bool:
-        """Whether this is the device of its id, for who holds the lock."""
+        """Whether this is the device of its id; the caller holds `lock`."""
         return self._devices.get(device.id) is device
 
     def drop(self, device: Device) -> bool:
-        """`forget`, for who holds the lock."""
+        """Like `forget`; the caller holds `lock`."""
         if not self.knows(device):
             return False
         del self._devices[device.id]
         self._take_out(device)
         device.joined.clear()
-        self.watcher.dropped(device)
+        self.listener.dropped(device)
         return True
 
     # -- rooms -----------------------------------------------------------------------------------------
@@ -188,7 +193,7 @@ class Registry:
             if room not in device.joined:
                 device.joined[room] = None
                 self._put_in_room(device, room)
-                self.watcher.changed(device)
+                self.listener.changed(device)
             return True
 
     def leave(self, member: IoTClient | Device, room: str) -> bool:
@@ -199,7 +204,7 @@ class Registry:
                 return False
             del device.joined[room]
             self._take_out_of_room(device, room)
-            self.watcher.changed(device)
+            self.listener.changed(device)
             return True
 
     def close_room(self, room: str) -> int:
@@ -209,7 +214,7 @@ class Registry:
             members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
             for device in members:
                 device.joined.pop(room, None)
-                self.watcher.changed(device)
+                self.listener.changed(device)
             return len(members)
 
     def rooms_of(self, member: IoTClient | Device) -> list[str]:
@@ -244,7 +249,7 @@ class Registry:
         client.device = device
         self._put_in(device)
         device.kind, device.said = client.type, client.data
-        self.watcher.arrived(device, differs=differs)
+        self.listener.arrived(device, differs=differs)
 
     def _take_out(self, device: Device) -> None:
         for room in device.joined:

@@ -137,7 +137,7 @@ class DurableMessages:
                 found.closed = True
                 return found
             found = self.queue(device_id)
-            registry.watcher.changed(device)  # the store is to know the name of the stream
+            registry.listener.changed(device)  # the store is to know the name of the stream
         client = registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
             found.resume(client.socket)

@@ -487,7 +487,7 @@ class NativeConnection(Connection):
 
     def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
         """What tells of the device's presence, if there is anything to tell."""
-        teller = self.manager.devices.notifier
+        teller = self.manager.notifier
         if client is None or client.device is None or not teller.waits(client.id):
             return []
         if teller.is_async(client.device):
