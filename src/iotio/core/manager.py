@@ -8,7 +8,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages, stored_of
 from .gate import Gate
 from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
-from .handles import Device, IoTClient, Stored, check_event, current_client
+from .handles import Device, IoTClient, check_event, current_client
 from .limits import Admission, Takeovers
 from .log_throttle import LogThrottle
 from .ports import Link
@@ -41,7 +40,8 @@ from .presence_notifier import PresenceNotifier
 from .primitives import Signal, allocate_lock, wait
 from .registry import Registry, chooser
 from .results import EmitResult
-from .storage.contract import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
+from .storage.contract import DropDevice, Store, StoreUnavailable
+from .storage.recorder import StoreRecorder
 from .storage.writer import StoreWriter
 from .waiting import check_no_loop, loop_runs_here
 
@@ -91,7 +91,8 @@ class Manager:
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
         self.notifier = PresenceNotifier(self)
-        self.presence = PresenceMonitor(self, self.registry, self.notifier, StoreRecorder(self))
+        self.recorder = StoreRecorder(self.registry, self.durable_messages)
+        self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder)
         self.devices = Directory(self.registry, self.presence)
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[
@@ -126,26 +127,15 @@ class Manager:
             self.durable_messages.restore(record)
         self.presence.restore(stored_of(record) for record in snapshot.devices)
         unknown = self.durable_messages.restore_messages(snapshot.messages)
-        self.store_writer = self.durable_messages.writer = self.make_store_writer(store)
+        self.store_writer = self.durable_messages.writer = self.recorder.writer = self.make_store_writer(store)
         unknown.update(record.id for record in snapshot.devices)
         for device_id in unknown:  # more are stored than `max_devices`
             if self.registry.device(device_id) is None:
                 self.store_writer.submit(DropDevice(device_id))
 
     def make_store_writer(self, store: Store) -> StoreWriter:
-        """The way to the store."""
-        return StoreWriter(store, self._snapshot)
-
-    def _snapshot(self) -> Snapshot:
-        """All that a store should hold."""
-        return Snapshot(
-            tuple(self.durable_messages.record(stored) for stored in self._stored()),
-            tuple(self.durable_messages.records()),
-        )
-
-    def _stored(self) -> list[Stored]:
-        with self.registry.lock:
-            return [device.stored() for device in self.registry.all()]
+        """Create the background writer of a store."""
+        return StoreWriter(store, self.recorder.snapshot, self.recorder.record)
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -707,29 +697,6 @@ class Manager:
         for connection in connections:
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
         return connections
-
-
-class StoreRecorder:
-    """Writes down what changes of devices."""
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-
-    def changed(self, device: Device) -> None:
-        writer = self._manager.store_writer
-        if writer is not None:
-            with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
-                writer.submit(PutDevice(self._manager.durable_messages.record(device.stored())))
-
-    def dropped(self, device: Device) -> None:
-        self._manager.durable_messages.drop(device.id)
-        writer = self._manager.store_writer
-        if writer is not None:
-            with suppress(StoreUnavailable):
-                writer.submit(DropDevice(device.id))
-
-    def dropped_later(self) -> None:
-        self._manager.durable_messages.drop_forgotten()
 
 
 def _codec_of(encoder: Any) -> Codec:
