@@ -11,16 +11,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from iotio_protocol import v1
-from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import CallDisconnected, EncodeError, ErrorCode, InvalidPacket
+from iotio_protocol.errors import CallDisconnected, ErrorCode
 from iotio_protocol.handshake import Hello
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Session
-from iotio_protocol.values import Value
 
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
@@ -87,7 +85,7 @@ class Manager:
         self.encoder = encoder
         self.options = options
         self.clock = clock
-        self.codec = _codec_of(encoder)
+        self.codec = codec_of(encoder)
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
         self.notifier = PresenceNotifier(self)
@@ -697,59 +695,6 @@ class Manager:
         for connection in connections:
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
         return connections
-
-
-def _codec_of(encoder: Any) -> Codec:
-    own = {
-        name: getattr(encoder, name, None) is not getattr(DefaultPacketEncoder, name) for name in ("encode", "decode")
-    }
-    return _EncoderCodec(encoder, **own) if any(own.values()) else v1
-
-
-class _EncoderCodec:
-    """A user's encoder in the place of the v1 codec; whatever it raises becomes one of our errors.
-
-    Args:
-        encoder: what the program gave.
-        encode: whether it writes packets itself; otherwise they are written as v1 has it.
-        decode: whether it reads packets itself; otherwise they are read as strictly as without an encoder.
-    """
-
-    def __init__(self, encoder: Any, *, encode: bool, decode: bool) -> None:
-        self._encoder = encoder
-        self._encodes = encode
-        self._decodes = decode
-
-    def encode(self, event: str, value: Value) -> bytes:
-        if not self._encodes:
-            return v1.encode(event, value)
-        try:
-            return bytes(self._encoder.encode(event, value))
-        except EncodeError:
-            raise
-        except Exception as error:
-            raise EncodeError(f"the encoder cannot send this: {error}") from error
-
-    def decode(self, packet: bytes, options: Options) -> tuple[str, Value]:
-        if not self._decodes:
-            return v1.decode(packet, options)
-        try:
-            event, value = self._encoder.decode(packet)
-        except Exception as error:
-            raise InvalidPacket(f"the encoder cannot read this: {type(error).__name__}") from error
-        if not isinstance(event, str):
-            raise InvalidPacket("the encoder read an event whose name is no text")
-        _check_size("an event's name", event, options.max_event)
-        _check_size("a value", value, options.max_payload)
-        return event, value
-
-
-def _check_size(what: str, value: object, most: int) -> None:
-    """Other values than bytes and text are within the limit of the whole message, which the frames keep."""
-    if isinstance(value, str):
-        value = value.encode(errors="surrogatepass")
-    if isinstance(value, (bytes, bytearray)) and len(value) > most:
-        raise InvalidPacket(f"{what} may have {most} bytes, this one has {len(value)}")
 
 
 def _check_encodable(codec: Codec, event: str, data: Any) -> None:
