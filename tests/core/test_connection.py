@@ -46,7 +46,7 @@ def test_connect_message_disconnect(log: Log) -> None:
         "manager client_close",
     ]
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
 
 
 def named(name: str, function: Any) -> Any:
@@ -354,7 +354,7 @@ def test_a_device_that_does_not_answer_a_close_frame(log: Log) -> None:
     assert device.close_code() == 1000
     clock.now += 3
     device.connection.advance()
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     assert log.calls == ["connect", "disconnect removed"]
 
 
@@ -437,7 +437,7 @@ class ThreadConnection(MemoryConnection):
 
 def thread_device(manager: Manager, client_id: str = "d1") -> Device:
     connection = ThreadConnection(manager, v1_headers(client_id, "echo"))
-    manager.attach(connection)
+    manager.connections.attach(connection)
     return Device(connection)
 
 
@@ -547,7 +547,7 @@ def test_many_reconnects_at_once_leave_one_session_and_balanced_callbacks(_: int
     for device in devices:
         device.drop()
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     assert kind.calls.count("connect") == len(kind.calls) - kind.calls.count("x") - kind.calls.count("connect")
 
 

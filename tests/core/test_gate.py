@@ -29,7 +29,7 @@ def test_a_refused_device_never_reaches_user_code(log: Log) -> None:
     clock.now += 3
     device.connection.advance()
     assert log.calls == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
 
 
 def test_wrong_endpoints_do_not_evict_the_device_that_has_the_id(log: Log) -> None:
@@ -51,7 +51,7 @@ def test_a_v0_device_has_its_time(log: Log) -> None:
     assert device.close_code() == 1008
     clock.now += 3
     device.connection.advance()
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     assert log.calls == []
 
 

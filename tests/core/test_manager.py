@@ -11,11 +11,10 @@ import pytest
 
 from iotio import DeviceType, DisconnectReason, EncodeError, IoTClient, Options
 from iotio.core.manager import Manager
-from iotio.hosts.memory import MemoryConnection
 from iotio_protocol import v1
 from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
-from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
+from tests.support.memory import Device, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode
 
 
@@ -210,33 +209,6 @@ def test_callbacks_that_run_in_the_sender_are_def(manager: Manager) -> None:
 
     with pytest.raises(TypeError, match="on_update must be a def"):
         manager.event(on_update)
-
-
-def test_counters_outlive_connections(manager: Manager) -> None:
-    device = v1_device(manager, "a")
-    device.send("nosuch", 1)
-    client = manager.client("a")
-    assert client is not None
-    assert client.counters["unhandled"] == 1
-    device.drop()
-    assert manager.counters["unhandled"] == 1
-    v1_device(manager, "a").send("nosuch", 1)
-    assert manager.counters["unhandled"] == 2
-
-
-def test_a_tick_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(MemoryConnection):
-        def tick(self, now: float) -> None:
-            raise OSError("no more sockets")
-
-    clock = Clock()
-    manager = make_manager(DeviceType("echo"), clock=clock, ping_interval=1)
-    manager.attach(Broken(manager, []))
-    device = v1_device(manager, "a")
-    clock.now += 100
-    manager.sweep(clock.now)
-    assert device.connection.read()[:1] == b"\x89", "the healthy one is pinged"
-    assert "could not be done" in caplog.text
 
 
 # Rooms.
@@ -518,7 +490,7 @@ def test_close(manager: Manager) -> None:
     for device in devices:
         device.close(1001)
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     manager.close(0)
 
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from iotio import DeviceType, Presence
+from iotio import DeviceType, DisconnectReason, Presence
 from iotio.core.handles import Device as Lasting
 from iotio.core.handles import Stored
 from iotio.core.manager import Manager
@@ -276,10 +276,12 @@ def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
     v1_device(manager, "a")
     v1_device(manager, "b").drop()
     telling.take()
-    manager.close(0)
+    manager.connections.begin_shutdown()
+    for connection in manager.connections.all():
+        connection.close(DisconnectReason.SERVER_SHUTDOWN)
     later(manager, 1000.0)
     assert telling.take() == []
-    manager.closing = False  # the server starts again
+    manager.connections.end_shutdown()  # the server starts again
     later(manager, 1000.0)
     assert telling.take() == []
     v1_device(manager, "a")

@@ -15,10 +15,9 @@ from iotio_protocol.handshake import Hello, Upgrade, parse_headers
 from iotio_protocol.reasons import DisconnectReason
 
 from .connection import Connection
+from .connections import Connections, Phase
 from .handlers import Handlers
 from .handles import IoTClient
-from .limits import Admission
-from .ports import Link
 from .registry import Registry
 
 __all__ = ["Gate"]
@@ -27,16 +26,12 @@ __all__ = ["Gate"]
 class Server(Protocol):
     """What the gate needs of the server."""
 
-    closing: bool
-    holding: bool
-    admission: Admission
-
+    @property
+    def connections(self) -> Connections: ...
     @property
     def registry(self) -> Registry: ...
     def device_type(self, type_name: str) -> Handlers | None: ...
     def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
-    def hold_back(self, connection: Link) -> bool: ...
-    def count_refusal(self, code: ErrorCode) -> None: ...
     def log_some(self, kind: str, text: str, *args: object) -> None: ...
 
 
@@ -59,9 +54,11 @@ class Gate:
             upgrade: what the request tells of the device.
         """
         server = self._server
-        if server.closing:
-            if server.holding:
-                server.hold_back(connection)
+        connections = server.connections
+        phase = connections.phase
+        if phase is not Phase.SERVING:
+            if phase is Phase.HELD:
+                connections.hold_back(connection)
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
             return
         try:
@@ -69,7 +66,7 @@ class Gate:
                 check(upgrade)
             hello = parse_headers(upgrade.headers) if upgrade.headers else None
             returns = hello is not None and server.registry.get(hello.id) is not None
-            server.admission.enter(connection.address, returns=returns)
+            connections.admission.enter(connection.address, returns=returns)
             connection.admitted = True
         except HandshakeError as error:
             self.refuse(connection, error)
@@ -106,8 +103,8 @@ class Gate:
             error: the reason.
         """
         server = self._server
-        server.count_refusal(error.code)
-        hold = server.hold_back(connection)
+        server.connections.count_refusal(error.code)
+        hold = server.connections.hold_back(connection)
         server.log_some(error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error))
         connection.refuse(error, hold=hold)
 

@@ -132,7 +132,7 @@ class InlineConnection(Connection):
         """End the connection that has had this id; its `on_disconnect` runs before this returns."""
         patience = self.manager.options.takeover_timeout
         before = client.socket
-        busy = self.manager.evict(client)
+        busy = self.manager.connections.evict(client)
         if busy and not self.wait_for(before.farewell_done, patience):
             self._log_impatience()
             before.abandon()

@@ -6,14 +6,13 @@ import inspect
 import itertools
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import CallDisconnected, ErrorCode
+from iotio_protocol.errors import CallDisconnected
 from iotio_protocol.handshake import Hello
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
@@ -23,19 +22,18 @@ from iotio_protocol.session import Codec, Session
 from .broadcast import broadcast
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
+from .connections import Connections, Phase
 from .device_type import DeviceType
 from .directory import Directory
 from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages, stored_of
 from .gate import Gate
 from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
-from .handles import Device, IoTClient, check_event, current_client
-from .limits import Admission, Takeovers
+from .handles import Device, IoTClient, check_event
 from .log_throttle import LogThrottle
-from .ports import Link
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
-from .primitives import Signal, allocate_lock, wait
+from .primitives import Signal, wait
 from .registry import Registry, chooser
 from .results import EmitResult
 from .storage.contract import DropDevice, Store, StoreUnavailable
@@ -45,9 +43,6 @@ from .waiting import check_no_loop, loop_runs_here
 
 __all__ = ["Manager"]
 
-connection_logger = logging.getLogger("iotio.connection")
-
-_MAX_HELD_BACK = 1000  # refused or evicted devices at a time; each holds a socket, on some hosts a thread
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
 _EVENTS = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
 
@@ -96,22 +91,14 @@ class Manager:
         self.awaitable_runners: list[
             Callable[[Awaitable[Any], Context], Any]
         ] = []  # each runs an awaitable on a host's loop
-        self.admission: Admission = Admission(options, clock)
+        self._throttle = LogThrottle(clock)
+        self.connections = Connections(options, clock, self._throttle)
         self.gate = Gate(self)
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
         _check_presence(self.on_presence)
-        self._totals: Counter[str] = Counter()  # of connections that have ended
-        self.closing: bool = False
-        self.holding: bool = False  # `close` is at work: who comes meanwhile is told at its end
         self._types: dict[str, Handlers] = {}
-        self._connections: set[Connection] = set()
-        self._refusals: Counter[str] = Counter()  # by error code
-        self._held_back = 0  # refused and evicted connections that wait for their CLOSE frame
-        self._takeovers = Takeovers(clock, options.refusal_delay)
-        self._throttle = LogThrottle(clock)
-        self._connections_lock = allocate_lock()
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
                 logging.getLogger(name).setLevel(level)
@@ -427,17 +414,12 @@ class Manager:
     @property
     def counters(self) -> dict[str, int]:
         """Events received and sent, invalid packets, events without a handler, drops: all devices since the start."""
-        with self._connections_lock:
-            totals = self._totals.copy()
-            for connection in self._connections:
-                totals.update(connection.counters)
-        return dict(totals)
+        return self.connections.counters
 
     @property
     def refusals(self) -> dict[str, int]:
         """How many devices were refused since the start, by error code; a copy."""
-        with self._connections_lock:
-            return dict(self._refusals)
+        return self.connections.refusals
 
     def add(self, client: IoTClient) -> None:
         """Enter a client by hand, in the place of one of the same id; connections do this themselves.
@@ -450,7 +432,7 @@ class Manager:
         client.epoch = next(self.epochs)
         before = self.registry.swap(client)
         if before is not None and before is not client:
-            self.evict(before)
+            self.connections.evict(before)
 
     def remove(self, client: IoTClient | str | None) -> bool:
         """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
@@ -574,66 +556,14 @@ class Manager:
 
     # -- for hosts -------------------------------------------------------------------------------------
 
-    def attach(self, connection: Connection) -> None:
-        """A host has a new socket; `sweep` and `close` know of it from now on."""
-        with self._connections_lock:
-            self._connections.add(connection)
-
-    def detach(self, connection: Connection) -> None:
-        """A host is done with a socket."""
-        with self._connections_lock:
-            if connection in self._connections:
-                self._connections.remove(connection)
-                self._totals.update(connection.counters)
-                self._held_back -= connection.held_back
-                if connection.admitted:
-                    self.admission.leave(connection.address)
-
-    def connections(self) -> list[Connection]:
-        """All sockets that hosts serve, whatever their state; a copy."""
-        with self._connections_lock:
-            return list(self._connections)
-
-    def count_refusal(self, code: ErrorCode) -> None:
-        """One more device is refused."""
-        with self._connections_lock:
-            self._refusals[code.value] += 1
-
-    def hold_back(self, connection: Link) -> bool:
-        """Have the CLOSE frame of a connection wait for `refusal_delay`, unless too many wait already."""
-        with self._connections_lock:
-            if not connection.held_back and self._held_back < _MAX_HELD_BACK and connection in self._connections:
-                connection.held_back = True
-                self._held_back += 1
-            return connection.held_back
-
-    def evict(self, client: IoTClient) -> bool:
-        """Dismiss a client whose id another connection has now; see `Connection.dismiss`.
-
-        Two devices of one id would evict each other for ever, as fast as they connect: the CLOSE frame of the one that
-        is evicted is then held back. It is out of reach at once, and `on_disconnect` does not wait.
-        """
-        fought, begins = self._takeovers.count(client.id)
-        if fought:
-            self.hold_back(client.socket)
-        if begins:
-            self.log_some(
-                "takeover",
-                "several devices of type %r have the id %r and throw each other out; each is held back for %g s now."
-                " Give every device an id of its own",
-                client.type,
-                client.id,
-                self.options.refusal_delay,
-            )
-        return client.socket.dismiss(DisconnectReason.TAKEOVER)
-
     def log_some(self, kind: str, text: str, *args: object) -> None:
-        """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them."""
-        kept = self._throttle.ask(kind)
-        level = logging.DEBUG if kept is None else logging.WARNING
-        if kept:
-            text, args = "%s (and %d more like this)", (text % args, kept)
-        connection_logger.log(level, text, *args)
+        """Log a warning that a peer can cause at will; see `LogThrottle.warn`."""
+        self._throttle.warn(kind, text, *args)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server goes down: nothing is expected of devices any longer."""
+        return self.connections.phase is not Phase.SERVING
 
     def wait_here(self, signal: Signal, timeout: float | None) -> bool:
         """Wait in this thread. Returns whether the signal was set."""
@@ -641,12 +571,7 @@ class Manager:
 
     def sweep(self, now: float) -> None:
         """Let every connection do what is due; a host calls this about twice a second."""
-        for connection in self.connections():
-            try:
-                if connection.deadline <= now:
-                    connection.tick(now)
-            except Exception:  # one broken socket must not stop the clock for all
-                self.logger.exception("what is due for device %r could not be done", connection.name)
+        self.connections.sweep(now)
         self.presence.sweep(now)
         self.durable_messages.sweep()
 
@@ -668,33 +593,11 @@ class Manager:
             wait: how to wait in this thread.
         """
         try:
-            self.begin_close(timeout, wait)
+            self.connections.begin_close(timeout, wait)
         finally:
-            self.finish_close()
+            self.connections.finish_close()
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
-
-    def begin_close(self, timeout: float, wait: Callable[[Signal, float], bool] = wait) -> None:
-        """The first part of `close`: close what is there, and hold who comes."""
-        self.closing = self.holding = True
-        deadline = time.monotonic() + timeout
-        connections = self._say_goodbye()
-        caller = current_client.get(None)
-        for connection in connections:
-            if caller is not None and connection is caller.socket:
-                continue  # this is its handler: it cannot end before we return
-            wait(connection.farewell_done, max(0.0, deadline - time.monotonic()))
-
-    def finish_close(self) -> None:
-        """The last part of `close`: tell who has come meanwhile."""
-        self.holding = False
-        self._say_goodbye()
-
-    def _say_goodbye(self) -> list[Connection]:
-        connections = self.connections()
-        for connection in connections:
-            connection.close(DisconnectReason.SERVER_SHUTDOWN)
-        return connections
 
 
 def _check_encodable(codec: Codec, event: str, data: Any) -> None:

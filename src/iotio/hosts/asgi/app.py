@@ -316,7 +316,7 @@ class DeviceMount:
         host = self._hosts.pop(loop, None)
         if host is None:
             return
-        self.manager.closing = True
+        self.manager.connections.begin_shutdown()
         deadline = loop.time() + _GRACE
         try:
             for connection in self._devices_of(host):
@@ -325,10 +325,10 @@ class DeviceMount:
                 await asyncio.sleep(0.02)
         finally:
             host.close()
-            self.manager.closing = False
+            self.manager.connections.end_shutdown()
 
     def _devices_of(self, host: NativeHost) -> list[AsgiConnection]:
-        connections = self.manager.connections()
+        connections = self.manager.connections.all()
         return [one for one in connections if isinstance(one, AsgiConnection) and one.host is host]
 
 

@@ -121,7 +121,7 @@ class SocketConnection(InlineConnection):
             first: bytes that came behind the upgrade request.
             response: the answer to the upgrade request, where the host has not sent it.
         """
-        self.manager.attach(self)
+        self.manager.connections.attach(self)
         try:
             with suppress(OSError, ValueError), self._raw() as raw:
                 limit_silence(raw, *self.manager.all_options)
@@ -143,7 +143,7 @@ class SocketConnection(InlineConnection):
             finally:
                 self._dismiss_relief()
                 self._linger()
-                self.manager.detach(self)
+                self.manager.connections.detach(self)
                 self._waits.close()
 
     def _next(self) -> list[Event] | None:

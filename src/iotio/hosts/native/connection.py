@@ -102,7 +102,7 @@ class NativeConnection(Connection):
         self._peer_ended = False
         self._lost = False  # the transport is gone
         self._linger: asyncio.TimerHandle | None = None
-        host.manager.attach(self)
+        host.manager.connections.attach(self)
 
     # -- what the transport calls ----------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class NativeConnection(Connection):
             self._linger.cancel()  # it would keep all this in memory for its time
         self.farewell()
         if self.farewell_done.is_set:
-            self.manager.detach(self)
+            self.manager.connections.detach(self)
 
     def pause_writing(self) -> None:
         """The transport's buffer is over its high-water mark."""
@@ -454,7 +454,7 @@ class NativeConnection(Connection):
         self._patience = self._host.loop.call_later(
             self.manager.options.takeover_timeout, self._lose_patience, before.socket, client
         )
-        self.manager.evict(before)
+        self.manager.connections.evict(before)
         before.socket.farewell_done.add_callback(lambda: self._host.call_later(lambda: self._release(client)))
 
     def _lose_patience(self, before: Link, client: IoTClient) -> None:
@@ -547,7 +547,7 @@ class NativeConnection(Connection):
     def _forget(self) -> None:
         super()._forget()
         if self._lost:  # otherwise the end of the stream is still to be watched
-            self.manager.detach(self)
+            self.manager.connections.detach(self)
 
     def _exit_scope(self) -> None:
         if self._stuck:
