@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -17,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from iotio import DeviceType, DisconnectReason, Presence
 from iotio.core.handles import Device as Lasting
-from iotio.core.handles import Stored
 from iotio.core.manager import Manager
+from iotio.core.storage.records import DeviceState
 from tests.support.memory import Clock, Device, make_manager, v1_device
 
 Told = list[tuple[str, str, str, str]]
@@ -290,12 +291,12 @@ def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
 
 
 def test_restored(manager: Manager, telling: Telling) -> None:
-    def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> Stored:
-        return Stored(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
+    def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> DeviceState:
+        return DeviceState(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
 
     manager.presence.restore([stored("a", Presence.ONLINE, ("r",)), stored("b", Presence.OFFLINE)])
     device = known(manager, "a")
-    assert device.stored() == stored("a", Presence.ONLINE, ("r",))
+    assert device.snapshot() == stored("a", Presence.ONLINE, ("r",))
     assert device.last_seen.timestamp() == 2000.0
     assert device.since.timestamp() == 1000.0
     assert manager.emit("x", 1, room="r").offline == ("a",)
@@ -320,14 +321,14 @@ def test_a_restored_device_sleeps_on(
     manager: Manager, telling: Telling, since: float, wakes: float, expected: float
 ) -> None:
     now = time.time()
-    stored = Stored("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
+    stored = DeviceState("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
     manager.presence.restore([stored])
-    assert known(manager, "a").stored() == stored
+    assert known(manager, "a").snapshot() == stored
     later(manager, expected + GRACE - 2.0)
     assert telling.take() == []
     later(manager, 4.0)
     assert telling.take() == ["sleeping late late"]
-    assert known(manager, "a").stored().wakes is None
+    assert known(manager, "a").snapshot().wakes is None
 
 
 # The recorder's hook.
@@ -338,7 +339,7 @@ class Recorder:
         self.heard: list[Any] = []
 
     def changed(self, device: Lasting) -> None:
-        self.heard.append(device.stored()[:5])
+        self.heard.append(astuple(device.snapshot())[:5])
 
     def dropped(self, device: Lasting) -> None:
         self.heard.append(device.id)
@@ -400,7 +401,7 @@ def test_who_has_been_away_longest_is_forgotten(
 
 
 def test_a_sweep_does_not_take_long(manager: Manager, telling: Telling) -> None:
-    stored = [Stored(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
+    stored = [DeviceState(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
     manager.presence.restore(stored)
     later(manager, 15.0)
     assert len(telling.told) == 1024

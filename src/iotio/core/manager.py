@@ -26,7 +26,7 @@ from .connections import Connections, Phase
 from .device_type import DeviceType
 from .directory import Directory
 from .durable.delivery import Delivery, DeliveryState
-from .durable.messages import DurableMessages, stored_of
+from .durable.messages import DurableMessages
 from .gate import Gate
 from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
 from .handles import Device, IoTClient, check_event
@@ -110,7 +110,7 @@ class Manager:
         snapshot = store.load()
         for record in snapshot.devices:
             self.durable_messages.restore(record)
-        self.presence.restore(stored_of(record) for record in snapshot.devices)
+        self.presence.restore(snapshot.devices)
         unknown = self.durable_messages.restore_messages(snapshot.messages)
         self.store_writer = self.durable_messages.writer = self.recorder.writer = self.make_store_writer(store)
         unknown.update(record.id for record in snapshot.devices)

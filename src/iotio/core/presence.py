@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from iotio_protocol.presence import PresenceReason, Transition
 from iotio_protocol.reasons import DisconnectReason
 
-from .handles import Device, Stored
+from .handles import Device, last_seen
 from .ports import ServerPort
 from .presence_notifier import PresenceNotifier
 from .registry import Registry
+from .storage.records import DeviceState
 
 if TYPE_CHECKING:
     from .handles import IoTClient
@@ -109,13 +110,13 @@ class PresenceMonitor:
         self._finish_dropped()
         return known
 
-    def restore(self, devices: Iterable[Stored]) -> None:
+    def restore(self, devices: Iterable[DeviceState]) -> None:
         """Enter devices from before the server started. Of what is expected of them, they have a new grace time.
 
         A sleeping device is expected at the time that it announced.
         """
-        for stored in devices:
-            self._registry.enter(Device(self._server, stored))
+        for state in devices:
+            self._registry.enter(Device(self._server, state.copy()))
 
     def sweep(self, now: float) -> None:
         """Look at the devices whose deadline has passed; `on_presence` runs elsewhere. A closing server pauses it."""
@@ -147,7 +148,7 @@ class PresenceMonitor:
             device.tracker.wait(self._server.clock() + self._rest_of_sleep(device) + self._grace_of(device))
             self._expect(device)
         else:
-            device.seen = client.last_seen.timestamp()
+            device.state.last_seen = last_seen(client)
             self._disconnect(device, client.socket.gone or DisconnectReason.TRANSPORT_CLOSED)
             self.changed(device)
         self._absent[device.id] = device
@@ -179,9 +180,10 @@ class PresenceMonitor:
         """Keep a change of presence for the notifier and the recorder. Returns whether there is one."""
         if transition is None:
             return False
-        device.since_wall = self._wall()
-        until = device.tracker.sleeps_until
-        device.wakes_wall = None if until is None else device.since_wall + until - self._server.clock()
+        state, until = device.state, device.tracker.sleeps_until
+        state.presence = transition.new
+        state.since = self._wall()
+        state.wakes = None if until is None else state.since + until - self._server.clock()
         self._notifier.put(device, transition)
         if self._registry.knows(device):
             self.changed(device)
@@ -192,9 +194,10 @@ class PresenceMonitor:
 
         At most as long as it meant to in all: a machine without a battery for its clock may be in another year by now.
         """
-        if device.wakes_wall is None:
+        wakes = device.state.wakes
+        if wakes is None:
             return 0.0
-        return max(0.0, min(device.wakes_wall - self._wall(), device.wakes_wall - device.since_wall))
+        return max(0.0, min(wakes - self._wall(), wakes - device.state.since))
 
     def _expect(self, device: Device) -> None:
         """Look at a device at its deadline."""
@@ -216,7 +219,7 @@ class PresenceMonitor:
             self.forgotten += 1
 
     def _grace_of(self, device: Device) -> float:
-        entry = self._server.device_type(device.kind)
+        entry = self._server.device_type(device.state.type)
         return (self._server.options if entry is None else entry.options).grace
 
     # -- inside: the lock is not held ------------------------------------------------------------------

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from iotio_protocol.presence import Presence
-
-from .handles import Device, IoTClient, Stored
+from .handles import Device, IoTClient
 from .primitives import allocate_lock
+from .storage.records import DeviceState
 
 __all__ = ["Registry", "RegistryListener"]
 
@@ -178,7 +177,7 @@ class Registry:
             return False
         del self._devices[device.id]
         self._take_out(device)
-        device.joined.clear()
+        device.state.rooms = ()
         self.listener.dropped(device)
         return True
 
@@ -190,8 +189,9 @@ class Registry:
             device = self._device_of(member)
             if device is None:
                 return False
-            if room not in device.joined:
-                device.joined[room] = None
+            rooms = device.state.rooms
+            if room not in rooms:
+                device.state.rooms = tuple(sorted((*rooms, room)))
                 self._put_in_room(device, room)
                 self.listener.changed(device)
             return True
@@ -200,9 +200,9 @@ class Registry:
         """Take a device out of a room. False if it was not in there."""
         with self.lock:
             device = self._device_of(member)
-            if device is None or room not in device.joined:
+            if device is None or room not in device.state.rooms:
                 return False
-            del device.joined[room]
+            _leave(device, room)
             self._take_out_of_room(device, room)
             self.listener.changed(device)
             return True
@@ -213,7 +213,7 @@ class Registry:
             found = [client.device for client in self._rooms.pop(room, ())]
             members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
             for device in members:
-                device.joined.pop(room, None)
+                _leave(device, room)
                 self.listener.changed(device)
             return len(members)
 
@@ -221,7 +221,7 @@ class Registry:
         """The rooms of a device, sorted."""
         with self.lock:
             device = self._device_of(member)
-            return [] if device is None else sorted(device.joined)
+            return [] if device is None else list(device.state.rooms)
 
     def rooms(self) -> dict[str, list[str]]:
         """All rooms with the ids in them: first those that are connected, then those that are away."""
@@ -240,23 +240,22 @@ class Registry:
     def _take_place(self, client: IoTClient) -> None:
         """A client becomes the connection of its device, which is made if there is none."""
         device = self._devices.get(client.id)
-        differs = device is None or device.kind != client.type or device.said != client.data
+        differs = device is None or device.state.type != client.type or device.state.data != client.data
         if device is None:
-            stored = Stored(client.id, client.type, client.data, (), Presence.OFFLINE, 0.0, 0.0)
-            device = self._devices[client.id] = Device(client.manager, stored)
+            device = self._devices[client.id] = Device(client.manager, DeviceState(client.id, client.type, client.data))
         self._take_out(device)
         device.current = client
         client.device = device
         self._put_in(device)
-        device.kind, device.said = client.type, client.data
+        device.state.type, device.state.data = client.type, client.data
         self.listener.arrived(device, differs=differs)
 
     def _take_out(self, device: Device) -> None:
-        for room in device.joined:
+        for room in device.state.rooms:
             self._take_out_of_room(device, room)
 
     def _put_in(self, device: Device) -> None:
-        for room in device.joined:
+        for room in device.state.rooms:
             self._put_in_room(device, room)
 
     def _put_in_room(self, device: Device, room: str) -> None:
@@ -276,6 +275,10 @@ class Registry:
         same_type.pop(client.id, None)
         if not same_type:
             del self._types[client.type]
+
+
+def _leave(device: Device, room: str) -> None:
+    device.state.rooms = tuple(one for one in device.state.rooms if one != room)
 
 
 def _remove(rooms: dict[str, dict[K, V]], room: str, member: K) -> None:

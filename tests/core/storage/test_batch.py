@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from iotio.core.storage.batch import Batch, Entry, is_kept
 from iotio.core.storage.contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
-    MessageRecord,
     PutDevice,
     PutMessage,
     Run,
     Snapshot,
 )
+from iotio.core.storage.records import DeviceRecord, MessageRecord
 from iotio.store import MemoryStore
 from tests.store.records import device, message
 

@@ -8,7 +8,8 @@ import pytest
 
 from iotio import DeviceType
 from iotio.core.manager import Manager
-from iotio.core.storage.contract import DeviceRecord, DropDevice, PutDevice
+from iotio.core.storage.contract import DropDevice, PutDevice
+from iotio.core.storage.records import DeviceRecord
 from tests.support.memory import V2Device, make_manager, v1_device, v2_device
 from tests.support.stores import TroubledStore
 

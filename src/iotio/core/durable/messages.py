@@ -12,13 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from iotio_protocol import v2
-from iotio_protocol.presence import Presence
 
-from ..handles import Stored
 from ..ports import ServerPort
 from ..primitives import allocate_lock
 from ..registry import Registry
-from ..storage.contract import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
+from ..storage.contract import DropMessages, Heard, PutMessage, Run, StoreUnavailable
+from ..storage.records import DeviceRecord, DeviceState, MessageRecord
 from .delivery import Delivery, DeliveryState
 from .queue import DurableQueue, Effect
 
@@ -26,11 +25,12 @@ if TYPE_CHECKING:
     from ..handles import Device
     from ..storage.writer import StoreWriter, Ticket
 
-__all__ = ["DurableMessages", "new_stream", "stored_of"]
+__all__ = ["DurableMessages", "new_stream"]
 
 
 logger = logging.getLogger("iotio.connection")
 
+_NO_STREAMS = ("", 0, None, 0)
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
 _MOST = 1000  # messages that a sweep looks at, as it may be on a loop; none is sent when its time is over
 _SLACK = 64  # times to live, beside one a message, before those of messages that are over are cleared out
@@ -98,7 +98,8 @@ class DurableMessages:
         expires = None if ttl is None else created + ttl
         deliveries = {}
         for device in devices:
-            delivery = Delivery(self._server.wait_here, device.id, event, kind, body, created, expires, coalesce)
+            record = MessageRecord(device.id, 0, secrets.token_hex(8), event, kind, body, created, expires, coalesce)
+            delivery = Delivery(self._server.wait_here, record)
             self._queue_of(device.id).put(delivery)
             deliveries[device.id] = delivery
         return deliveries
@@ -228,7 +229,7 @@ class DurableMessages:
         if self.writer is None:
             return None
         with self._lock:  # nothing of a device may be written behind its end
-            return None if queue.closed else self.writer.submit(PutMessage(_record(delivery)))
+            return None if queue.closed else self.writer.submit(PutMessage(delivery.record))
 
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
         """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
@@ -253,18 +254,16 @@ class DurableMessages:
                 self, record.id, record.stream, record.counter, record.heard_stream, record.heard
             )
 
-    def record(self, stored: Stored) -> DeviceRecord:
-        """What a store keeps of a device, its streams included."""
-        queue = self.known_queue(stored.id)
-        if queue is None:
-            return DeviceRecord(*stored, stream="")
-        return DeviceRecord(*stored, *queue.position)
+    def record(self, state: DeviceState) -> DeviceRecord:
+        """Make the record of a device from a copy of its state."""
+        queue = self.known_queue(state.id)
+        return DeviceRecord.of(state, *(_NO_STREAMS if queue is None else queue.position))
 
     def records(self) -> list[MessageRecord]:
         """All messages that are kept, as a store keeps them; those of one device in order."""
         with self._lock:
             queues = list(self._queues.values())
-        return [_record(delivery) for queue in queues for delivery in queue.kept()]
+        return [delivery.record for queue in queues for delivery in queue.kept()]
 
     def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
         """Put back what a store has kept; behind `restore`, when the devices are known.
@@ -277,18 +276,7 @@ class DurableMessages:
             if self._registry.device(record.device_id) is None:
                 unknown.add(record.device_id)
                 continue
-            delivery = Delivery(
-                self._server.wait_here,
-                record.device_id,
-                record.event,
-                record.kind,
-                record.value,
-                record.created,
-                record.expires,
-                record.coalesce,
-                record.id,
-            )
-            delivery.number = record.number
+            delivery = Delivery(self._server.wait_here, record)
             self.queue(record.device_id).restore(delivery)
         return unknown
 
@@ -318,25 +306,3 @@ class DurableMessages:
                 if found is not None:
                     return found
         return None
-
-
-def stored_of(record: DeviceRecord) -> Stored:
-    """What a store has kept of a device, but for its streams."""
-    presence = Presence(record.presence)
-    return Stored(
-        record.id, record.type, record.data, record.rooms, presence, record.since, record.last_seen, record.wakes
-    )
-
-
-def _record(delivery: Delivery) -> MessageRecord:
-    return MessageRecord(
-        delivery.device_id,
-        delivery.number,
-        delivery.id,
-        delivery.event,
-        delivery.kind,
-        delivery.body,
-        delivery.created,
-        delivery.expires,
-        delivery.coalesce,
-    )

@@ -16,6 +16,7 @@ from ..ports import DurableLink
 from ..primitives import allocate_lock
 from ..storage.batch import Ticket
 from ..storage.contract import StoreUnavailable
+from ..storage.records import MessageRecord
 from .delivery import Delivery, DeliveryState
 
 __all__ = ["DurableQueue", "Effect"]
@@ -116,12 +117,12 @@ class DurableQueue:
         post = self._post
         with self._lock:
             replaced = self._take_replaced(delivery)
-            size = self._size - sum(len(one.body) for one in replaced) + len(delivery.body)
+            size = self._size - sum(len(one.record.value) for one in replaced) + len(delivery.record.value)
             problem = post.no_room(len(self.outgoing) - len(replaced), size)
             if problem:
                 delivery.become(DeliveryState.DROPPED, problem)
                 return problem
-            delivery.number = self.outgoing.counter + 1
+            delivery.assign(self.outgoing.counter + 1)
             ticket = post.write(self, delivery)  # raises before anything has changed
             if self.closed:
                 delivery.become(DeliveryState.DROPPED, _FORGOTTEN)
@@ -129,7 +130,7 @@ class DurableQueue:
             if ticket is not None:
                 delivery.await_store()
             self.outgoing.add(delivery)
-            self._size += len(delivery.body)
+            self._size += len(delivery.record.value)
             post.keep(self, delivery)
             if ticket is None:
                 self._replace(replaced, delivery)
@@ -162,7 +163,7 @@ class DurableQueue:
         """Put back what the store has kept."""
         delivery.is_stored()
         self.outgoing.restore(delivery.number, delivery)
-        self._size += len(delivery.body)
+        self._size += len(delivery.record.value)
         self._post.keep(self, delivery)
 
     def _take_replaced(self, delivery: Delivery) -> list[Delivery]:
@@ -184,7 +185,7 @@ class DurableQueue:
 
     def _remove(self, delivery: Delivery, state: DeliveryState, reason: str = "", *, write: bool = True) -> None:
         if self.outgoing.drop(delivery.number) is not None:
-            self._size -= len(delivery.body)
+            self._size -= len(delivery.record.value)
         delivery.become(state, reason)
         self._post.let_go(self, [delivery], write=write)
 
@@ -273,7 +274,7 @@ class DurableQueue:
 
     def _finish(self, done: list[tuple[int, Delivery]], state: DeliveryState) -> None:
         for _, delivery in done:
-            self._size -= len(delivery.body)
+            self._size -= len(delivery.record.value)
             delivery.become(state)
         if done:
             self._post.let_go(self, [delivery for _, delivery in done])
@@ -293,7 +294,7 @@ class DurableQueue:
             if not delivery.may_go:
                 break
             try:
-                frame = _frame(connection, previous, number, delivery)
+                frame = _frame(connection, previous, number, delivery.record)
             except EncodeError as error:
                 self._remove(delivery, DeliveryState.DROPPED, str(error))
                 continue
@@ -428,12 +429,12 @@ def _of_one_stream(effects: list[Effects]) -> list[Effects]:
     return [one for one in effects if one[0] == effects[0][0]]
 
 
-def _frame(connection: DurableLink, previous: int, number: int, delivery: Delivery) -> bytes:
+def _frame(connection: DurableLink, previous: int, number: int, record: MessageRecord) -> bytes:
     if connection.version == 2:
-        time = int(delivery.created * 1000)
+        time = int(record.created * 1000)
         head = v2.encode_head(
-            delivery.kind, delivery.event, v2.DURABLE | v2.TIME, number=number, previous=previous, time=time
+            record.kind, record.event, v2.DURABLE | v2.TIME, number=number, previous=previous, time=time
         )
-        return encode_frame(BINARY, head + len(delivery.body).to_bytes(4, "big") + delivery.body)
-    value: Any = v2.decode_value(delivery.kind, delivery.body)
-    return connection.encode(delivery.event, value)
+        return encode_frame(BINARY, head + len(record.value).to_bytes(4, "big") + record.value)
+    value: Any = v2.decode_value(record.kind, record.value)
+    return connection.encode(record.event, value)

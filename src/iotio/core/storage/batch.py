@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from ..primitives import Signal, wait
 from .contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
     PutDevice,
     PutMessage,
 )
+from .records import DeviceRecord
 
 __all__ = ["AskRecord", "Batch", "Entry", "KeptDrops", "Slot", "Ticket", "is_kept"]
 

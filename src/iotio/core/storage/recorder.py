@@ -7,7 +7,8 @@ from contextlib import suppress
 from ..durable.messages import DurableMessages
 from ..handles import Device
 from ..registry import Registry
-from .contract import DeviceRecord, DropDevice, Snapshot, StoreUnavailable
+from .contract import DropDevice, Snapshot, StoreUnavailable
+from .records import DeviceRecord
 from .writer import StoreWriter
 
 __all__ = ["StoreRecorder"]
@@ -56,10 +57,10 @@ class StoreRecorder:
         """Make the record of a device as it is now; None if it is not known (any more)."""
         with self._registry.lock:  # a device is forgotten under it, and its durable queue with it
             device = self._registry.find(device_id)
-            return None if device is None else self._messages.record(device.stored())
+            return None if device is None else self._messages.record(device.snapshot())
 
     def snapshot(self) -> Snapshot:
         """Make the records of all devices and all messages."""
         with self._registry.lock:
-            devices = tuple(self._messages.record(device.stored()) for device in self._registry.all())
+            devices = tuple(self._messages.record(device.snapshot()) for device in self._registry.all())
         return Snapshot(devices, tuple(self._messages.records()))
