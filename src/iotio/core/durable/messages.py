@@ -19,7 +19,9 @@ from ..registry import Registry
 from ..storage.contract import DropMessages, Heard, PutMessage, Run, StoreUnavailable
 from ..storage.records import DeviceRecord, DeviceState, MessageRecord
 from .delivery import Delivery, DeliveryState
-from .queue import DurableQueue, Effect
+from .incoming import Effect, IncomingStream
+from .outgoing import OutgoingQueue
+from .queue import DurableQueue
 
 if TYPE_CHECKING:
     from ..handles import Device
@@ -60,11 +62,11 @@ class DurableMessages:
         self.writer: StoreWriter | None = None
         self._lock = allocate_lock()  # for what follows; taken by who holds a queue's
         self._queues: dict[str, DurableQueue] = {}
-        self._kept: dict[str, tuple[DurableQueue, Delivery]] = {}  # by the id of the delivery
+        self._kept: dict[str, tuple[OutgoingQueue, Delivery]] = {}  # by the id of the delivery
         self._expiries: list[tuple[float, int, str]] = []  # a heap: when, and the id; some are over
         self._numbers = itertools.count()
-        self._stalled: set[DurableQueue] = set()  # their devices read too slowly when it was their turn
-        self._unconfirmed: set[DurableQueue] = set()  # the store could not be written when it was their turn
+        self._stalled: set[OutgoingQueue] = set()  # their devices read too slowly when it was their turn
+        self._unconfirmed: set[IncomingStream] = set()  # the store could not be written when it was their turn
         self._closed: list[DurableQueue] = []  # of devices that are forgotten
 
     def send(
@@ -100,7 +102,7 @@ class DurableMessages:
         for device in devices:
             record = MessageRecord(device.id, 0, secrets.token_hex(8), event, kind, body, created, expires, coalesce)
             delivery = Delivery(self._server.wait_here, record)
-            self._queue_of(device.id).put(delivery)
+            self._queue_of(device.id).outgoing.put(delivery)
             deliveries[device.id] = delivery
         return deliveries
 
@@ -180,7 +182,7 @@ class DurableMessages:
             return f"more than {options.max_queued_bytes} bytes would wait for the device (max_queued_bytes)"
         return ""
 
-    def keep(self, queue: DurableQueue, delivery: Delivery) -> None:
+    def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None:
         """A message waits."""
         with self._lock:
             self._kept[delivery.id] = (queue, delivery)
@@ -194,7 +196,7 @@ class DurableMessages:
             self._expiries = [item for item in self._expiries if item[2] in self._kept]
             heapq.heapify(self._expiries)
 
-    def let_go(self, queue: DurableQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
+    def let_go(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
         """Messages are over."""
         with self._lock:
             for delivery in deliveries:
@@ -204,16 +206,16 @@ class DurableMessages:
                     numbers = tuple(delivery.number for delivery in deliveries)
                     self.writer.submit(DropMessages(queue.device_id, numbers))
 
-    def stalled(self, queue: DurableQueue) -> None:
+    def stalled(self, queue: OutgoingQueue) -> None:
         """Something waits that its device, which reads too slowly, has no room for."""
         with self._lock:
             self._stalled.add(queue)
 
-    def confirm_later(self, queue: DurableQueue) -> None:
+    def confirm_later(self, stream: IncomingStream) -> None:
         """What a device has sent could not be written down."""
         with self._lock:
-            if not queue.closed:
-                self._unconfirmed.add(queue)
+            if not stream.closed:
+                self._unconfirmed.add(stream)
 
     def log_refused(self, device_id: str, error: Exception) -> None:
         """The same, for the log."""
@@ -224,7 +226,7 @@ class DurableMessages:
             error,
         )
 
-    def write(self, queue: DurableQueue, delivery: Delivery) -> Ticket | None:
+    def write(self, queue: OutgoingQueue, delivery: Delivery) -> Ticket | None:
         """Write a message down; not if the queue is closed. Raises StoreUnavailable."""
         if self.writer is None:
             return None
@@ -263,7 +265,7 @@ class DurableMessages:
         """All messages that are kept, as a store keeps them; those of one device in order."""
         with self._lock:
             queues = list(self._queues.values())
-        return [delivery.record for queue in queues for delivery in queue.kept()]
+        return [delivery.record for queue in queues if queue.waiting for delivery in queue.outgoing.kept()]
 
     def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
         """Put back what a store has kept; behind `restore`, when the devices are known.
@@ -277,7 +279,7 @@ class DurableMessages:
                 unknown.add(record.device_id)
                 continue
             delivery = Delivery(self._server.wait_here, record)
-            self.queue(record.device_id).restore(delivery)
+            self.queue(record.device_id).outgoing.restore(delivery)
         return unknown
 
     def sweep(self) -> None:
@@ -296,10 +298,10 @@ class DurableMessages:
             unconfirmed, self._unconfirmed = self._unconfirmed, set()
         for queue in stalled:
             queue.send_on()
-        for queue in unconfirmed:
-            queue.confirm()
+        for stream in unconfirmed:
+            stream.confirm()
 
-    def _take_expired(self, now: float) -> tuple[DurableQueue, Delivery] | None:
+    def _take_expired(self, now: float) -> tuple[OutgoingQueue, Delivery] | None:
         with self._lock:
             while self._expiries and self._expiries[0][0] <= now:
                 found = self._kept.get(heapq.heappop(self._expiries)[2])
