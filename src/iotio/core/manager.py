@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import logging
 import time
@@ -20,6 +19,7 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Session
 
 from .broadcast import broadcast
+from .callbacks import Callbacks
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
 from .connections import Connections, Phase
@@ -28,7 +28,7 @@ from .directory import Directory
 from .durable.delivery import Delivery, DeliveryState
 from .durable.messages import DurableMessages
 from .gate import Gate
-from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
+from .handlers import Handlers, default_callback, find_handlers
 from .handles import Device, IoTClient, check_event
 from .log_throttle import LogThrottle
 from .presence import PresenceMonitor
@@ -42,9 +42,6 @@ from .storage.writer import StoreWriter
 from .waiting import check_no_loop, loop_runs_here
 
 __all__ = ["Manager"]
-
-_IN_THE_SENDER = ("on_update", "on_get_offline_validator")
-_EVENTS = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
 
 
 class Manager:
@@ -96,8 +93,7 @@ class Manager:
         self.gate = Gate(self)
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
-        _check_presence(self.on_presence)
+        self.callbacks = Callbacks(self)
         self._types: dict[str, Handlers] = {}
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
@@ -307,15 +303,12 @@ class Manager:
 
     @property
     def tells_updates(self) -> bool:
-        """Whether the program has an `on_update` of its own."""
-        return "on_update" in self.__dict__ or type(self).on_update is not Manager.on_update
+        """See `Callbacks.tells_updates`."""
+        return self.callbacks.tells_updates
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""
-        try:
-            self.on_update(client_id, event, data)
-        except Exception as error:
-            self.logger.exception("Error when calling on_update handler: '%s'", error)
+        self.callbacks.notify_update(client_id, event, data)
 
     # -- rooms -----------------------------------------------------------------------------------------
 
@@ -491,17 +484,7 @@ class Manager:
             TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
                 be called.
         """
-        if coroutine.__name__ not in _EVENTS:
-            self.logger.warning("%r is no event of the manager; there are: %s", coroutine.__name__, ", ".join(_EVENTS))
-            return False
-        if coroutine.__name__ == "on_disconnect":
-            self._checked(coroutine)
-        if coroutine.__name__ == "on_presence":
-            _check_presence(coroutine)
-        if coroutine.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(coroutine):
-            raise TypeError(f"{coroutine.__name__} must be a def: it runs in the thread that sends")
-        setattr(self, coroutine.__name__, coroutine)
-        return coroutine
+        return coroutine if self.callbacks.set(coroutine) else False
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
@@ -515,11 +498,13 @@ class Manager:
         def on_disconnect(self, client: IoTClient) -> Any:
             """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
 
+    @default_callback
     def on_presence(
         self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
         """The presence of any device changed; runs after its type's. See `DeviceType`."""
 
+    @default_callback
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
         """An event was sent to a device, or addressed to one that is away. `def` only: it runs in the sender."""
 
@@ -530,29 +515,13 @@ class Manager:
 
     @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None:
-        """Calls `on_disconnect` with client and reason; None if the program has none of its own."""
-        default = does_nothing(self.on_disconnect)
-        return None if default else self.disconnect_handler
+        """See `Callbacks.disconnect_handler`."""
+        return self.callbacks.disconnect_handler
 
     @property
     def own_presence_handler(self) -> Callable[..., Any] | None:
-        """`on_presence`; None if the program has none of its own."""
-        default = getattr(self.on_presence, "__func__", None) is Manager.on_presence
-        return None if default else self.on_presence
-
-    def disconnect_handler(self, client: IoTClient, reason: DisconnectReason) -> Any:
-        """Call `on_disconnect` with or without the reason, as it wants."""
-        function = self.on_disconnect
-        if function != self._disconnect[0]:  # it was set anew
-            self._disconnect = (function, self._checked(function))
-        return self._disconnect[1](client, reason)
-
-    @staticmethod
-    def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = with_reason(function)
-        if found is None:
-            raise TypeError("the manager's on_disconnect must take (client) or (client, reason)")
-        return found
+        """See `Callbacks.presence_handler`."""
+        return self.callbacks.presence_handler
 
     # -- for hosts -------------------------------------------------------------------------------------
 
@@ -613,11 +582,6 @@ def _check_durable(durable: bool, ttl: float | None, coalesce: str | None) -> No
         raise TypeError("'coalesce' must be of type str")
     if ttl is not None and not 0 < ttl < float("inf"):
         raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
-
-
-def _check_presence(function: Callable[..., Any]) -> None:
-    if not takes_presence(function):
-        raise TypeError("the manager's on_presence must take (client, old, new, reason)")
 
 
 def _check_room(room: object) -> None:
