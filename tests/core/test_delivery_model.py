@@ -22,6 +22,7 @@ from iotio.core.primitives import Signal
 from iotio.core.storage.batch import AskRecord, Ticket
 from iotio.core.storage.contract import Change, PutDevice, Store
 from iotio.core.storage.writer import StoreWriter
+from iotio.core.target import Outgoing
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio.store import MemoryStore
 from iotio_client.buffer import Buffer
@@ -294,7 +295,9 @@ class BothEnds(RuleBasedStateMachine):
                 assert self.manager.emit("command", value, client_id="d", durable=True)
                 self.commands.append(value)
             else:
-                (delivery,) = self.manager.durable_messages.send(self.manager.devices(), "command", value).values()
+                (delivery,) = self.manager.durable_messages.send(
+                    self.manager.devices(), Outgoing("command", value)
+                ).values()
                 self.unwritten.append((value, delivery))
         self.take_output()
 

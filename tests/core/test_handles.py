@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, IoTClient
+from iotio.core.handles import skipped_ids
 from iotio_protocol.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
 from iotio_protocol.errors import ConnectionEnded, EncodeError
 from tests.support.memory import Device, make_manager, v0_device, v1_device
@@ -14,8 +15,8 @@ from tests.support.memory import Device, make_manager, v0_device, v1_device
 SWITCH = {"id": "s", "name": "Switch", "type": "boolean", "specialId": None, "constraints": None}
 
 
-def connected(endpoints: Any = None, data: Any = None) -> tuple[Device, IoTClient]:
-    device = v1_device(make_manager(DeviceType("echo")), data=data, endpoints=endpoints)
+def connected(endpoints: Any = None, data: Any = None, client_id: str = "d1") -> tuple[Device, IoTClient]:
+    device = v1_device(make_manager(DeviceType("echo")), client_id, data=data, endpoints=endpoints)
     client = device.connection.client
     assert client is not None
     return device, client
@@ -162,3 +163,25 @@ def test_an_old_client_object_does_not_reach_the_new_connection() -> None:
     assert manager.remove(before) is False
     assert new.packets() == []
     assert new.connection.is_open
+
+
+# skip=.
+
+
+def test_skipped_ids() -> None:
+    a, b, c = (connected(client_id=one)[1] for one in "abc")
+
+    def left(skip: Any) -> list[str]:
+        skipped = skipped_ids(skip)
+        return [one.id for one in (a, b, c) if one.id not in skipped]
+
+    assert left(None) == left([]) == left("") == ["a", "b", "c"]
+    assert left("a") == left(a) == left(["a"]) == left({a}) == ["b", "c"]
+    assert left(("a", c, "nosuch")) == ["b"]
+    assert left(one for one in "ab") == ["c"]
+
+
+@pytest.mark.parametrize("skip", [5, [5], b"ab", [None], object()])
+def test_skipped_ids_refuses_what_is_no_device(skip: object) -> None:
+    with pytest.raises(TypeError, match="skip"):
+        skipped_ids(skip)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from iotio import IoTClient
-from iotio.core.registry import Registry, chooser
+from iotio.core.registry import Registry
 
 
 def client(client_id: str, client_type: str = "echo") -> IoTClient:
@@ -176,22 +176,3 @@ def test_many_threads() -> None:
     for left in registry.audience():
         registry.discard(left)
     assert (registry.ids(), registry._types, registry._rooms) == ([], {}, {})
-
-
-def test_chooser(registry: Registry) -> None:
-    a, b, c = (known(registry, one) for one in "abc")
-
-    def left(skip: Any) -> list[str]:
-        skipped = chooser(skip)
-        return [one.id for one in (a, b, c) if not skipped(one)]
-
-    assert left(None) == left([]) == left("") == ["a", "b", "c"]
-    assert left("a") == left(a) == left(["a"]) == left({a}) == ["b", "c"]
-    assert left(("a", c, "nosuch")) == ["b"]
-    assert left(one for one in "ab") == ["c"]
-
-
-@pytest.mark.parametrize("skip", [5, [5], b"ab", [None], object()])
-def test_chooser_refuses_what_is_no_device(skip: object) -> None:
-    with pytest.raises(TypeError, match="skip"):
-        chooser(skip)

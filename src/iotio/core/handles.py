@@ -27,9 +27,12 @@ from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
 from .storage.records import DeviceState
+from .target import Outgoing, Target, check_event
 from .waiting import check_no_loop
 
-__all__ = ["Device", "IoTClient", "check_event", "current_client", "last_seen"]
+__all__ = ["Device", "IoTClient", "current_client", "last_seen", "skipped_ids"]
+
+_NO_IDS: frozenset[str] = frozenset()
 
 logger = logging.getLogger("iotio.client")
 
@@ -168,17 +171,9 @@ class IoTClient:
             EncodeError: the device's protocol cannot carry the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.
         """
-        if durable or ttl is not None or coalesce is not None:
-            return self.manager.emit(
-                event,
-                data,
-                client_id=self.id,
-                trigger_update=trigger_update,
-                durable=durable,
-                ttl=ttl,
-                coalesce=coalesce,
-            )
-        return self.manager.emit_to(self, event, data, trigger_update=trigger_update)
+        outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
+        emitter = self.manager.emitter
+        return emitter.emit(Target(self.id), outgoing) if durable else emitter.emit_to(self, outgoing)
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call the device's handler of an event, and wait in this thread for what it returns.
@@ -376,15 +371,8 @@ class Device:
             EncodeError: the device's protocol cannot carry the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.
         """
-        return self.manager.emit(
-            event,
-            data,
-            client_id=self.id,
-            trigger_update=trigger_update,
-            durable=durable,
-            ttl=ttl,
-            coalesce=coalesce,
-        )
+        outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
+        return self.manager.emitter.emit(Target(self.id), outgoing)
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call the device's handler of an event; see `IoTClient.call`. CallDisconnected if it is away."""
@@ -438,7 +426,29 @@ def last_seen(client: IoTClient) -> float:
     return time.time() - (client.manager.clock() - client.socket.last_received)
 
 
-def check_event(event: object) -> None:
-    """Raise TypeError unless it can be an event's name."""
-    if not isinstance(event, str):
-        raise TypeError("'event' must be of type str")
+def skipped_ids(skip: object) -> frozenset[str]:
+    """Return the ids that `skip=` leaves out of an emit.
+
+    Args:
+        skip: None, an id, an IoTClient, a Device, or an iterable of these.
+
+    Raises:
+        TypeError: something else.
+    """
+    if skip is None:
+        return _NO_IDS
+    if isinstance(skip, (str, IoTClient, Device)):
+        return frozenset((_id_of(skip),))
+    try:
+        items = list(skip)  # type: ignore[call-overload]  # the except is the check
+    except TypeError:
+        raise TypeError("'skip' must be an id, an IoTClient, a Device, or several of these") from None
+    return frozenset(map(_id_of, items))
+
+
+def _id_of(one: object) -> str:
+    if isinstance(one, (IoTClient, Device)):
+        return one.id
+    if isinstance(one, str):
+        return one
+    raise TypeError(f"'skip' must hold ids, IoTClients and Devices, not {type(one).__name__}")

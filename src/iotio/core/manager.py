@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -16,30 +16,31 @@ from iotio_protocol.handshake import Hello
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Codec, Session
+from iotio_protocol.session import Session
 
-from .broadcast import broadcast
 from .callbacks import Callbacks
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
 from .connections import Connections, Phase
 from .device_type import DeviceType
 from .directory import Directory
-from .durable.delivery import Delivery, DeliveryState
+from .durable.delivery import Delivery
 from .durable.messages import DurableMessages
+from .emitter import Emitter
 from .gate import Gate
 from .handlers import Handlers, default_callback, find_handlers
-from .handles import Device, IoTClient, check_event
+from .handles import Device, IoTClient, skipped_ids
 from .log_throttle import LogThrottle
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal, wait
-from .registry import Registry, chooser
+from .registry import Registry
 from .results import EmitResult
-from .storage.contract import DropDevice, Store, StoreUnavailable
+from .storage.contract import DropDevice, Store
 from .storage.recorder import StoreRecorder
 from .storage.writer import StoreWriter
-from .waiting import check_no_loop, loop_runs_here
+from .target import Outgoing, Target
+from .waiting import check_no_loop
 
 __all__ = ["Manager"]
 
@@ -94,6 +95,7 @@ class Manager:
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self.callbacks = Callbacks(self)
+        self.emitter = Emitter(self.registry, self.devices, self.durable_messages, self.callbacks, self.codec)
         self._types: dict[str, Handlers] = {}
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
@@ -191,79 +193,12 @@ class Manager:
             TypeError: event or coalesce is not a str.
             EncodeError: no addressed device can be sent the value (a ValueError).
         """
-        check_event(event)
-        skipped = chooser(skip)
-        if client_id is None and client_type is None and room is None:
-            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
-        if durable or ttl is not None or coalesce is not None:
-            _check_durable(durable, ttl, coalesce)
-            devices, unknown = self._addressed(client_id, client_type, room)
-            chosen = [device for device in devices if skip is None or not skipped(device)]
-            result = self._keep(chosen, event, data, ttl, coalesce, unknown)
-            if trigger_update and self.tells_updates:
-                for device_id in result.deliveries:
-                    self.log_update(device_id, event, data)
-            return result
-        if client_id is not None:
-            client = self.registry.get(client_id)
-            if client is not None and skipped(client):
-                return EmitResult()
-            if client is None:
-                _check_encodable(self.codec, event, data)
-                if trigger_update:
-                    self.log_update(client_id, event, data)
-                return EmitResult(offline=(client_id,))
-            return self.emit_to(client, event, data, trigger_update=trigger_update)
-        away: list[Device] = []
-        if room is None:
-            audience = self.registry.audience(client_type)
-        else:
-            audience, away = self.registry.members(room, client_type)
-        if skip is not None:
-            audience = [client for client in audience if not skipped(client)]
-            away = [device for device in away if not skipped(device)]
-        return self._send(audience, event, data, trigger_update, away)
-
-    def _addressed(
-        self, client_id: str | None, client_type: str | None, room: str | None
-    ) -> tuple[list[Device], str | None]:
-        """The devices of a target, connected or away; and an id that is not known."""
-        if client_id is not None:
-            device = self.registry.device(client_id)
-            return ([], client_id) if device is None else ([device], None)
-        return self.devices(type=client_type, room=room), None
-
-    def _keep(
-        self,
-        devices: list[Device],
-        event: str,
-        data: Any,
-        ttl: float | None,
-        coalesce: str | None,
-        unknown: str | None,
-    ) -> EmitResult:
-        kept = self.durable_messages.send(devices, event, data, ttl=ttl, coalesce=coalesce)
-        if self.store_writer is not None and not loop_runs_here():
-            for delivery in kept.values():
-                delivery.wait_written()
-        dropped = {} if unknown is None else {unknown: "no device of this id has ever been connected"}
-        for device_id, delivery in list(kept.items()):
-            if delivery.state is DeliveryState.DROPPED:
-                if delivery.not_written:
-                    raise StoreUnavailable(f"the message for device {device_id!r}: {delivery.reason}")
-                dropped[device_id] = delivery.reason
-                del kept[device_id]
-        sent = sum(delivery.state is not DeliveryState.QUEUED for delivery in kept.values())
-        return EmitResult(sent, tuple(key for key in kept if self.registry.get(key) is None), dropped, kept)
+        outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
+        return self.emitter.emit(Target.of(client_id, client_type, room, skipped_ids(skip)), outgoing)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """The durable message of that id, after a restart too; None once it is over, or if there is none."""
         return self.durable_messages.find(delivery_id)
-
-    def emit_to(self, client: IoTClient, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult:
-        """Send an event over one very connection; see `IoTClient.emit`."""
-        check_event(event)
-        return self._send([client], event, data, trigger_update)
 
     def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call a device's handler, and wait in this thread for what it returns; see `IoTClient.call`.
@@ -285,21 +220,6 @@ class Manager:
         if client is None:
             raise CallDisconnected(f"device {client_id!r} is not connected")
         return client
-
-    def _send(
-        self, audience: list[IoTClient], event: str, data: Any, trigger_update: bool, away: Sequence[Device] = ()
-    ) -> EmitResult:
-        sent, offline, dropped, error = broadcast(audience, event, data)
-        if error is not None:
-            raise error
-        if not audience:
-            _check_encodable(self.codec, event, data)
-        if trigger_update and self.tells_updates:
-            for client in sent:
-                self.log_update(client.id, event, data)
-        if away:
-            offline += [device.id for device in away]
-        return EmitResult(len(sent), tuple(offline), dropped)
 
     @property
     def tells_updates(self) -> bool:
@@ -567,21 +487,6 @@ class Manager:
             self.connections.finish_close()
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
-
-
-def _check_encodable(codec: Codec, event: str, data: Any) -> None:
-    """With nobody to send to, what no device could take must raise all the same. A float travels in v0 only."""
-    if not isinstance(data, float):
-        codec.encode(event, data)
-
-
-def _check_durable(durable: bool, ttl: float | None, coalesce: str | None) -> None:
-    if not durable:
-        raise ValueError("'ttl' and 'coalesce' are of use with durable=True only")
-    if coalesce is not None and not isinstance(coalesce, str):
-        raise TypeError("'coalesce' must be of type str")
-    if ttl is not None and not 0 < ttl < float("inf"):
-        raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
 
 
 def _check_room(room: object) -> None:

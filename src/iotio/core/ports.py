@@ -13,6 +13,7 @@ from iotio_protocol.values import Value
 
 from .primitives import Signal
 from .results import EmitResult
+from .target import Outgoing, Target
 
 __all__ = ["CallLink", "DurableLink", "Link", "Operations", "PresencePort", "ServerPort"]
 
@@ -66,11 +67,20 @@ class Link(CallLink, DurableLink, Protocol):
     def abandon(self) -> None: ...
 
 
+class EmitterPort(Protocol):
+    """What sends events for the handles of devices."""
+
+    def emit(self, target: Target, outgoing: Outgoing) -> EmitResult: ...
+    def emit_to(self, client: Any, outgoing: Outgoing) -> EmitResult: ...
+
+
 class Operations(Protocol):
     """What handles of devices can have done; the manager does it, and so may a client of another process."""
 
     clock: Callable[[], float]
 
+    @property
+    def emitter(self) -> EmitterPort: ...
     def emit(
         self,
         event: str,
@@ -85,7 +95,6 @@ class Operations(Protocol):
         ttl: float | None = None,
         coalesce: str | None = None,
     ) -> EmitResult: ...
-    def emit_to(self, client: Any, event: str, data: Any, *, trigger_update: bool = True) -> EmitResult: ...
     def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = ...) -> Any: ...
     async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = ...) -> Any: ...
     def join(self, client: Any, room: str) -> bool: ...

@@ -6,7 +6,6 @@ that are away are listed beside them. A device is in one of the two lists of eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from .handles import Device, IoTClient
@@ -287,34 +286,3 @@ def _remove(rooms: dict[str, dict[K, V]], room: str, member: K) -> None:
         members.pop(member, None)
         if not members:  # names come from devices: empty rooms must not pile up
             del rooms[room]
-
-
-def chooser(skip: object) -> Callable[[IoTClient | Device], bool]:
-    """Turn `skip=` into a question: is this client or device to be left out?
-
-    Args:
-        skip: None, an id, an IoTClient, a Device, or an iterable of these.
-
-    Raises:
-        TypeError: something else.
-    """
-    if skip is None:
-        return lambda client: False
-    is_one = isinstance(skip, (str, IoTClient, Device))
-    ids = {_id_of(skip)} if is_one else {_id_of(one) for one in _items(skip)}
-    return lambda client: client.id in ids
-
-
-def _items(skip: object) -> list[object]:
-    try:
-        return list(skip)  # type: ignore[call-overload, no-any-return]  # the except is the check
-    except TypeError:
-        raise TypeError("'skip' must be an id, an IoTClient, a Device, or several of these") from None
-
-
-def _id_of(one: object) -> str:
-    if isinstance(one, (IoTClient, Device)):
-        return one.id
-    if isinstance(one, str):
-        return one
-    raise TypeError(f"'skip' must hold ids, IoTClients and Devices, not {type(one).__name__}")

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iotio_protocol import v2
 
@@ -18,6 +18,7 @@ from ..primitives import allocate_lock
 from ..registry import Registry
 from ..storage.contract import DropMessages, Heard, PutMessage, Run, StoreUnavailable
 from ..storage.records import DeviceRecord, DeviceState, MessageRecord
+from ..target import Outgoing
 from .delivery import Delivery, DeliveryState
 from .incoming import Effect, IncomingStream
 from .outgoing import OutgoingQueue
@@ -69,23 +70,12 @@ class DurableMessages:
         self._unconfirmed: set[IncomingStream] = set()  # the store could not be written when it was their turn
         self._closed: list[DurableQueue] = []  # of devices that are forgotten
 
-    def send(
-        self,
-        devices: Iterable[Device],
-        event: str,
-        data: Any,
-        *,
-        ttl: float | None = None,
-        coalesce: str | None = None,
-    ) -> dict[str, Delivery]:
+    def send(self, devices: Iterable[Device], outgoing: Outgoing) -> dict[str, Delivery]:
         """Keep a message for each of these devices until it has it.
 
         Args:
             devices: connected or away.
-            event: the event's name.
-            data: bytes, bool, int, float, str, dict, list or None.
-            ttl: seconds after which it is of no use; None for never.
-            coalesce: takes the place of an earlier one with this word that has not been sent yet.
+            outgoing: the message; its value is bytes, bool, int, float, str, dict, list or None.
 
         Raises:
             EncodeError: it cannot travel in v2.
@@ -94,10 +84,11 @@ class DurableMessages:
         Returns:
             The handles by the ids of the devices; some may be dropped by now.
         """
-        kind, body = v2.encode_value(data)
+        event, coalesce = outgoing.event, outgoing.coalesce
+        kind, body = v2.encode_value(outgoing.value)
         v2.encode_head(kind, event)
         created = self.wall()
-        expires = None if ttl is None else created + ttl
+        expires = None if outgoing.ttl is None else created + outgoing.ttl
         deliveries = {}
         for device in devices:
             record = MessageRecord(device.id, 0, secrets.token_hex(8), event, kind, body, created, expires, coalesce)

@@ -1,0 +1,133 @@
+"""Send an event to devices, at once or by their durable queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from iotio_protocol.session import Codec
+
+from .broadcast import broadcast
+from .callbacks import Callbacks
+from .directory import Directory
+from .durable.delivery import DeliveryState
+from .durable.messages import DurableMessages
+from .handles import Device, IoTClient
+from .registry import Registry
+from .results import EmitResult
+from .storage.contract import StoreUnavailable
+from .target import Outgoing, Target
+from .waiting import loop_runs_here
+
+__all__ = ["Emitter"]
+
+
+class Emitter:
+    """Emit events to the devices of one server. Every method may be called from any thread.
+
+    Args:
+        registry: finds connected devices.
+        directory: finds devices, connected or away.
+        durable_messages: keeps durable messages.
+        callbacks: has the program's `on_update`.
+        codec: of v1 packets; checks a value where no device is there to check it for.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        directory: Directory,
+        durable_messages: DurableMessages,
+        callbacks: Callbacks,
+        codec: Codec,
+    ) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._durable_messages = durable_messages
+        self._callbacks = callbacks
+        self._codec = codec
+
+    def emit(self, target: Target, outgoing: Outgoing) -> EmitResult:
+        """Send an event to the devices of a target.
+
+        Raises:
+            StoreUnavailable: a durable message cannot be written to the store; it is not sent later. Of several
+                devices, some may get it.
+            EncodeError: no addressed device can be sent the value.
+        """
+        if outgoing.durable:
+            return self._keep(target, outgoing)
+        skip = target.skip
+        if target.client_id is not None:
+            client = self._registry.get(target.client_id)
+            if client is not None:
+                return EmitResult() if client.id in skip else self.emit_to(client, outgoing)
+            self._check_encodable(outgoing)
+            self._notify([target.client_id], outgoing)
+            return EmitResult(offline=(target.client_id,))
+        away: list[Device] = []
+        if target.room is None:
+            audience = self._registry.audience(target.type)
+        else:
+            audience, away = self._registry.members(target.room, target.type)
+        if skip:
+            audience = [client for client in audience if client.id not in skip]
+            away = [device for device in away if device.id not in skip]
+        return self._send(audience, outgoing, away)
+
+    def emit_to(self, client: IoTClient, outgoing: Outgoing) -> EmitResult:
+        """Send an event over the connection of a client, and over no later one. Errors are those of `emit`."""
+        return self._send([client], outgoing)
+
+    def _send(self, audience: list[IoTClient], outgoing: Outgoing, away: Sequence[Device] = ()) -> EmitResult:
+        sent, offline, dropped, error = broadcast(audience, outgoing.event, outgoing.value)
+        if error is not None:
+            raise error
+        if not audience:
+            self._check_encodable(outgoing)
+        if outgoing.trigger_update and self._callbacks.tells_updates:
+            for client in sent:
+                self._callbacks.notify_update(client.id, outgoing.event, outgoing.value)
+        if away:
+            offline += [device.id for device in away]
+        return EmitResult(len(sent), tuple(offline), dropped)
+
+    def _keep(self, target: Target, outgoing: Outgoing) -> EmitResult:
+        """Keep a durable message for each device, and wait until it is written where the thread may wait."""
+        devices, unknown = self._addressed(target)
+        kept = self._durable_messages.send(devices, outgoing)
+        if self._durable_messages.writer is not None and not loop_runs_here():
+            for delivery in kept.values():
+                delivery.wait_written()
+        dropped = {} if unknown is None else {unknown: "no device of this id has ever been connected"}
+        for device_id, delivery in list(kept.items()):
+            if delivery.state is DeliveryState.DROPPED:
+                if delivery.not_written:
+                    raise StoreUnavailable(f"the message for device {device_id!r}: {delivery.reason}")
+                dropped[device_id] = delivery.reason
+                del kept[device_id]
+        sent = sum(delivery.state is not DeliveryState.QUEUED for delivery in kept.values())
+        offline = tuple(device_id for device_id in kept if self._registry.get(device_id) is None)
+        self._notify(list(kept), outgoing)
+        return EmitResult(sent, offline, dropped, kept)
+
+    def _addressed(self, target: Target) -> tuple[list[Device], str | None]:
+        """Return the devices of a target, connected or away, and an id that is not known."""
+        if target.client_id is None:
+            found = self._directory(type=target.type, room=target.room)
+            return [device for device in found if device.id not in target.skip], None
+        device = self._registry.device(target.client_id)
+        if device is None:
+            return [], target.client_id
+        return ([] if device.id in target.skip else [device]), None
+
+    def _notify(self, ids: list[str], outgoing: Outgoing) -> None:
+        if outgoing.trigger_update and self._callbacks.tells_updates:
+            for device_id in ids:
+                self._callbacks.notify_update(device_id, outgoing.event, outgoing.value)
+
+    def _check_encodable(self, outgoing: Outgoing) -> None:
+        """Raise EncodeError for a value that no device could take, where there is none. A float travels in v0, too."""
+        value: Any = outgoing.value
+        if not isinstance(value, float):
+            self._codec.encode(outgoing.event, value)

@@ -1,0 +1,107 @@
+"""An event to devices: targets, what nobody can be sent, who is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iotio import DeviceType, DisconnectReason, EncodeError
+from iotio.core.manager import Manager
+from tests.support.memory import make_manager, v0_device, v1_device
+from tests.support.wire import Opcode
+
+
+@pytest.fixture
+def manager() -> Manager:
+    return make_manager(DeviceType("echo"), DeviceType("other"))
+
+
+def test_targets(manager: Manager) -> None:
+    a, b, c = v1_device(manager, "a"), v1_device(manager, "b"), v1_device(manager, "c", "other")
+    manager.join("b", "r")
+    manager.join("c", "r")
+    for target, who in (
+        ({"client_id": "a"}, "a"),
+        ({"client_id": "a", "client_type": "other", "room": "r"}, "a"),
+        ({"client_type": "echo"}, "ab"),
+        ({"room": "r"}, "bc"),
+        ({"room": "r", "client_type": "other"}, "c"),
+        ({"room": "nosuch"}, ""),
+        ({"client_type": "nosuch"}, ""),
+        ({"client_type": "echo", "skip": "a"}, "b"),
+        ({"room": "r", "skip": [manager.client("b"), "x"]}, "c"),
+        ({"client_id": "a", "skip": "a"}, ""),
+    ):
+        result = manager.emit("ev", 1, **target)
+        assert (result.sent, result.offline, result.dropped) == (len(who), (), {}), target
+        received = [bool(device.packets()) for device in (a, b, c)]
+        assert received == [one in who for one in "abc"], target
+
+
+def test_emit_says_who_is_away(manager: Manager) -> None:
+    assert manager.emit("ev", 1, "nosuch").offline == ("nosuch",)
+    device = v1_device(manager, "a")
+    manager.join("a", "r")
+    device.connection.close(DisconnectReason.REMOVED)
+    assert manager.emit("ev", 1, "a").offline == ("a",)
+    assert manager.emit("ev", 1, room="r").offline == ("a",)
+
+
+def test_emit_without_a_target(manager: Manager) -> None:
+    with pytest.raises(ValueError, match="'client_id', 'client_type', or 'room' must be provided"):
+        manager.emit("ev", 1)
+
+
+@pytest.mark.parametrize("target", [{"client_id": "a"}, {"client_id": "x"}, {"client_type": "echo"}, {"room": "x"}])
+def test_what_nobody_can_be_sent_raises_whoever_is_there(manager: Manager, target: Any) -> None:
+    v1_device(manager, "a")
+    for value in (None, {1}, 2**63, {"a": float("nan")}):
+        with pytest.raises(EncodeError):
+            manager.emit("ev", value, **target)
+    with pytest.raises(TypeError):
+        manager.emit(5, 1, **target)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError):
+        manager.emit("ev", 1, colour="red", **target)  # type: ignore[call-arg]  # that is the point
+
+
+def test_a_value_that_some_versions_cannot_carry(manager: Manager) -> None:
+    v1, v0 = v1_device(manager, "new"), v0_device(manager, "old")
+    result = manager.emit("ev", [1], client_type="echo")
+    assert result.sent == 1
+    assert list(result.dropped) == ["old"]
+    assert "list" in result.dropped["old"]
+    result = manager.emit("ev", 1.5, client_type="echo")
+    assert result.sent == 1
+    assert "float" in result.dropped["new"]
+    assert v1.packets() == [("ev", [1])]
+    assert v0.frames() == [(Opcode.TEXT, b'[/"ev"/][/"1.5"/]')]
+
+
+def test_a_broadcast_is_encoded_once_for_each_kind_of_wire() -> None:
+    class Counting:
+        count = 0
+
+        def encode(self, event: str, value: Any) -> bytes:
+            self.count += 1
+            return f"{event}={value}".encode()
+
+        def decode(self, packet: bytes) -> tuple[str, Any]:
+            event, _, value = bytes(packet).decode().partition("=")
+            return event, value
+
+    encoder = Counting()
+    manager = Manager(encoder=encoder)
+    manager.add_type(DeviceType("echo"))
+    devices = [v1_device(manager, f"d{number}") for number in range(5)]
+    assert manager.emit("ev", 1, client_type="echo").sent == 5
+    assert encoder.count == 1
+    assert [device.frames() for device in devices] == [[(Opcode.BINARY, b"ev=1")]] * 5
+
+
+def test_one_dead_client_does_not_stop_a_broadcast(manager: Manager) -> None:
+    devices = [v1_device(manager, f"d{number}") for number in range(3)]
+    devices[1].connection.close(DisconnectReason.REMOVED)
+    result = manager.emit("ev", 1, client_type="echo")
+    assert (result.sent, result.offline) == (2, ("d1",))
+    assert devices[2].packets() == [("ev", 1)]

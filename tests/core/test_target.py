@@ -1,0 +1,54 @@
+"""What is sent, and to whom: made and checked once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iotio.core.target import Outgoing, Target, check_event
+
+
+def test_a_target_needs_somebody() -> None:
+    with pytest.raises(ValueError, match="'client_id', 'client_type', or 'room' must be provided"):
+        Target.of(None, None, None, frozenset("a"))
+    assert Target.of(None, "lamp", None, frozenset()) == Target(type="lamp")
+    assert Target.of("", None, None, frozenset()) == Target(""), "an empty id is an id"
+
+
+def test_neither_can_be_changed() -> None:
+    for one in (Target("a"), Outgoing("x", 1)):
+        with pytest.raises(AttributeError):
+            one.client_id = one.event = "b"  # type: ignore[union-attr, misc]  # that is the point
+
+
+def test_an_event_without_options() -> None:
+    assert Outgoing.of("x", [1]) == Outgoing("x", [1], False, None, None, True)
+
+
+def test_the_options_of_a_durable_event() -> None:
+    made = Outgoing.of("x", 1, durable=True, ttl=0.5, coalesce="w", trigger_update=False)
+    assert made == Outgoing("x", 1, True, 0.5, "w", False)
+
+
+@pytest.mark.parametrize("event", [5, None, b"x"])
+def test_an_event_is_text(event: Any) -> None:
+    for check in (check_event, lambda event: Outgoing.of(event, 1)):
+        with pytest.raises(TypeError, match="'event' must be of type str"):
+            check(event)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"ttl": 5}, ValueError, "'ttl' and 'coalesce' are of use with durable=True only"),
+        ({"coalesce": "w"}, ValueError, "'ttl' and 'coalesce' are of use with durable=True only"),
+        ({"durable": True, "ttl": 0}, ValueError, "'ttl' must be seconds above 0, not 0"),
+        ({"durable": True, "ttl": float("inf")}, ValueError, "'ttl' must be seconds above 0, not inf"),
+        ({"durable": True, "ttl": float("nan")}, ValueError, "'ttl' must be seconds above 0, not nan"),
+        ({"durable": True, "coalesce": 5}, TypeError, "'coalesce' must be of type str"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        Outgoing.of("x", 1, **options)
