@@ -215,8 +215,13 @@ def encode_value(value: object) -> tuple[int, bytes]:
     )
 
 
-def encode_json(kind: int, fields: dict[str, object]) -> bytes:
+def encode_json(kind: int, fields: dict[str, object], *, more: bytes = b"") -> bytes:
     """Encode HELLO, WELCOME, GOODBYE or PROBLEM.
+
+    Args:
+        kind: which.
+        fields: what it says.
+        more: further fields, as JSON without its braces.
 
     Raises:
         EncodeError: the fields are not JSON.
@@ -225,6 +230,8 @@ def encode_json(kind: int, fields: dict[str, object]) -> bytes:
         body = json.dumps(fields).encode()
     except ValueError as error:
         raise EncodeError(f"what is to be sent must be JSON: {error}") from None
+    if more:
+        body = body[:-1] + (b", " if fields else b"") + more + b"}"
     return _control(kind, body)
 
 

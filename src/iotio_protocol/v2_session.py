@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import v2
+from functools import lru_cache
+
+from . import strict_json, v2
 from .errors import ErrorCode, HandshakeError, InvalidPacket
 from .frames import BINARY, FrameDecoder, encode_frame
 from .handshake import Hello
@@ -41,15 +43,8 @@ class V2Session(Session):
         if self.state is State.GREETING:
             self._enter(State.OPEN, self._since)
         options = self.options
-        fields: dict[str, object] = {
-            **(welcome or {}),
-            "ping_interval": options.ping_interval,
-            "ping_timeout": options.ping_timeout,
-            "max_event": options.max_event,
-            "max_payload": options.max_payload,
-            "max_unacknowledged": MAX_UNACKNOWLEDGED,
-        }
-        self._out.append(encode_frame(BINARY, v2.encode_json(v2.WELCOME, fields)))
+        limits = _limits(options.ping_interval, options.ping_timeout, options.max_event, options.max_payload)
+        self._out.append(encode_frame(BINARY, v2.encode_json(v2.WELCOME, welcome or {}, more=limits)))
         self._out += self._held
         self._held.clear()
 
@@ -137,6 +132,19 @@ def read_hello(fields: dict[str, object]) -> Greeting:
         read_stream(fields.get("sends")),
         read_heard(fields.get("heard")),
     )
+
+
+@lru_cache(maxsize=64, typed=True)  # one for the manager, and one for each device type with timings of its own
+def _limits(ping_interval: float, ping_timeout: float, max_event: int, max_payload: int) -> bytes:
+    """The limits in WELCOME, as JSON without its braces."""
+    fields = {
+        "ping_interval": ping_interval,
+        "ping_timeout": ping_timeout,
+        "max_event": max_event,
+        "max_payload": max_payload,
+        "max_unacknowledged": MAX_UNACKNOWLEDGED,
+    }
+    return strict_json.dumps(fields)[1:-1].encode()
 
 
 def read_stream(name: object) -> str | None:

@@ -138,9 +138,13 @@ class PresenceMonitor:
     def arrived(self, device: Device, *, differs: bool) -> None:
         """See `RegistryListener.arrived`."""
         self._absent.pop(device.id, None)
-        if not self._record_transition(device, device.tracker.connect()) and differs:
-            self.changed(device)
-        self._make_room()
+        transition = device.tracker.connect()
+        if transition is not None:
+            self._record_transition(device, transition)
+        elif differs:
+            self.recorder.changed(device)
+        if len(self._registry) > self._server.options.max_devices:
+            self._make_room()
 
     def left(self, device: Device, client: IoTClient | None) -> None:
         """See `RegistryListener.left`."""
@@ -150,7 +154,7 @@ class PresenceMonitor:
         else:
             device.state.last_seen = last_seen(client)
             self._disconnect(device, client.socket.gone or DisconnectReason.TRANSPORT_CLOSED)
-            self.changed(device)
+            self.recorder.changed(device)
         self._absent[device.id] = device
         self._make_room()
 
@@ -186,7 +190,7 @@ class PresenceMonitor:
         state.wakes = None if until is None else state.since + until - self._server.clock()
         self._notifier.put(device, transition)
         if self._registry.knows(device):
-            self.changed(device)
+            self.recorder.changed(device)
         return True
 
     def _rest_of_sleep(self, device: Device) -> float:

@@ -73,7 +73,8 @@ class PresenceNotifier:
 
     def put(self, device: Device, transition: Transition) -> None:
         """Keep a change. The registry's lock is held."""
-        if not self.functions(device):
+        entry = self._manager.device_type(device.state.type)
+        if (entry is None or entry.on_presence is None) and self._manager.own_presence_handler is None:
             return
         with self._lock:
             queue = self._queues.get(device.id)

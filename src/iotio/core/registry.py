@@ -77,17 +77,25 @@ class Registry:
             The one before, or None.
             The client itself if a connection that was made later has been quicker; it is not entered then.
         """
+        client_id, kind = client.id, client.type
+        made = None
+        if client_id not in self._devices:  # made here, it takes no time under the lock
+            made = Device(client.manager, DeviceState(client_id, kind, client.data))
         with self.lock:
-            before = self._clients.get(client.id)
-            if before is not None and before.epoch > client.epoch:
-                client.device = before.device
-                return client
-            self._clients.pop(client.id, None)
+            clients = self._clients
+            before = clients.get(client_id)
             if before is not None:
+                if before.epoch > client.epoch:
+                    client.device = before.device
+                    return client
+                del clients[client_id]  # the order is that of arrival
                 self._forget_type(before)
-            self._clients[client.id] = client
-            self._types.setdefault(client.type, {})[client.id] = client
-            self._take_place(client)
+            clients[client_id] = client
+            same_type = self._types.get(kind)
+            if same_type is None:
+                same_type = self._types[kind] = {}
+            same_type[client_id] = client
+            self._take_place(client, made)
             return before
 
     def discard(self, client: IoTClient) -> bool:
@@ -236,17 +244,30 @@ class Registry:
         device = member.device if isinstance(member, IoTClient) else member
         return device if device is not None and self.knows(device) else None
 
-    def _take_place(self, client: IoTClient) -> None:
-        """A client becomes the connection of its device, which is made if there is none."""
+    def _take_place(self, client: IoTClient, made: Device | None) -> None:
+        """Make a client the connection of its device.
+
+        Args:
+            client: the new connection's.
+            made: the device to enter if there is none; made before the lock was taken, unless it was known then.
+        """
+        kind, data = client.type, client.data
         device = self._devices.get(client.id)
-        differs = device is None or device.state.type != client.type or device.state.data != client.data
         if device is None:
-            device = self._devices[client.id] = Device(client.manager, DeviceState(client.id, client.type, client.data))
-        self._take_out(device)
-        device.current = client
+            device = made or Device(client.manager, DeviceState(client.id, kind, data))
+            self._devices[client.id] = device
+            differs = True
+        else:
+            differs = device.state.type != kind or device.state.data != data
+        if device.state.rooms:
+            self._take_out(device)
+            device.current = client
+            self._put_in(device)
+        else:
+            device.current = client
         client.device = device
-        self._put_in(device)
-        device.state.type, device.state.data = client.type, client.data
+        if differs:
+            device.state.type, device.state.data = kind, data
         self.listener.arrived(device, differs=differs)
 
     def _take_out(self, device: Device) -> None:

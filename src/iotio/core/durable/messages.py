@@ -40,7 +40,7 @@ _SLACK = 64  # times to live, beside one a message, before those of messages tha
 
 
 def new_stream() -> str:
-    """A name for a stream whose numbers begin with 1."""
+    """Make a name for a stream whose numbers begin with 1."""
     return secrets.token_hex(8)
 
 

@@ -113,10 +113,10 @@ class KeptDevice(Slot):
 
     __slots__ = ("_ask", "_device_id", "_heard", "_record")
 
-    def __init__(self, device_id: str) -> None:
-        super().__init__()
+    def __init__(self, device_id: str, ask: AskRecord | None = None) -> None:
+        self.decided = False
         self._device_id = device_id
-        self._ask: AskRecord | None = None  # if the record is made only when it is written
+        self._ask = ask  # if the record is made only when it is written
         self._record: DeviceRecord | None = None
         self._heard: Heard | None = None
 
@@ -222,7 +222,13 @@ class Batch:
 
     def mark(self, device_id: str, ask: AskRecord) -> None:
         """Have the record of a device made when it is written, and merged as if it were added now."""
-        self._device(device_id).mark(ask)
+        place = self._devices.get(device_id)
+        if place is None:  # in as few steps as can be: the lock of the registry is held where devices connect
+            place = self._devices[device_id] = self._next
+            self._next += 1
+            self._slots[place] = KeptDevice(device_id, ask)
+        else:
+            self._device(device_id).mark(ask)
 
     def add_kept(self, change: Change) -> None:
         """Add a change that is merged."""

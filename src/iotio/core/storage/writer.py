@@ -127,8 +127,10 @@ class StoreWriter:
         with self._lock:
             if self._closed:
                 return
+            rings = not self._pending  # else it has been rung for what waits already
             self._pending.mark(device_id, self._record)
-        self._work.ring()
+        if rings:
+            self._work.ring()
 
     def flush(self, timeout: float, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
         """Wait until all that was submitted before is written or given up.
