@@ -2,6 +2,7 @@
 
 cimport cython
 from iotio.core.connection cimport Connection
+from iotio.core.handler_context cimport HandlerContext
 from iotio.core.lock cimport Lock
 from iotio.core.write_buffer cimport WriteBuffer
 from iotio.core.route cimport Route
@@ -42,8 +43,8 @@ cdef class NativeConnection(Connection):
     cpdef _do(self, Step step)
     cpdef bint _may_begin(self, Step step) except -1
     cpdef _begin(self, Step step)
-    @cython.locals(is_event=bint, frame=bytes)
-    cpdef _work(self, Step step, number)
+    @cython.locals(is_event=bint, frame=bytes, handler_context=HandlerContext)
+    cpdef _work(self, Step step, number, context)
     cpdef _worked(self, number, Py_ssize_t count)
     @cython.locals(step=Step)
     cpdef _pump(self)

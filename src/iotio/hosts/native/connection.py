@@ -27,6 +27,7 @@ from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
 from ...core.connection import Connection, Scope
+from ...core.handler_context import log_failure
 from ...core.handlers import does_nothing
 from ...core.handles import IoTClient
 from ...core.lane import Call, Kind, Step, is_coroutine_function
@@ -86,12 +87,9 @@ class NativeConnection(Connection):
         self._lane: deque[Step] = deque()
         self._waiting = 0  # events in it
         self._began = ("", 0.0)  # the event whose handler runs on a worker, and since when
-        self._prepared = False  # user code may run in the context
         self._routes: dict[bytes, Route] | None = None  # from then on, if packets can take the short way
         self._name_at = 0  # where the event's name begins in these packets
-        self._lane_number = 0  # counts the times that a stuck step was given up
-        self._stuck = 0  # calls that were given up and have not ended
-        self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
+        self._lane_number = 0  # counts the times that a step was abandoned
         self._running = 0  # calls that have begun and not ended
         self._on_worker = 0  # of these, calls on a worker: `def` handlers may queue up there
         self._held = False
@@ -229,7 +227,7 @@ class NativeConnection(Connection):
                     done = finishes(me, route.function(value, client))
                 except BaseException as error:
                     if not isinstance(error, asyncio.CancelledError):
-                        self._log_failure(route.event, error)
+                        self.handler_context.log_failure(route.event, error)
                     me = host.stand_in = change(me, loop)  # it may have been cancelled, or be kept with the error
                     seen_by = getrefcount(me)
                     continue
@@ -488,7 +486,7 @@ class NativeConnection(Connection):
         if client is None or client.device is None or not teller.waits(client.id):
             return []
         if teller.is_async(client.device):
-            return [Step.of(kind, "presence", teller.tell_async, client.id, self._log_failure)]
+            return [Step.of(kind, "presence", teller.tell_async, client.id, partial(log_failure, client))]
         return [Step.of(kind, "presence", self._tell_presence)]
 
     @property
@@ -508,13 +506,11 @@ class NativeConnection(Connection):
         if not self._host.is_current:
             self._host.call_later(self.abandon)
             return
-        self._lane_number += 1  # the end of the stuck step will be none of ours
-        self._stuck += self._running
+        self._lane_number += 1  # the end of the step that runs will be none of ours
+        if self._running:
+            self.abandon_calls(self._running)
         self._running = self._on_worker = 0
         self._host.workers.forget(self)
-        if self._stuck_context is None and self._prepared:
-            self._stuck_context = self._context
-        self._context = self._context.copy()
         self.farewell()
         self._pump()
 
@@ -545,19 +541,6 @@ class NativeConnection(Connection):
         super()._forget()
         if self._lost:  # otherwise the end of the stream is still to be watched
             self.manager.detach(self)
-
-    def _exit_scope(self) -> None:
-        if self._stuck:
-            return  # it is left where it was entered, when the stuck step has ended
-        if self._stuck_context is not None:
-            self._context = self._stuck_context
-        super()._exit_scope()
-
-    def _given_up_ended(self, count: int) -> None:
-        """So many calls that nobody waits for any longer have ended."""
-        self._stuck -= count
-        if not self._stuck and self.farewell_done.is_set:
-            self._exit_scope()
 
     def handle(self, event: Event) -> None:
         if type(event) is Packet:
@@ -601,17 +584,15 @@ class NativeConnection(Connection):
 
     def _prepare(self) -> None:
         """The first user code is about to run. Many a device is silent, and nobody asks for its context."""
-        assert self.client is not None
         assert self._handlers is not None
-        self._prepared = True
-        self._enter_scope(self.client)
+        self.handler_context  # noqa: B018  # it is made
         version = self._session.plain
         if version and self._meter is None:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
             self._routes = self._handlers.routes[version]
 
     def _begin(self, step: Step) -> None:
-        if not self._prepared and step.kind is not Kind.END:
+        if self._handler_context is None and step.kind is not Kind.END:
             self._prepare()
         if step.is_async:
             self._begin_async(step)
@@ -621,17 +602,18 @@ class NativeConnection(Connection):
             count = len(step.calls)
             self._running += count
             self._on_worker += count
-            work = partial(self._work, step, self._lane_number)
+            work = partial(self._work, step, self._lane_number, self._context)
             self._host.workers.submit(Job(self, work, self._label, self._began_at))
 
-    def _work(self, step: Step, number: int) -> None:
+    def _work(self, step: Step, number: int, context: Context) -> None:
         """On a worker."""
         is_event = step.kind is Kind.EVENT
+        handler_context = self.handler_context
         for event, function, arguments, reply_head in step.calls:
             if number != self._lane_number or (is_event and not self._counts()):
                 break
             self._began = (event, self._host.clock())
-            result = self.run_handler(event, function, *arguments)
+            result = handler_context.run_handler(event, function, arguments, context)
             if result is None or not is_event:
                 continue
             frame = string_frame(reply_head, result)
@@ -643,7 +625,7 @@ class NativeConnection(Connection):
 
     def _worked(self, number: int, count: int) -> None:
         if number != self._lane_number:
-            self._given_up_ended(count)
+            self.handler_context.abandoned_ended(count)
             return
         self._running -= count
         self._on_worker -= count
@@ -657,7 +639,7 @@ class NativeConnection(Connection):
         except asyncio.CancelledError:
             return
         except BaseException as error:
-            self._log_failure(event, error)
+            self.handler_context.log_failure(event, error)
             return
         if type(result) is Waiting:
             self._wait_for(event, step.kind, result.task)
@@ -672,13 +654,13 @@ class NativeConnection(Connection):
     def _waited(self, event: str, kind: Kind, number: int, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._log_failure(event, error)
+            self.handler_context.log_failure(event, error)
         elif not task.cancelled() and kind is Kind.EVENT:
             result = task.result()
             if result is not None:
                 self._reply(event, result)
         if number != self._lane_number:
-            self._given_up_ended(1)
+            self.handler_context.abandoned_ended(1)
             return
         self._running -= 1
         self._pump()
