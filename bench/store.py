@@ -20,12 +20,11 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from iotio.core.handles import Stored
 from iotio.core.manager import Manager
-from iotio.core.storage.contract import DeviceRecord, DropMessages, MessageRecord, PutDevice, PutMessage, Snapshot
+from iotio.core.storage.contract import DropMessages, PutDevice, PutMessage, Snapshot
+from iotio.core.storage.records import DeviceRecord, DeviceState, MessageRecord
 from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store import open_store
-from iotio_protocol.presence import Presence
 
 TICK = 0.005  # seconds between two looks at the clock
 DEVICES = 500
@@ -151,9 +150,7 @@ def main() -> None:
         asyncio.run(run(options, writer))
         writer.close()
         manager = Manager(store=open_store(f"sqlite:///{folder}/emits.db"))
-        manager.devices.restore(
-            Stored(f"device-{number}", "lamp", {}, (), Presence.OFFLINE, 0.0, 0.0) for number in range(DEVICES)
-        )
+        manager.presence.restore(DeviceState(f"device-{number}", "lamp", {}) for number in range(DEVICES))
         asyncio.run(emit(options, manager))
         manager.close()
 

@@ -82,7 +82,7 @@ def manager(app: flask.Flask) -> Iterator[IoTManager]:
 
 def end(manager: IoTManager) -> None:
     """Leave the contexts in which devices were served."""
-    for connection in manager.connections():
+    for connection in manager.connections.all():
         assert isinstance(connection, MemoryConnection)
         connection.finish()
 

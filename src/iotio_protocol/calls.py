@@ -28,7 +28,7 @@ _W = TypeVar("_W")
 
 
 class Calls(Generic[_W]):
-    """Who waits for the answer of which call. Not thread-safe; its owner locks.
+    """The calls of one side that have no answer yet, each with its caller. Not thread-safe; the owner locks.
 
     Args:
         most: calls at a time.
@@ -43,7 +43,7 @@ class Calls(Generic[_W]):
         return len(self._waiting)
 
     def begin(self, waiter: _W) -> int:
-        """Somebody calls.
+        """Begin a call, and keep its caller.
 
         Returns:
             The call's number.
@@ -60,25 +60,25 @@ class Calls(Generic[_W]):
                 return self._next
 
     def end(self, number: int) -> _W | None:
-        """An answer came, or nobody waits any more. Returns who waited; None for a late answer."""
+        """End a call: its answer came, or its caller gave up. Returns the caller; None for a late answer."""
         return self._waiting.pop(number, None)
 
     def end_all(self) -> list[_W]:
-        """The connection is over. Returns who waited."""
+        """End all calls, as the connection has ended. Returns the callers."""
         waiting = list(self._waiting.values())
         self._waiting.clear()
         return waiting
 
 
 def check_timeout(timeout: float) -> float:
-    """The seconds of a call. Raises ValueError unless it is a positive number."""
+    """Return the seconds of a call. Raises ValueError unless `timeout` is a positive number."""
     if not 0 < timeout < float("inf"):
         raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
     return float(timeout)
 
 
 def failure(fault: CallFault, error: BaseException | None = None, text: str = "") -> dict[str, Value]:
-    """What a FAILURE packet carries. Never a traceback.
+    """Return what a FAILURE packet carries. Never a traceback.
 
     Args:
         fault: the code.
@@ -96,12 +96,12 @@ def failure(fault: CallFault, error: BaseException | None = None, text: str = ""
 
 
 def fault_of(error: BaseException) -> CallFault:
-    """The code for what was raised where a result was wanted."""
+    """Return the code for what a handler raised in the place of a result."""
     return CallFault.INVALID_DATA if isinstance(error, (EncodeError, InvalidData)) else CallFault.EXCEPTION
 
 
 def error_of(event: str, value: object) -> CallError:
-    """What the caller of a failed call raises.
+    """Return the error that the caller of a failed call raises.
 
     Args:
         event: what was called.

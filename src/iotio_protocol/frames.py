@@ -29,7 +29,7 @@ __all__ = [
 
 
 def _unmask(data: bytes, mask: bytes) -> bytes:
-    """XOR with the repeated mask (RFC 6455, 5.3) as one big integer: the fastest way in pure Python."""
+    """XOR data with the repeated mask (RFC 6455, 5.3), as one big integer: the fastest way in pure Python."""
     size = len(data)
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
@@ -221,7 +221,7 @@ class FrameDecoder:
         return None
 
     def _take(self, first: int, payload: bytes, items: list[Item]) -> bool:
-        """Everything but a whole binary frame. False: the stream is over."""
+        """Take any frame but a whole binary one. Returns False if the stream has ended."""
         opcode = first & 0x0F
         if opcode == PING:
             items.append(Ping(payload))
@@ -292,12 +292,12 @@ def _read_close(payload: bytes) -> Close | Violation:
 
 
 def _may_be_sent(code: int) -> bool:
-    """RFC 6455, 7.4, with the codes that IANA registered since (1012 to 1014)."""
+    """Return whether a CLOSE frame may carry a code: those of RFC 6455, 7.4, and 1012 to 1014 of the IANA registry."""
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
 def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """One whole frame of a server: final, not masked."""
+    """Encode one whole frame of a server: final, not masked."""
     size = len(payload)
     if size < 126:
         return bytes((_FIN | opcode, size)) + payload
@@ -307,6 +307,6 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """A CLOSE frame; a reason that does not fit its 123 bytes is cut at a character."""
+    """Encode a CLOSE frame; a reason that does not fit its 123 bytes is cut at a character."""
     text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
     return encode_frame(CLOSE, _U16.pack(code) + text)

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from . import strict_json as json
+from . import v2
 from .errors import ErrorCode, HandshakeError
 
-__all__ = ["Hello", "device_headers", "foreign_origin", "parse_headers"]
+__all__ = ["Hello", "Upgrade", "device_headers", "foreign_origin", "parse_headers"]
 
 _PREFIX = "iot-io-"
 
@@ -36,8 +37,43 @@ class Hello:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What the upgrade request tells of a device.
+
+    Attributes:
+        headers: as `device_headers` returns them; empty for a device that introduces itself later.
+        origin: the web page of another host that the request comes from, or None; see `foreign_origin`.
+        offer: subprotocols of iotio that the device offered and that were not agreed on, or None.
+    """
+
+    headers: dict[str, str]
+    origin: str | None
+    offer: str | None
+
+    @classmethod
+    def of(cls, headers: Collection[tuple[str, str]], allowed: Collection[str], subprotocol: str | None) -> Upgrade:
+        """Read the request.
+
+        Args:
+            headers: names in any case, values decoded as latin-1.
+            allowed: origins of web pages that may connect; "*" for all.
+            subprotocol: what was agreed on, or None.
+        """
+        found = device_headers(headers)
+        if found:  # a browser cannot send the headers of a v1 device: no web page is behind it
+            return cls(found, None, None)
+        return cls(found, foreign_origin(headers, allowed), None if subprotocol else _offer(headers))
+
+    def not_agreed(self) -> dict[str, object]:
+        """Return what a device is told whose subprotocol was not agreed on."""
+        offer = self.offer or ""
+        known = v2.SUBPROTOCOL in [name.strip() for name in offer.split(",")]
+        return {"asked": offer[:40], **({"agreed": None} if known else {"spoken": v2.SUBPROTOCOL})}
+
+
 def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The `IoT-IO-*` headers of an upgrade request.
+    """Return the `IoT-IO-*` headers of an upgrade request.
 
     Args:
         headers: names in any case (RFC 9110, 5.1), values decoded as latin-1, the way HTTP servers give them.
@@ -55,7 +91,7 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def foreign_origin(headers: Iterable[tuple[str, str]], allowed: Collection[str]) -> str | None:
-    """The origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
+    """Return the origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
 
     Args:
         headers: names in any case.
@@ -106,6 +142,14 @@ def parse_headers(headers: dict[str, str]) -> Hello:
     if version != "1":
         raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION)
     return Hello(client_id, client_type, data, endpoints, 1)
+
+
+def _offer(headers: Iterable[tuple[str, str]]) -> str | None:
+    """Return the header by which a device offers subprotocols of iotio, or None."""
+    for name, value in headers:
+        if name.lower() == "sec-websocket-protocol" and "iotio." in value:
+            return value
+    return None
 
 
 def _text(value: str) -> str:

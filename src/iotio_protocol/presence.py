@@ -77,7 +77,7 @@ class Tracker:
         self._farewell = False  # said on this connection
 
     def connect(self) -> Transition | None:
-        """It has a connection."""
+        """Note that the device has connected."""
         self.connected = True
         self.deadline = _NEVER
         self._sleep_until = None
@@ -85,22 +85,22 @@ class Tracker:
         return self._become(Presence.ONLINE, PresenceReason.CONNECTED)
 
     def announce_sleep(self, until: float | None) -> None:
-        """It will go, and be back by that time; None takes it back. Says nothing without a connection."""
+        """Note that the device will sleep until that time; None takes this back. Ignored while not connected."""
         if self.connected:
             self._sleep_until = until
             self._farewell = False
 
     @property
     def sleeps_until(self) -> float | None:
-        """Until when it said that it would be away, if it is asleep, or None."""
+        """The time until which the device announced to be away, while it is asleep, or None."""
         return self._sleep_until if self.presence is Presence.SLEEPING else None
 
     def announce_farewell(self) -> None:
-        """It will go and not be back soon. Says nothing without a connection."""
+        """Note that the device will go for long. Ignored while not connected."""
         self._farewell = self.connected
 
     def disconnect(self, reason: DisconnectReason, now: float, grace: float) -> Transition | None:
-        """Its connection is over.
+        """Note that the connection of the device has ended.
 
         Args:
             reason: why.
@@ -120,17 +120,17 @@ class Tracker:
         return self.tick(now, grace)
 
     def suspend(self) -> None:
-        """Its connection is over because the server goes down, which tells nothing of the device; see `wait`."""
+        """Note that the server ended the connection as it goes down, which tells nothing of the device; see `wait`."""
         self.connected = False
         self.deadline = _NEVER
 
     def wait(self, until: float) -> None:
-        """Give it until then at least, if anything is expected of it: the server was not there for a while."""
+        """Give an absent device until then at least, as the server itself was away. An offline device stays offline."""
         if not self.connected and self.presence is not Presence.OFFLINE:
             self.deadline = until if self.deadline == _NEVER else max(self.deadline, until)
 
     def tick(self, now: float, grace: float) -> Transition | None:
-        """Do what is due; to be called again until it returns None."""
+        """Make the transition that is due; to be called again until it returns None."""
         if now < self.deadline:
             return None
         if self.presence is Presence.SLEEPING:
@@ -140,7 +140,7 @@ class Tracker:
         return self.end(self._reason)
 
     def end(self, reason: DisconnectReason | PresenceReason) -> Transition | None:
-        """It is offline from now on, whatever it was."""
+        """Make the device offline, whatever its presence was."""
         self.connected = False
         self.deadline = _NEVER
         return self._become(Presence.OFFLINE, reason)

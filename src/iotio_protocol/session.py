@@ -66,10 +66,10 @@ class Codec(Protocol):
     """How v1 packets are written and read: the module `v1`, or a user's own encoder."""
 
     def encode(self, event: str, value: Value) -> bytes:
-        """Raises EncodeError."""
+        """Encode a packet. Raises EncodeError."""
 
     def decode(self, packet: bytes, options: Options) -> tuple[str, Value]:
-        """Raises InvalidPacket."""
+        """Decode a packet. Raises InvalidPacket."""
 
 
 class State(Enum):
@@ -208,7 +208,7 @@ class Session:
         return self.digest(self.frames.feed(data), now)
 
     def digest(self, items: list[Item], now: float) -> list[Event]:
-        """The second half of `receive`.
+        """Take decoded frames: the second half of `receive`.
 
         Args:
             items: from `frames`, in order.
@@ -234,7 +234,7 @@ class Session:
         return events
 
     def receive_eof(self, now: float) -> list[Event]:
-        """The peer ended the TCP stream, or it broke."""
+        """Note that the peer ended the TCP stream, or that it broke."""
         events: list[Event] = []
         self._end(self._reason or DisconnectReason.TRANSPORT_CLOSED, "the TCP stream ended", events, now)
         return events
@@ -342,7 +342,7 @@ class Session:
         self._invalid(error)
 
     def encode(self, event: str, value: Value) -> bytes:
-        """The frame that carries an event to this device.
+        """Encode the frame that carries an event to this device.
 
         Raises:
             EncodeError: this device's version cannot carry it.
@@ -357,7 +357,7 @@ class Session:
         return 1 if self.version == 1 and self._codec is v1 and type(self).digest is Session.digest else 0
 
     def take_output(self) -> bytes:
-        """What must be written now, joined; empty if nothing."""
+        """Return the bytes that must be written now; empty if there are none. They are not returned again."""
         out = self._out
         if not out:
             return b""
@@ -471,7 +471,7 @@ def _ping_payload(number: int) -> bytes:
 
 
 def string_frame(head: bytes | None, value: object) -> bytes | None:
-    """The frame of a packet whose value is a str: what most handlers answer with. This is a hot path.
+    """Encode the frame of a packet whose value is a str: what most handlers answer with. This is a hot path.
 
     Args:
         head: what the packet begins with, up to the value's length; None if that is not known.

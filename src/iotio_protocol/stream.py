@@ -69,7 +69,7 @@ class Outgoing(Generic[_M]):
         self._kept[number] = message
 
     def drop(self, number: int) -> _M | None:
-        """Forget a message: it is too old, or another one has taken its place. None: it is not there."""
+        """Drop a message that is too old, or that another one replaces. Returns it, or None if it is not kept."""
         if number not in self._kept:
             return None
         if number <= self._sent:
@@ -77,7 +77,7 @@ class Outgoing(Generic[_M]):
         return self._kept.pop(number)
 
     def was_sent(self, number: int) -> bool:
-        """Whether it went out on the present connection."""
+        """Return whether a message was sent on the present connection."""
         return number <= self._sent
 
     @property
@@ -96,7 +96,7 @@ class Outgoing(Generic[_M]):
         return self._flying
 
     def resume(self, stream: str | None, upto: int) -> list[tuple[int, _M]]:
-        """A connection begins; the receiver says what it has taken.
+        """Begin a connection, on which the receiver has said what it has taken.
 
         Args:
             stream: the name of the stream that it knows, or None.
@@ -116,13 +116,13 @@ class Outgoing(Generic[_M]):
         return done
 
     def suspend(self) -> None:
-        """The connection is over: all that is kept is to be sent anew."""
+        """End the connection: all messages that are kept are to be sent again."""
         self._sent = self._flying = 0
         self._resumed = False
         self._unsent.clear()
 
     def peek(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, int, _M] | None:
-        """What `next` would return; it does not count as sent yet."""
+        """Return what `next` would return, without counting it as sent."""
         unsent = self._unsent
         while unsent and self._flying < most:
             number = unsent[0]
@@ -132,7 +132,7 @@ class Outgoing(Generic[_M]):
         return None
 
     def next(self, most: int = MAX_UNACKNOWLEDGED) -> tuple[int, int, _M] | None:
-        """The next message to send, which then counts as sent.
+        """Return the next message to send, and count it as sent.
 
         Returns:
             The number before it, its own, and the message; None if there is none, or `most` are on their way.
@@ -144,7 +144,7 @@ class Outgoing(Generic[_M]):
         return item
 
     def drop_unsent(self, previous: int, number: int) -> _M | None:
-        """Forget a message that `next` has just given and that is not sent after all: no other waits for it.
+        """Drop a message that `next` has just returned and that is not sent after all; none was sent behind it.
 
         Args:
             previous: as `next` gave it.
@@ -156,7 +156,7 @@ class Outgoing(Generic[_M]):
         return message
 
     def acknowledge(self, upto: int) -> list[tuple[int, _M]]:
-        """The receiver has taken all up to a number.
+        """Drop the messages up to a number: the receiver has acknowledged them.
 
         Returns:
             The messages that are acknowledged by that.
@@ -194,7 +194,7 @@ class Incoming:
         self.last = last
 
     def resume(self, stream: str | None) -> None:
-        """A connection begins, and the sender says the name of its stream; another one begins anew.
+        """Begin a connection, on which the sender has named its stream; a stream of another name begins at 0.
 
         Args:
             stream: the name; None if it has no stream this time, which changes nothing.
@@ -204,7 +204,7 @@ class Incoming:
             self.last = 0
 
     def is_new(self, number: int, previous: int) -> bool:
-        """Whether a message is to be handled; otherwise it is to be dropped and acknowledged again.
+        """Return whether a message is to be handled; a repetition is to be dropped and acknowledged again.
 
         Raises:
             StreamGap: the message before it is missing. The connection is to be closed; the next one brings it.
@@ -214,5 +214,5 @@ class Incoming:
         return number > self.last
 
     def took(self, number: int) -> None:
-        """A message has had its effect."""
+        """Note that a message has had its effect."""
         self.last = max(self.last, number)

@@ -132,7 +132,7 @@ def _write(value: object) -> str:
 
 
 def _escape(text: str) -> str:
-    """Brackets inside JSON strings as JSON escapes; there are none outside, where no list is."""
+    """Escape brackets inside JSON strings; there are none outside of strings where there is no list."""
     return text.replace("[", "\\u005b").replace("]", "\\u005d")
 
 

@@ -44,7 +44,7 @@ class DataType(IntEnum):
 
     @staticmethod
     def type_to_byte(message: object) -> bytearray:
-        """The type byte for a value; that of BINARY for what cannot be sent, as in the original."""
+        """Return the type byte for a value; that of BINARY for what cannot be sent, as in the original."""
         if isinstance(message, bool):  # before int: a bool is one
             kind = DataType.BOOLEAN
         elif isinstance(message, int):
@@ -86,7 +86,7 @@ def _remember_head(kind: int, event: str) -> bytes:
 
 
 def encode_head(kind: int, event: str) -> bytes:
-    """The part of a packet before the value's length: type, event length, event."""
+    """Encode the part of a packet before the value's length: type, event length, event."""
     if not isinstance(event, str):
         raise EncodeError(f"an event's name must be a str, not {type(event).__name__}")
     try:
@@ -99,7 +99,7 @@ def encode_head(kind: int, event: str) -> bytes:
 
 
 def encode_value(value: object) -> tuple[int, bytes]:
-    """Type byte and bytes of a value; see `encode`."""
+    """Return type byte and bytes of a value; see `encode`."""
     kind, body = _encode_value(value)
     if len(body) > _MAX_VALUE:
         raise EncodeError(f"a value may have at most {_MAX_VALUE} bytes, this one has {len(body)}")
@@ -164,7 +164,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, errors: str = "
 
 
 def decode_text(body: bytes, errors: str = "strict") -> str:
-    """UTF-8 to str.
+    """Decode UTF-8.
 
     Raises:
         InvalidPacket: it is not UTF-8, and `errors` is "strict".
@@ -176,7 +176,7 @@ def decode_text(body: bytes, errors: str = "strict") -> str:
 
 
 def decode_value(kind: int, body: bytes, errors: str = "strict") -> Value:
-    """The value behind a type byte and its bytes.
+    """Decode a value from its type byte and its bytes.
 
     Integers of 1 to 8 bytes are accepted and sign-extended, any byte but 0 is true, any JSON value may stand
     in a JSON packet: microcontrollers send all of these.
@@ -206,7 +206,7 @@ def decode_value(kind: int, body: bytes, errors: str = "strict") -> Value:
 
 
 def error_packet(code: ErrorCode, info: object = None) -> bytes:
-    """The packet that tells a v1 device of an error, byte for byte as iot.io 0.4 writes it.
+    """Encode the packet that tells a v1 device of an error, byte for byte as iot.io 0.4 writes it.
 
     Args:
         code: what is wrong.

@@ -101,6 +101,11 @@ class Packet:
     previous: int = 0
 
 
+def is_answer(event: object) -> bool:
+    """Return whether an event of a session is the answer to a call."""
+    return type(event) is Packet and event.flags & (RESULT | FAILURE) != 0
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """HELLO or WELCOME.
@@ -167,7 +172,7 @@ def encode(
 def encode_head(
     kind: int, event: str, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0, previous: int = 0
 ) -> bytes:
-    """The part of a packet before the value's length."""
+    """Encode the part of a packet before the value's length."""
     if not isinstance(event, str):
         raise EncodeError(f"an event's name must be a str, not {type(event).__name__}")
     try:
@@ -188,7 +193,7 @@ def encode_head(
 
 
 def encode_value(value: object) -> tuple[int, bytes]:
-    """Type byte and bytes of a value: those of v1, floats and None.
+    """Return type byte and bytes of a value: those of v1, floats and None.
 
     Raises:
         EncodeError: it cannot travel in v2.
@@ -211,7 +216,7 @@ def encode_value(value: object) -> tuple[int, bytes]:
 
 
 def encode_json(kind: int, fields: dict[str, object]) -> bytes:
-    """HELLO, WELCOME, GOODBYE or PROBLEM.
+    """Encode HELLO, WELCOME, GOODBYE or PROBLEM.
 
     Raises:
         EncodeError: the fields are not JSON.
@@ -224,17 +229,17 @@ def encode_json(kind: int, fields: dict[str, object]) -> bytes:
 
 
 def encode_problem(code: ErrorCode, info: dict[str, object] | None = None) -> bytes:
-    """PROBLEM."""
+    """Encode PROBLEM."""
     return encode_json(PROBLEM, {"error": code.value, "info": info})
 
 
 def encode_ack(upto: int) -> bytes:
-    """ACK."""
+    """Encode ACK."""
     return _control(ACK, _pack_u64(upto))
 
 
 def encode_sleep(seconds: int) -> bytes:
-    """SLEEP."""
+    """Encode SLEEP."""
     return _control(SLEEP, _pack_u32(seconds))
 
 
@@ -243,7 +248,7 @@ def _control(kind: int, body: bytes) -> bytes:
 
 
 def max_message(options: Options) -> int:
-    """Largest message in bytes."""
+    """Return the size of the largest message in bytes."""
     return HEAD + max(options.max_event + options.max_payload, LEAST_HELLO)
 
 
@@ -302,7 +307,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
 
 
 def decode_value(kind: int, body: bytes) -> Value:
-    """The value behind a type byte and its bytes.
+    """Decode a value from its type byte and its bytes.
 
     Raises:
         UnsupportedPacket: a type that v2 does not have.
@@ -325,7 +330,7 @@ def decode_value(kind: int, body: bytes) -> Value:
 
 
 def code_of(error: InvalidPacket) -> ErrorCode:
-    """The code by which PROBLEM tells of an invalid packet."""
+    """Return the code by which PROBLEM tells of an invalid packet."""
     if isinstance(error, UnsupportedPacket):
         return ErrorCode.UNSUPPORTED_PACKET
     return ErrorCode.STREAM_GAP if isinstance(error, StreamGap) else ErrorCode.CLIENT_INVALID_PACKET
@@ -382,7 +387,7 @@ def _text(fields: dict[str, object], name: str) -> str:
 
 
 def check_text(text: str) -> str:
-    """A text out of JSON, where an escape can stand for half of a surrogate pair: no log or store could write that.
+    """Check a text out of JSON: an escape can stand for half of a surrogate pair, which no log or store can write.
 
     Raises:
         InvalidPacket: it is no Unicode.

@@ -117,7 +117,7 @@ def _problem_frame(code: ErrorCode, info: dict[str, object] | None) -> bytes:
 
 
 def read_hello(fields: dict[str, object]) -> Greeting:
-    """What a HELLO says.
+    """Read what a HELLO says.
 
     Raises:
         HandshakeError: with the code of the first check that fails, in the order of v1.
@@ -140,7 +140,7 @@ def read_hello(fields: dict[str, object]) -> Greeting:
 
 
 def read_stream(name: object) -> str | None:
-    """The name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
+    """Read the name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
     if name is None:
         return None
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
@@ -149,7 +149,7 @@ def read_stream(name: object) -> str | None:
 
 
 def read_heard(heard: object) -> tuple[str | None, int]:
-    """What the other side has taken of this side's stream. Raises InvalidPacket."""
+    """Read how much of this side's stream the other side has taken. Raises InvalidPacket."""
     if heard is None:
         return None, 0
     if not isinstance(heard, dict):

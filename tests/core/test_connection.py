@@ -18,35 +18,11 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio_protocol import v0, v1
-from iotio_protocol.errors import ErrorCode
 from iotio_protocol.session import State
 from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
-
-class Log(DeviceType):
-    """Writes down what is called, in order."""
-
-    def __init__(self, type_name: str = "echo", calls: list[Any] | None = None) -> None:
-        super().__init__(type_name)
-        self.calls: list[Any] = [] if calls is None else calls
-
-    def on_connect(self, client: IoTClient) -> Any:
-        self.calls.append("connect")
-
-    # The default is for the type checker: the base class has no reason.
-    def on_disconnect(self, client: IoTClient, reason: DisconnectReason = DisconnectReason.REMOVED) -> Any:
-        self.calls.append(f"disconnect {reason}")
-
-    def on_echo(self, message: Any, client: IoTClient) -> Any:
-        self.calls.append(message)
-        return message
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
+from .log import Log
 
 # Order of life.
 
@@ -70,7 +46,7 @@ def test_connect_message_disconnect(log: Log) -> None:
         "manager client_close",
     ]
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
 
 
 def named(name: str, function: Any) -> Any:
@@ -143,64 +119,6 @@ def test_after_an_end_of_ours_nothing_is_handled(log: Log) -> None:
     device.connection.deliver(encode_frame(Opcode.BINARY, v1.encode("echo", 1)) * 3)
     assert log.calls == [1, "disconnect removed"]
     assert device.close_code() == 1000, "and the answer does not follow the CLOSE frame"
-
-
-# The handshake.
-
-
-def test_a_refused_device_never_reaches_user_code(log: Log) -> None:
-    clock = Clock()
-    manager = make_manager(log, clock=clock)
-    device = v1_device(manager, client_type="nosuch")
-    device.send("echo", 1)
-    assert device.packets() == [v1.decode(v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))]
-    assert manager.clients == []
-    clock.now += 2.9
-    device.connection.advance()
-    assert device.frames() == []
-    clock.now += 0.1
-    device.connection.advance()
-    assert device.close_code() == 1008
-    clock.now += 3
-    device.connection.advance()
-    assert log.calls == []
-    assert manager.connections() == []
-
-
-def test_wrong_endpoints_do_not_evict_the_device_that_has_the_id(log: Log) -> None:
-    manager = make_manager(log)
-    good = v1_device(manager)
-    bad = v1_device(manager, endpoints=[{"id": "x"}])
-    assert [packet[0] for packet in bad.packets()] == ["error"]
-    good.send("echo", 1)
-    assert good.packets() == [("echo", 1)]
-    assert manager.client("d1") is good.connection.client
-
-
-def test_a_v0_device_has_its_time(log: Log) -> None:
-    clock = Clock()
-    manager = make_manager(log, clock=clock, handshake_timeout=30)
-    device = Device(connect(manager))
-    clock.now += 30
-    manager.sweep(clock.now)
-    assert device.close_code() == 1008
-    clock.now += 3
-    device.connection.advance()
-    assert manager.connections() == []
-    assert log.calls == []
-
-
-def test_a_closing_manager_turns_devices_away(log: Log) -> None:
-    manager = make_manager(log)
-    manager.close(0)
-    assert v1_device(manager).close_code() == 1001
-    assert v0_device(manager).close_code() == 1001
-    assert log.calls == []
-
-
-def test_the_log_names_who_was_refused_and_why(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    v1_device(make_manager(log), client_type="nosuch")
-    assert "device at memory refused: client_invalid_type" in caplog.text
 
 
 # Handlers.
@@ -305,39 +223,6 @@ def test_answers(log: Log) -> None:
         ("other", 5),
         *[("give", value) for value in values],
     ]
-
-
-def test_an_event_without_a_handler_is_counted_and_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "iotio")
-    device = v1_device(make_manager(log))
-    for event in ("nosuch", "connect", "disconnect", "", "__class__", "event"):
-        device.send(event)
-    assert device.connection.counters["unhandled"] == 6
-    assert "device 'd1' sent event 'nosuch', type 'echo' has no handler" in caplog.text
-    assert log.calls == ["connect"], "on_connect and on_disconnect are nobody's to call"
-
-
-def test_on_event_takes_the_rest() -> None:
-    class Rest(Log):
-        def on_event(self, event: str, data: Any, client: IoTClient) -> Any:
-            return f"{event} of {client.id}", data
-
-    device = v1_device(make_manager(Rest()))
-    for event in ("echo", "nosuch", "connect", "event"):
-        device.send(event, 1)
-    assert device.packets() == [("echo", 1), ("nosuch of d1", 1), ("connect of d1", 1), ("event of d1", 1)]
-
-
-def test_an_invalid_packet_is_counted_and_the_first_is_logged_as_a_warning(
-    log: Log, caplog: pytest.LogCaptureFixture
-) -> None:
-    device = v1_device(make_manager(log))
-    for _ in range(3):
-        device.frame(Opcode.BINARY, b"\x09")
-    assert device.connection.counters["invalid"] == 3
-    assert [packet[1]["error"] for packet in device.packets()] == ["client_invalid_packet"] * 3
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "device 'd1' sent an invalid packet: " in caplog.text
 
 
 async def helper(client: IoTClient) -> str:
@@ -469,7 +354,7 @@ def test_a_device_that_does_not_answer_a_close_frame(log: Log) -> None:
     assert device.close_code() == 1000
     clock.now += 3
     device.connection.advance()
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     assert log.calls == ["connect", "disconnect removed"]
 
 
@@ -552,7 +437,7 @@ class ThreadConnection(MemoryConnection):
 
 def thread_device(manager: Manager, client_id: str = "d1") -> Device:
     connection = ThreadConnection(manager, v1_headers(client_id, "echo"))
-    manager.attach(connection)
+    manager.connections.attach(connection)
     return Device(connection)
 
 
@@ -662,7 +547,7 @@ def test_many_reconnects_at_once_leave_one_session_and_balanced_callbacks(_: int
     for device in devices:
         device.drop()
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     assert kind.calls.count("connect") == len(kind.calls) - kind.calls.count("x") - kind.calls.count("connect")
 
 

@@ -19,8 +19,8 @@ from iotio import DeviceType, IoTClient
 from iotio.core.durable.delivery import Delivery, DeliveryState
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
-from iotio.core.storage.batch import Ticket
-from iotio.core.storage.contract import Change, Store
+from iotio.core.storage.batch import AskRecord, Ticket
+from iotio.core.storage.contract import Change, PutDevice, Store
 from iotio.core.storage.writer import StoreWriter
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio.store import MemoryStore
@@ -36,14 +36,18 @@ from tests.support.wire import Opcode, encode_frame
 class HandWriter(StoreWriter):
     """A writer that writes when it is told to, so that a kill can come before."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, record: AskRecord) -> None:
         self._hand_store = store
-        self._entries: list[tuple[tuple[Change, ...], Ticket]] = []
+        self._ask = record
+        self._entries: list[tuple[tuple[Change, ...] | str, Ticket]] = []  # of a device that is marked the id
 
     def submit(self, *changes: Change) -> Ticket:
         ticket = Ticket()
         self._entries.append((changes, ticket))
         return ticket
+
+    def mark(self, device_id: str) -> None:
+        self._entries.append((device_id, Ticket()))
 
     def close(self, *arguments: Any, **more: Any) -> bool:
         return True
@@ -56,9 +60,15 @@ class HandWriter(StoreWriter):
     def write_batch(self) -> None:
         """Write all that waits, in one piece."""
         entries, self._entries = self._entries, []
-        self._hand_store.commit([change for changes, _ in entries for change in changes])
+        self._hand_store.commit([change for changes, _ in entries for change in self._changes(changes)])
         for _, ticket in entries:
             ticket.done.set()
+
+    def _changes(self, entry: tuple[Change, ...] | str) -> tuple[Change, ...]:
+        if not isinstance(entry, str):
+            return entry
+        record = self._ask(entry)
+        return () if record is None else (PutDevice(record),)
 
 
 class HandManager(Manager):
@@ -67,7 +77,7 @@ class HandManager(Manager):
     hand: HandWriter
 
     def make_store_writer(self, store: Store) -> StoreWriter:
-        self.hand = HandWriter(store)
+        self.hand = HandWriter(store, self.recorder.record)
         return self.hand
 
     def wait_here(self, signal: Signal, timeout: float | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, Options
-from iotio.core.limits import Bucket, Takeovers
+from iotio.core.limits import Bucket
 from iotio.core.manager import Manager
 from iotio.hosts.memory import connect
 from iotio_protocol.reasons import DisconnectReason
@@ -200,13 +200,6 @@ def test_a_flood_of_refusals_is_no_flood_of_lines(caplog: pytest.LogCaptureFixtu
     assert manager.refusals == {"server_busy": 51}
 
 
-def test_held_back_devices_are_bounded() -> None:
-    manager, _, _ = make(max_connections=1)
-    v1_device(manager, "a")
-    refused = [v1_device(manager, f"b{number}") for number in range(1001)]
-    assert [len(device.frames()) for device in refused[-2:]] == [1, 2]  # the last one has its CLOSE
-
-
 class Rival:
     """A device that comes back at once, as the 0.4.1 library does."""
 
@@ -224,70 +217,6 @@ class Rival:
         if self.device.close_code() == 1008:
             self.device.close(1008)
             self.come()
-
-
-def test_two_devices_that_fight_over_an_id_are_held_back(caplog: pytest.LogCaptureFixture) -> None:
-    manager, echo, clock = make()
-    rivals = [Rival(manager), Rival(manager)]
-    for _ in range(600):
-        clock.now += 0.1
-        for rival in rivals:
-            rival.step()
-    connects = sum(rival.connects for rival in rivals)
-    assert 6 + 60 / 3.2 - 2 <= connects <= 6 + 60 / 3.0 + 2
-    assert echo.reasons == [DisconnectReason.TAKEOVER] * (connects - 1), "on_disconnect does not wait"
-    (record,) = caplog.records
-    assert "the id 'one'" in record.getMessage()
-    assert manager.clients == ["one"]
-    assert len(manager.connections()) == 2
-
-
-def test_an_evicted_device_is_out_of_reach_before_its_close_frame() -> None:
-    manager, _, clock = make()
-    devices = [v1_device(manager, "one") for _ in range(8)]
-    assert [device.close_code() for device in devices] == [1008] * 5 + [None] * 3
-    for device in devices[5:7]:
-        device.send("echo", 1)
-        device.frame(Opcode.PING, b"?")
-        assert device.frames() == [(Opcode.PONG, b"?")]
-    assert manager.emit("x", 1, client_id="one").sent == 1
-    assert devices[7].packets() == [("x", 1)]
-    clock.now += 3.0
-    for device in devices[5:7]:
-        device.connection.advance()
-        ((opcode, payload),) = device.frames()
-        assert (opcode, payload) == (Opcode.CLOSE, (1008).to_bytes(2, "big") + b"takeover")
-        device.drop()
-    assert len(manager.connections()) == 6  # five have not answered their CLOSE yet
-
-
-def test_a_shutdown_does_not_wait_for_who_is_held_back() -> None:
-    manager, _, _ = make()
-    devices = [v1_device(manager, "one") for _ in range(7)]
-    manager.close(0)
-    assert devices[5].close_code() == 1001
-
-
-def test_a_fight_ends_and_ids_are_apart() -> None:
-    clock = Clock()
-    takeovers = Takeovers(clock, 3.0)
-    assert [takeovers.count("a") for _ in range(7)] == [(False, False)] * 5 + [(True, True), (True, False)]
-    assert takeovers.count("b") == (False, False)
-    clock.now += 12.9
-    assert takeovers.count("a") == (True, False)
-    clock.now += 13.1
-    assert takeovers.count("a") == (False, False)
-    for _ in range(20):  # a device that comes back every three seconds fights with nobody
-        clock.now += 3.0
-        assert takeovers.count("c") == (False, False)
-
-
-def test_few_ids_are_remembered() -> None:
-    takeovers = Takeovers(Clock(), 3.0)
-    for number in range(5):
-        for other in range(1001):
-            takeovers.count(f"{number}/{other}")
-    assert len(takeovers._recent) == 1000
 
 
 def test_a_bucket_fills_up_to_its_room() -> None:

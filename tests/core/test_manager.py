@@ -11,11 +11,10 @@ import pytest
 
 from iotio import DeviceType, DisconnectReason, EncodeError, IoTClient, Options
 from iotio.core.manager import Manager
-from iotio.hosts.memory import MemoryConnection
 from iotio_protocol import v1
 from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
-from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
+from tests.support.memory import Device, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode
 
 
@@ -115,128 +114,6 @@ def test_one_dead_client_does_not_stop_a_broadcast(manager: Manager) -> None:
     result = manager.emit("ev", 1, client_type="echo")
     assert (result.sent, result.offline) == (2, ("d1",))
     assert devices[2].packets() == [("ev", 1)]
-
-
-# on_update.
-
-
-class Updates(Manager):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, str, Any]] = []
-        self.add_type(DeviceType("echo"))
-
-    def on_update(self, client_id: str, event: str, data: Any) -> None:
-        self.seen.append((client_id, event, data))
-
-
-def test_on_update_hears_of_what_was_sent_and_of_ids_that_are_away() -> None:
-    manager = Updates()
-    v1_device(manager, "a")
-    manager.emit("ev", 1, client_type="echo")
-    manager.emit("ev", 2, "a", trigger_update=False)
-    manager.emit("ev", 3, "x")
-    manager.emit("ev", 4, "x", trigger_update=False)
-    manager.log_update("by hand", "ev", 5)
-    assert manager.seen == [("a", "ev", 1), ("x", "ev", 3), ("by hand", "ev", 5)]
-
-
-def test_what_on_update_raises_is_logged(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    def on_update(client_id: str, event: str, data: Any) -> None:
-        raise ValueError("no")
-
-    assert manager.event(on_update) is on_update
-    device = v1_device(manager, "a")
-    assert manager.emit("ev", 1, "a").sent == 1
-    assert device.packets() == [("ev", 1)]
-    assert "Error when calling on_update handler: 'no'" in caplog.text
-
-
-# event.
-
-
-def test_event_as_a_decorator(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[str] = []
-
-    @manager.event
-    def on_connect(client: IoTClient) -> None:
-        seen.append(client.id)
-
-    def on_nonsense(client: IoTClient) -> None: ...
-
-    assert callable(on_connect)
-    assert manager.event(on_nonsense) is False
-    assert "'on_nonsense' is no event of the manager" in caplog.text
-    v1_device(manager, "a")
-    assert seen == ["a"]
-
-
-def test_async_callbacks_of_the_manager() -> None:
-    class Async(Manager):
-        seen: list[str]
-
-        async def on_connect(self, client: IoTClient) -> None:
-            self.seen.append(f"+{client.id}")
-
-        async def on_disconnect(self, client: IoTClient, reason: Any = None) -> None:
-            self.seen.append(f"-{client.id} {reason}")
-
-    manager = Async()
-    manager.seen = []
-    manager.add_type(DeviceType("echo"))
-    v1_device(manager, "a").drop()
-    assert manager.seen == ["+a", "-a transport_closed"]
-
-
-def test_a_wrong_on_disconnect_of_the_manager_is_refused(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    def on_disconnect() -> None: ...
-
-    class Subclass(Manager):
-        def on_disconnect(self) -> None: ...
-
-    message = r"the manager's on_disconnect must take \(client\) or \(client, reason\)"
-    with pytest.raises(TypeError, match=message):
-        manager.event(on_disconnect)
-    with pytest.raises(TypeError, match=message):
-        Subclass()
-    manager.on_disconnect = on_disconnect  # past all checks: found when a device leaves, and logged
-    v1_device(manager, "a").drop()
-    assert manager.clients == []
-    assert "the manager's on_disconnect must take (client) or (client, reason)" in caplog.text
-
-
-def test_callbacks_that_run_in_the_sender_are_def(manager: Manager) -> None:
-    async def on_update(client_id: str, event: str, data: Any) -> None: ...
-
-    with pytest.raises(TypeError, match="on_update must be a def"):
-        manager.event(on_update)
-
-
-def test_counters_outlive_connections(manager: Manager) -> None:
-    device = v1_device(manager, "a")
-    device.send("nosuch", 1)
-    client = manager.client("a")
-    assert client is not None
-    assert client.counters["unhandled"] == 1
-    device.drop()
-    assert manager.counters["unhandled"] == 1
-    v1_device(manager, "a").send("nosuch", 1)
-    assert manager.counters["unhandled"] == 2
-
-
-def test_a_tick_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(MemoryConnection):
-        def tick(self, now: float) -> None:
-            raise OSError("no more sockets")
-
-    clock = Clock()
-    manager = make_manager(DeviceType("echo"), clock=clock, ping_interval=1)
-    manager.attach(Broken(manager, []))
-    device = v1_device(manager, "a")
-    clock.now += 100
-    manager.sweep(clock.now)
-    assert device.connection.read()[:1] == b"\x89", "the healthy one is pinged"
-    assert "could not be done" in caplog.text
 
 
 # Rooms.
@@ -518,7 +395,7 @@ def test_close(manager: Manager) -> None:
     for device in devices:
         device.close(1001)
     assert manager.clients == []
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     manager.close(0)
 
 

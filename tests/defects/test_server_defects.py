@@ -344,7 +344,7 @@ def test_s21_a_dead_device_is_noticed(kind: str) -> None:
             assert never.upgrade().status == 101
             (close,) = never.recv_frames_until_eof()
             assert close.close_reason == "handshake_timeout"
-        eventually(lambda: host.manager.connections() == [])
+        eventually(lambda: host.manager.connections.all() == [])
 
 
 def test_s22_many_connections_that_say_nothing_stop_nobody() -> None:

@@ -29,7 +29,7 @@ class Echoes(DeviceType):
 def test_a_conversation() -> None:
     manager = make_manager(Echoes("echo"))
     connection = connect(manager, v1_headers("d1", "echo"))
-    assert manager.connections() == [connection]
+    assert manager.connections.all() == [connection]
     assert connection.read() == b""
     for event in ("echo", "late"):
         connection.deliver(encode_frame(Opcode.BINARY, v1.encode(event, "x")))
@@ -38,7 +38,7 @@ def test_a_conversation() -> None:
     connection.deliver(encode_frame(Opcode.CLOSE, b"\x03\xe8"))
     assert connection.read() == encode_close(1000)
     assert connection.ended
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     connection.deliver(b"whatever comes after the end")
     assert connection.read() == b""
 

@@ -501,7 +501,7 @@ def test_a_reset_right_behind_the_upgrade(local_host: LocalHost) -> None:
         with local_host.peer() as peer:
             assert peer.upgrade(headers=v1_headers(client_id, "echo")).status == 101
             peer.reset()
-        eventually(lambda: local_host.manager.connections() == [])
+        eventually(lambda: local_host.manager.connections.all() == [])
         seen = local_host.log.of(client_id)
         assert seen.count("on_connect") == seen.count("on_disconnect")
         assert local_host.manager.clients == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iotio.core.storage.contract import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord
 
 
 def device(name: str = "lamp", **values: Any) -> DeviceRecord:

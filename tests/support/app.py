@@ -325,7 +325,7 @@ def make_app(
         return {
             "clients": manager.clients,
             "rooms": {room: ids for room, members in manager.rooms.items() if (ids := connected(members))},
-            "sockets": len(manager.connections()),
+            "sockets": len(manager.connections.all()),
         }
 
     @app.post("/call")

@@ -67,7 +67,7 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
       iotio run server.py --port 8000 --reload
       iotio run shop.devices:app --ssl-certfile cert.pem --ssl-keyfile key.pem
     """
-    from .run import run_target
+    from .launch import run_target
     from .settings import Settings
 
     _check(context)
@@ -75,7 +75,7 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
 
 
 def _check(context: click.Context) -> None:
-    """Options that contradict each other."""
+    """Refuse options that contradict each other."""
     from .target import Misuse
 
     given = click.core.ParameterSource.COMMANDLINE

@@ -57,7 +57,7 @@ def supervise(settings: Settings, sockets: list[socket.socket], folders: Iterabl
 
 
 def snapshot(folders: Iterable[str]) -> Files:
-    """All .py files below the folders, without hidden folders and those that hold installed packages."""
+    """Return all .py files below the folders, without hidden folders and those that hold installed packages."""
     found: Files = {}
     for top in folders:
         for folder, names, files in os.walk(top):
@@ -75,7 +75,7 @@ def snapshot(folders: Iterable[str]) -> Files:
 
 
 def changed(before: Files, after: Files) -> str | None:
-    """A file that was changed, added or removed; None for none."""
+    """Return a file that was changed, added or removed; None if there is none."""
     return min((path for path, _ in before.items() ^ after.items()), default=None)
 
 
@@ -112,7 +112,7 @@ class _Supervisor:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first one ends the server in order, a second one everything at once."""
+        """End the server in order at the first signal, and all at once at the second."""
         if self._told:
             if self._process is not None:
                 self._process.kill()
@@ -145,7 +145,7 @@ class _Supervisor:
         return None
 
     def _has_ended(self, pause: float) -> bool:
-        """Wait a little; whether somebody has ended the server in order. One that has failed may be mended."""
+        """Wait a little. Returns whether the server was ended in order; one that failed may still be mended."""
         assert self._process is not None
         if self._failed:
             time.sleep(pause)
@@ -158,12 +158,12 @@ class _Supervisor:
         return status == 0
 
     def _status(self) -> int | None:
-        """The exit status of the server; None while it runs."""
+        """Return the exit status of the server; None while it runs."""
         assert self._process is not None
         return self._process.exitcode
 
     def _settle(self) -> None:
-        """Let an editor or a checkout finish."""
+        """Wait until an editor or a checkout has finished."""
         before = snapshot(self._folders)
         for _ in range(_SETTLE_LOOKS):
             time.sleep(_SETTLE)
@@ -190,7 +190,7 @@ def _fileno_of_stdin() -> int | None:
 
 
 def _serve(settings: Settings, sockets: list[socket.socket], told: Connection, stdin: int | None) -> None:
-    """The process that serves. It ends when the pipe does, with the process at its other end."""
+    """Serve, in a process of its own. It ends when the pipe does, with the process at its other end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server has a handler, Ctrl-C is the other process's
     if stdin is not None:
         sys.stdin = os.fdopen(stdin)  # for breakpoint() in a handler; multiprocessing has taken it away

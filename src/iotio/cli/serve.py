@@ -70,7 +70,7 @@ def open_sockets(settings: Settings) -> list[socket.socket]:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """What cannot be served is one line."""
+    """Turn the errors of what cannot be served into one line for the terminal."""
     try:
         yield
     except CannotServe as error:
@@ -80,7 +80,7 @@ def _told() -> Iterator[None]:
 
 
 def _configure_logging(level: str) -> None:
-    """One line a record, to stderr; a program that has configured logging keeps its own."""
+    """Log one line a record to stderr, unless the program has configured logging."""
     logging.basicConfig(level=level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
     if level != "debug":
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it starts and stops is said by us
@@ -94,7 +94,7 @@ def _banner(name: str, manager: IoTManager, sockets: Sequence[socket.socket], *,
 
 
 def _places(sock: socket.socket, scheme: str) -> list[str]:
-    """How the socket can be reached."""
+    """Return the URLs under which a socket can be reached."""
     name = sock.getsockname()
     if not isinstance(name, tuple):
         return [f"the Unix socket {name}"]
@@ -105,7 +105,7 @@ def _places(sock: socket.socket, scheme: str) -> list[str]:
 
 
 def _own_address() -> str | None:
-    """The address under which this machine is known in its network. Nothing is sent."""
+    """Return the address under which this machine is known in its network. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ANYWHERE)

@@ -27,11 +27,11 @@ _DEFAULTS = ("manager", "app")
 
 
 class Failure(click.ClickException):
-    """Ends the command with one line and exit status 1."""
+    """An error that ends the command with one line and exit status 1."""
 
 
 class Misuse(Failure):
-    """What was asked for makes no sense: exit status 2, as click has it for options that it does not know."""
+    """An error in the options: exit status 2, as click has it for options that it does not know."""
 
     exit_code = 2
 
@@ -75,7 +75,7 @@ class Target:
         return Path(self.place).resolve().parent if self.is_file else Path.cwd()
 
     def check(self) -> None:
-        """Find out, without running any of it, whether it is there.
+        """Find out whether the module is there, without running any of it.
 
         Raises:
             Failure: it is not.
@@ -112,14 +112,14 @@ class Target:
         return self.find(module)
 
     def _is_prefix(self, name: str | None) -> bool:
-        """Whether the module that was not found is the one that was asked for, or a package around it."""
+        """Return whether the module that was not found is the one that was asked for, or a package around it."""
         return not self.is_file and name is not None and f"{self.place}.".startswith(f"{name}.")
 
     def _missing(self, name: str) -> Failure:
         return Failure(f"there is no module {name!r} in {Path.cwd()}, nor among the installed packages")
 
     def find(self, module: ModuleType) -> tuple[str, IoTManager]:
-        """The manager in a module that was imported, as `load` returns it.
+        """Find the manager in a module that was imported, as `load` returns it.
 
         Raises:
             Failure: there is none, or it is not clear which.
@@ -202,7 +202,7 @@ def _manager_of(value: object) -> IoTManager | None:
 
 
 def _manager_beside(value: object, module: ModuleType) -> IoTManager | None:
-    """The manager that serves this application, which does not know it."""
+    """Find the manager that serves this application, which does not know it."""
     managers = filter(None, map(_manager_of, vars(module).values()))
     return next((manager for manager in managers if manager.app is value), None) if value is not None else None
 
@@ -219,7 +219,7 @@ def _kind(value: object) -> str:
 
 
 def _described(module: ModuleType) -> list[str]:
-    """The module's own names, for an error: what it imported is of no use there."""
+    """Return the module's own names, for an error; what it imported is of no use there."""
     import flask
 
     found = []
@@ -237,7 +237,7 @@ def _listed(names: Any) -> str:
 
 
 def _print_error_of_the_user(error: BaseException) -> None:
-    """The traceback, without what led to the user's code."""
+    """Print the traceback, without what led to the user's code."""
     error.__traceback__ = _skip_ours(error.__traceback__)
     click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
 

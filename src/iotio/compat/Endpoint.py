@@ -76,7 +76,7 @@ class EndpointManager:
         return [dict(endpoint) for endpoint in self._endpoints.values()]
 
     def get_validator(self, endpoint_id: str) -> Endpoint | ValidationResponse:
-        """The endpoint of an id, or ENDPOINT_NOT_DEFINED_BY_CLIENT."""
+        """Return the endpoint of an id, or ENDPOINT_NOT_DEFINED_BY_CLIENT."""
         return self._endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
 
     @staticmethod

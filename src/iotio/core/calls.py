@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
+import logging
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from iotio_protocol import v2
+from iotio_protocol.calls import Calls, error_of
+from iotio_protocol.errors import CallDisconnected, CallError, CallsUnsupported, CallTimeout
+from iotio_protocol.frames import BINARY, encode_frame
+from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.values import Value
 
 from .ports import CallLink
 from .primitives import Signal
 from .waiting import wait_on_loop
 
-__all__ = ["DEFAULT_TIMEOUT", "PendingCall"]
+__all__ = ["DEFAULT_TIMEOUT", "OutgoingCalls", "PendingCall"]
+
+logger = logging.getLogger("iotio.connection")
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call waits for its answer."""
 
 
 class PendingCall:
-    """One call that is on its way.
+    """One call that is on its way to a device.
 
     Args:
-        connection: over which.
-        event: what is called.
+        connection: the device's.
+        event: the event whose handler is called.
 
     Attributes:
-        done: there is an answer, or there will be none.
-        number: on the wire.
+        done: set when there is a result or an error.
+        number: the number of the call on the wire.
     """
 
     __slots__ = ("_connection", "_error", "_value", "done", "event", "number")
@@ -38,22 +48,22 @@ class PendingCall:
         self._error: CallError | None = None
 
     def settle(self, value: Value) -> None:
-        """The answer came."""
+        """Give the call its result."""
         self._value = value
         self.done.set()
 
     def fail(self, error: CallError) -> None:
-        """There is no result."""
+        """Give the call an error in the place of a result."""
         self._error = error
         self.done.set()
 
     def disconnected(self, why: str) -> None:
-        """The connection is over."""
+        """Fail the call, as its connection has ended for this reason."""
         name = self._connection.name
         self.fail(CallDisconnected(f"device {name!r} has gone before it answered the call of {self.event!r}: {why}"))
 
     def wait(self, timeout: float) -> Value:
-        """Wait in this thread, and return the result.
+        """Wait in this thread for the result, and return it.
 
         Raises:
             CallError: there is none.
@@ -67,7 +77,7 @@ class PendingCall:
         return self._result()
 
     async def wait_async(self, timeout: float) -> Value:
-        """The same for a coroutine."""
+        """Wait in a coroutine for the result, and return it. Errors are those of `wait`."""
         try:
             if not await wait_on_loop(self.done, timeout):
                 self._give_up(timeout)
@@ -78,7 +88,7 @@ class PendingCall:
 
     def _give_up(self, timeout: float) -> None:
         self._connection.forget_call(self.number)
-        if not self.done.is_set:  # it may have come in between
+        if not self.done.is_set:  # the answer may have come in between
             name = self._connection.name
             raise CallTimeout(f"device {name!r} did not answer the call of {self.event!r} within {timeout:g} s")
 
@@ -86,3 +96,95 @@ class PendingCall:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+class CarrierLink(CallLink, Protocol):
+    """The connection that carries the calls to a device."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def is_open(self) -> bool: ...
+    def send(self, frame: bytes) -> str: ...
+    def answer_awaited(self) -> None: ...
+
+
+class OutgoingCalls:
+    """The calls to one device over one connection. Every method but `end` may be called from any thread.
+
+    Args:
+        link: the connection.
+        lock: its lock, which is never held while something waits.
+    """
+
+    __slots__ = ("_calls", "_ended", "_link", "_lock")
+
+    def __init__(self, link: CarrierLink, lock: AbstractContextManager[object]) -> None:
+        self._link = link
+        self._lock = lock
+        self._calls: Calls[PendingCall] = Calls()
+        self._ended = False  # the device can answer no more
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def begin(self, event: str, value: Value) -> PendingCall:
+        """Call a handler of the device.
+
+        Args:
+            event: the event whose handler is called.
+            value: what the handler gets.
+
+        Returns:
+            The call, to wait for.
+
+        Raises:
+            CallDisconnected: the device is not connected.
+            CallsUnsupported: the device speaks v0 or v1.
+            TooManyCalls: as many calls as may be are on their way to the device.
+            EncodeError: the event or the value cannot travel.
+        """
+        link = self._link
+        if link.version != 2:
+            raise CallsUnsupported(
+                f"device {link.name!r} speaks protocol v{link.version}, which has no calls;"
+                " calls need protocol v2 (iotio_client 0.5 or newer on the device)"
+            )
+        pending = PendingCall(link, event)
+        with self._lock:
+            if self._ended or not link.is_open:
+                raise CallDisconnected(f"device {link.name!r} is not connected")
+            pending.number = self._calls.begin(pending)
+            link.answer_awaited()
+        try:
+            problem = link.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
+        except BaseException:  # EncodeError, or what a value of the user's own class raises while it is written
+            self.forget(pending.number)
+            raise
+        if problem:
+            self.forget(pending.number)
+            why = "is not connected" if problem == "offline" else "reads too slowly"
+            raise CallDisconnected(f"device {link.name!r} {why}")
+        return pending
+
+    def forget(self, number: int) -> None:
+        """Wait no longer for the answer to a call."""
+        with self._lock:
+            self._calls.end(number)
+
+    def take_answer(self, packet: v2.Packet) -> None:
+        """Give a call the answer that came from the device."""
+        with self._lock:
+            pending = self._calls.end(packet.call)
+        if pending is None:
+            logger.debug("device %r answered a call that is not waited for any longer", self._link.name)
+        elif packet.flags & v2.RESULT:
+            pending.settle(packet.value)
+        else:
+            pending.fail(error_of(pending.event, packet.value))
+
+    def end(self, reason: DisconnectReason) -> None:
+        """Fail all calls, and those that come later: the device can answer no more. The lock is held."""
+        self._ended = True
+        for pending in self._calls.end_all():
+            pending.disconnected(reason.value)

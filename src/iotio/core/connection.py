@@ -7,7 +7,6 @@ here, under one lock per connection that is never held while user code runs.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,46 +14,54 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from iotio_protocol import v2
-from iotio_protocol.calls import Calls, error_of, failure, fault_of
-from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import (
-    CallDisconnected,
-    CallFault,
-    CallsUnsupported,
-    ErrorCode,
     HandshakeError,
     InvalidPacket,
     StreamGap,
 )
-from iotio_protocol.frames import BINARY, Item, encode_frame
-from iotio_protocol.handshake import Hello, device_headers, foreign_origin, parse_headers
+from iotio_protocol.frames import Item
+from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import BadGreeting, Codec, Ended, Event, Greeting, Invalid, Packet, Session, State
+from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State
 from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
-from .calls import PendingCall
-from .devices import Devices
-from .durable.delivery import DeliveryState
+from .calls import OutgoingCalls, PendingCall
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
 from .handler_context import HandlerContext, Scope
 from .handlers import Handlers, reply_of
 from .handles import IoTClient
-from .limits import Admission, Meter, metered
+from .limits import Meter, metered
 from .lock import Lock
-from .message import Message, current_message
-from .ports import Link, ServerPort
+from .ports import ServerPort
+from .presence import PresenceMonitor
+from .presence_notifier import PresenceNotifier
 from .primitives import Signal
 from .registry import Registry
-from .waiting import is_cancelled
 from .write_buffer import WriteBuffer
 
-__all__ = ["Connection", "Scope", "is_answer"]
+__all__ = ["Connection", "Scope"]
 
 logger = logging.getLogger("iotio.connection")
+
+
+class Sockets(Protocol):
+    """All connections of the server."""
+
+    def attach(self, connection: Connection) -> None: ...
+    def detach(self, connection: Connection) -> None: ...
+    def evict(self, client: IoTClient) -> bool: ...
+
+
+class Gate(Protocol):
+    """What decides which devices come in."""
+
+    def open(self, connection: Connection, upgrade: Upgrade) -> None: ...
+    def introduce(self, connection: Connection, hello: Hello) -> None: ...
+    def refuse(self, connection: Connection, error: HandshakeError) -> None: ...
 
 
 class Server(ServerPort, Protocol):
@@ -63,23 +70,20 @@ class Server(ServerPort, Protocol):
     codec: Codec
     session_factory: type[Session]
     epochs: Iterator[int]
-    holding: bool
-    admission: Admission
     registry: Registry
-    devices: Devices
+    presence: PresenceMonitor
+    notifier: PresenceNotifier
     durable_messages: DurableMessages
 
+    @property
+    def connections(self) -> Sockets: ...
+    @property
+    def gate(self) -> Gate: ...
     @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
     @property
     def tells_updates(self) -> bool: ...
     def on_connect(self, client: IoTClient) -> Any: ...
-    def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
-    def attach(self, connection: Connection) -> None: ...
-    def detach(self, connection: Connection) -> None: ...
-    def hold_back(self, connection: Link) -> bool: ...
-    def evict(self, client: IoTClient) -> bool: ...
-    def count_refusal(self, code: ErrorCode) -> None: ...
     def log_update(self, client_id: str, event: str, data: Any) -> None: ...
     @property
     def all_options(self) -> list[Options]: ...
@@ -124,20 +128,15 @@ class Connection:
         self.client: IoTClient | None = None
         self.farewell_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
-        headers = list(headers)
-        self._headers = device_headers(headers)
-        # A browser cannot send the headers of a v1 device: only without them can a web page be behind it.
-        self._origin = None if self._headers else foreign_origin(headers, manager.options.allowed_origins)
+        self._upgrade: Upgrade | None = Upgrade.of(list(headers), manager.options.allowed_origins, subprotocol)
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
-        self._newer = None if subprotocol or self._headers else _offer(headers)
         now = manager.clock()
         self._session = (
             V2Session(manager.options, now)
             if subprotocol == v2.SUBPROTOCOL
-            else manager.session_factory(1 if self._headers else 0, manager.options, now, manager.codec)
+            else manager.session_factory(1 if self._upgrade.headers else 0, manager.options, now, manager.codec)
         )
-        self._calls: Calls[PendingCall] | None = None  # to the device
-        self._deaf = False  # the device can answer no more calls
+        self._calls: OutgoingCalls | None = None  # made with the first call
         self._handlers: Handlers | None = None
         self._lock = Lock()
         self._connected = False  # on_connect has been called
@@ -196,10 +195,6 @@ class Connection:
 
     def _let_in(self, client: IoTClient) -> None:
         """Let a device in whose handshake is right; a connection that has its id goes first."""
-        raise NotImplementedError
-
-    def _dispatch(self, packet: Packet) -> None:
-        """Run the handler of an event."""
         raise NotImplementedError
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
@@ -295,7 +290,7 @@ class Connection:
 
     def _has_durable(self) -> bool:
         """Whether durable messages are on their way to the device."""
-        queue = self._durable_queue()
+        queue = self.durable_queue()
         return queue is not None and queue.on_their_way > 0
 
     def _log_too_slow(self, waiting: int) -> None:
@@ -404,114 +399,80 @@ class Connection:
         return self._session.state is State.CLOSED
 
     def start(self) -> None:
-        """Answer the handshake of a v1 device; a v0 device sends its own later. Runs user code."""
-        if self.manager.closing:
-            if self.manager.holding:
-                self.manager.hold_back(self)
-            self.close(DisconnectReason.SERVER_SHUTDOWN)
-            return
-        try:
-            if self._origin is not None:
-                raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": self._origin[:80]})
-            if self._newer is not None:
-                raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, _not_agreed(self._newer))
-            hello = parse_headers(self._headers) if self._session.version == 1 else None
-            returns = hello is not None and self.manager.registry.get(hello.id) is not None
-            self.manager.admission.enter(self.address, returns=returns)
-            self.admitted = True
-        except HandshakeError as error:
-            self._refuse(error)
-        else:
-            if hello is not None:
-                self._admit(hello)
+        """Answer the handshake of a v1 device; another device sends its own later. Runs user code."""
+        upgrade, self._upgrade = self._upgrade, None
+        if upgrade is not None:
+            self.manager.gate.open(self, upgrade)
 
-    def handle(self, event: Event) -> None:
-        """Do what an event asks for. Runs user code."""
-        if isinstance(event, Packet):
-            self._dispatch(event)
-        elif isinstance(event, v2.Packet):
-            self._take_flagged(event)
-        elif isinstance(event, Greeting):
-            self._greeting = event
-            self._admit(event.hello)
-        elif isinstance(event, BadGreeting):
-            self._refuse(event.error)
-        elif isinstance(event, Invalid):
-            self._count_invalid(event.problem)
-        elif isinstance(event, v2.Ack):
-            self._acknowledged(event)
-        elif isinstance(event, v2.Sleep):
-            if self.client is not None and self.client.device is not None:
-                self.client.device.sleeps(event.seconds)
-        elif isinstance(event, v2.Goodbye):
-            if self.client is not None and self.client.device is not None:
-                self.client.device.says_goodbye()
-        elif isinstance(event, v2.Problem):
-            self._log_problem(event)
-        elif event.reason is DisconnectReason.PROTOCOL_ERROR:
-            logger.warning("device %r broke a WebSocket rule: %s", self.name, event.detail)
+    def accept(self, client: IoTClient, handlers: Handlers) -> None:
+        """Let the device in, as the gate has decided."""
+        self.client = client
+        self._handlers = handlers
+        self._session.options = handlers.options
+        self._let_in(client)
 
-    # -- calls -----------------------------------------------------------------------------------------
+    def introduce(self, greeting: Greeting) -> None:
+        """Take what a v0 or v2 device has said of itself, and have the gate decide."""
+        self._greeting = greeting
+        self.manager.gate.introduce(self, greeting.hello)
+
+    @property
+    def stream(self) -> str | None:
+        """The name of the stream of durable messages that the device sends; None if it sends none."""
+        return self._greeting.sends
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether the handler of an event may run: the device is in, and its teardown has not begun."""
+        return self.client is not None and not self._leaving and self.handles_received
+
+    @property
+    def context(self) -> Context:
+        """The context that the next user code runs in."""
+        return self._context
+
+    def refuse(self, error: HandshakeError, *, hold: bool) -> None:
+        """Turn the device away, as the gate has decided.
+
+        Args:
+            error: the reason.
+            hold: whether its CLOSE frame waits for `refusal_delay`.
+        """
+        with self._lock:
+            self._let_go(DisconnectReason.REFUSED)
+            self._session.refuse(error, self.manager.clock(), hold=hold)
+            self._flush()
+
+    # -- calls to the device ---------------------------------------------------------------------------
 
     def begin_call(self, event: str, value: Value) -> PendingCall:
-        """Call a handler of the device.
+        """Call a handler of the device; see `OutgoingCalls.begin`."""
+        return self._made_calls().begin(event, value)
 
-        Returns:
-            What to wait for.
+    def _made_calls(self) -> OutgoingCalls:
+        calls = self._calls
+        if calls is None:
+            with self._lock:
+                calls = self._calls = self._calls or OutgoingCalls(self, self._lock)
+        return calls
 
-        Raises:
-            CallDisconnected: there is no connection.
-            CallsUnsupported: the device speaks v0 or v1.
-            TooManyCalls: as many as may be are on their way.
-            EncodeError: the event or the value cannot travel.
-        """
-        if self._session.version != 2:
-            raise CallsUnsupported(
-                f"device {self.name!r} speaks protocol v{self._session.version}, which has no calls;"
-                " calls need protocol v2 (iotio_client 0.5 or newer on the device)"
-            )
-        pending = PendingCall(self, event)
-        with self._lock:
-            if self._deaf or not self.is_open:
-                raise CallDisconnected(f"device {self.name!r} is not connected")
-            if self._calls is None:
-                self._calls = Calls()
-            pending.number = self._calls.begin(pending)
-            self._await_answer()
-        try:
-            problem = self.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
-        except BaseException:  # EncodeError, or what a value of the user's own class raises while it is written
-            self.forget_call(pending.number)
-            raise
-        if problem:
-            self.forget_call(pending.number)
-            why = "is not connected" if problem == "offline" else "reads too slowly"
-            raise CallDisconnected(f"device {self.name!r} {why}")
-        return pending
+    def take_answer(self, packet: v2.Packet) -> None:
+        """Give a call to the device its answer."""
+        self._made_calls().take_answer(packet)
 
-    def _await_answer(self) -> None:
-        """A call is on its way, so somebody must read; the lock is held."""
+    def answer_awaited(self) -> None:
+        """Note that a call is on its way, so that its answer must be read. The lock is held."""
 
     def forget_call(self, number: int) -> None:
-        """Nobody waits for the answer any more."""
-        with self._lock:
-            if self._calls is not None:
-                self._calls.end(number)
+        """Wait no longer for the answer to a call."""
+        if self._calls is not None:
+            self._calls.forget(number)
 
     def wait_for_answer(self, done: Signal, timeout: float) -> bool:
-        """Wait in the calling thread. Returns whether it is done."""
+        """Wait in the calling thread. Returns whether `done` was set."""
         return self.manager.wait_here(done, timeout)
 
-    def _take_flagged(self, packet: v2.Packet) -> None:
-        """What v2 has beside plain events."""
-        if is_answer(packet):
-            self._take_answer(packet)
-        elif packet.flags & v2.DURABLE and self._greeting.sends is None:
-            self._complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
-        else:
-            self._dispatch_flagged(packet)
-
-    def _complain(self, error: InvalidPacket) -> None:
+    def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
             if self._session.state is State.OPEN:  # behind a gap all that waits for its handler has one
@@ -519,109 +480,16 @@ class Connection:
             if isinstance(error, StreamGap):
                 self._close(DisconnectReason.PROTOCOL_ERROR)
             self._flush()
-        self._count_invalid(error.problem)
+        self.count_invalid(error.problem)
 
-    def _take_answer(self, packet: v2.Packet) -> None:
-        with self._lock:
-            pending = self._calls.end(packet.call) if self._calls is not None else None
-        if pending is None:
-            logger.debug("device %r answered a call that nobody waits for any more", self.name)
-        elif packet.flags & v2.RESULT:
-            pending.settle(packet.value)
-        else:
-            pending.fail(error_of(pending.event, packet.value))
-
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        """Run the handler of an event for a call of the device, or for a message that is more than an event."""
-        raise NotImplementedError
-
-    def _flagged_route(self, packet: v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """As `_route`, for a packet with flags: of a call the device is told if there is no handler."""
-        route = self._route(packet)
-        if route is None and packet.flags & v2.CALL:
-            self._answer_call(packet.call, v2.FAILURE, failure(CallFault.NO_HANDLER))
-        elif route is None and packet.flags & v2.DURABLE:
-            return _nothing, ()
-        return route
-
-    def _wrapped(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler with what the flags of a packet ask for."""
-        if packet.flags & v2.CALL:
-            return self._answering(packet.call, function)
-        taking = self._taking_async if inspect.iscoroutinefunction(function) else self._taking
-        return taking(packet, function)
-
-    def _taking(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler that is told of its message's time, and takes a durable one once."""
-
-        def handler(*arguments: Any) -> Any:
-            message = self._begin_message(packet)
-            if message is None:
-                return None
-            token = current_message.set(message)
-            try:
-                result = function(*arguments)
-                if hasattr(result, "__await__"):
-                    result = self.run_async(result, self._context)
-            except BaseException as error:
-                if not isinstance(error, self.passed_on):  # what has failed counts as handled: it would fail for ever
-                    self._end_message(packet, [])
-                raise
-            finally:
-                current_message.reset(token)
-            self._end_message(packet, message.effects)
-            return result
-
-        return handler
-
-    def _taking_async(self, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same for an `async def`."""
-
-        async def handler(*arguments: Any) -> Any:
-            message = self._begin_message(packet)
-            if message is None:
-                return None
-            token = current_message.set(message)
-            try:
-                result = await function(*arguments)
-            except BaseException as error:
-                if isinstance(error, Exception) or (is_cancelled(error) and self._counts()):
-                    self._end_message(packet, [])
-                raise
-            finally:
-                current_message.reset(token)
-            self._end_message(packet, message.effects)
-            return result
-
-        return handler
-
-    def _begin_message(self, packet: v2.Packet) -> Message | None:
-        """None: it is a repetition."""
-        time_ms = packet.time if packet.flags & v2.TIME else None
-        if not packet.flags & v2.DURABLE:
-            return Message("", time_ms)
-        stream = self._greeting.sends or ""
-        try:
-            if not self._announced_queue.is_new(stream, packet.number, packet.previous):
-                self._announced_queue.say_heard()
-                return None
-        except StreamGap as error:
-            self._complain(error)
-            return None
-        return Message(f"{stream}/{packet.number}", time_ms)
-
-    def _end_message(self, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
-        if packet.flags & v2.DURABLE:
-            self._announced_queue.took(self._greeting.sends or "", packet.number, packet.previous, effects)
-
-    def _durable_queue(self) -> DurableQueue | None:
+    def durable_queue(self) -> DurableQueue | None:
         """That a v2 device was told of; of another one, the one that there is."""
         if self._box is not None or self.client is None:
             return self._box
         return self.manager.durable_messages.known_queue(self.client.id)
 
     @property
-    def _announced_queue(self) -> DurableQueue:
+    def announced_queue(self) -> DurableQueue:
         """That a v2 device was told of; its device may be forgotten by now, and another queue in its place."""
         assert self._box is not None
         return self._box
@@ -658,59 +526,6 @@ class Connection:
         self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
-    def _acknowledged(self, ack: v2.Ack) -> None:
-        """The device has all up to a number: in v2 it says so itself, in others its pong does."""
-        queue = self._durable_queue()
-        if queue is None:
-            return
-        state = DeliveryState.DONE if self.version == 2 else DeliveryState.ACKNOWLEDGED
-        try:
-            queue.acknowledge(self, ack.upto, state)
-        except InvalidPacket as error:
-            self._complain(error)
-
-    # -- calls, inside ---------------------------------------------------------------------------------
-
-    def _answering(self, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler that answers a call with what it returns or raises; for an `async def` it is a coroutine, too."""
-
-        def handler(*arguments: Any) -> Any:
-            try:
-                result = function(*arguments)
-            except BaseException as error:
-                self._fail_call(number, error)
-                raise
-            if hasattr(result, "__await__"):
-                return self._answer_later(number, result)
-            self._return(number, result)
-            return None
-
-        return handler
-
-    async def _answer_later(self, number: int, awaitable: Any) -> None:
-        try:
-            result = await awaitable
-        except BaseException as error:
-            self._fail_call(number, error)
-            raise
-        self._return(number, result)
-
-    def _return(self, number: int, result: Any) -> None:
-        try:
-            if isinstance(result, tuple):
-                reply = reply_of("", result)
-                result = None if reply is None else reply[1]
-            self._answer_call(number, v2.RESULT, result)
-        except Exception as error:  # EncodeError, or what a value of the user's own class raises
-            self._fail_call(number, error)
-            raise
-
-    def _fail_call(self, number: int, error: BaseException) -> None:
-        self._answer_call(number, v2.FAILURE, failure(fault_of(error), error))
-
-    def _answer_call(self, number: int, flag: int, value: Any) -> None:
-        self.send(encode_frame(BINARY, v2.encode("", value, flag, call=number)))
-
     # -- inside ----------------------------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -736,36 +551,9 @@ class Connection:
 
     def _suspend(self) -> None:
         """Nothing passes any more."""
-        queue = self._durable_queue()
+        queue = self.durable_queue()
         if queue is not None:
             queue.suspend(self)
-
-    def _log_problem(self, problem: v2.Problem) -> None:
-        self.manager.log_some(
-            "problem", "device %r reports the problem %.100s: %.200s", self.name, problem.error, problem.info
-        )
-
-    def _admit(self, hello: Hello) -> None:
-        try:
-            client = self._client_of(hello)
-        except HandshakeError as error:
-            self._refuse(error)
-        else:
-            self._let_in(client)
-
-    def _client_of(self, hello: Hello) -> IoTClient:
-        entry = self.manager.device_type(hello.type)
-        if entry is None:
-            raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
-        client = self.manager.make_client(self, hello)
-        endpoint_id, problem = client.parse_endpoints(hello.endpoints)
-        if problem is not EndpointParseResponse.VALID:
-            info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
-            raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
-        self.client = client
-        self._handlers = entry
-        self._session.options = entry.options
-        return client
 
     def _enter(self, client: IoTClient) -> bool:
         """The device is in: `on_connect` is to be called, and `on_disconnect` is owed from now on.
@@ -774,7 +562,7 @@ class Connection:
             False if a third connection of this id, or a shutdown, was quicker.
         """
         with self._lock:
-            if not self._counts():
+            if not self.handles_received:
                 return False
             self._connected = True
             self.since = self.manager.clock()
@@ -807,12 +595,13 @@ class Connection:
             self._handler_context.tear_down()
         self.farewell_done.set()
 
-    def _counts(self) -> bool:
-        """Whether what the device sent is still to be handled: after its own end yes, after one of ours not."""
+    @property
+    def handles_received(self) -> bool:
+        """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
         return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
 
-    def _route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """The handler of an event and its arguments."""
+    def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
         client, handlers = self.client, self._handlers
         assert client is not None
         assert handlers is not None
@@ -825,15 +614,6 @@ class Connection:
         self.n_unhandled += 1
         logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
         return None
-
-    def _refuse(self, error: HandshakeError) -> None:
-        self.manager.count_refusal(error.code)
-        hold = self.manager.hold_back(self)
-        self.manager.log_some(error.code.value, "device at %s refused: %s%s", self.peer or "?", error, _advice(error))
-        with self._lock:
-            self._let_go(DisconnectReason.REFUSED)
-            self._session.refuse(error, self.manager.clock(), hold=hold)
-            self._flush()
 
     def _reply(self, event: str, result: Any) -> None:
         """Send what a handler returned. The way of `Manager.emit_to`, less what one device does not need."""
@@ -870,9 +650,9 @@ class Connection:
     def _tell_presence(self) -> None:
         """Tell what has become of the device's presence; a step of its lane, run like a handler."""
         assert self.client is not None
-        self.manager.devices.notifier.tell(self.client.id, self.handler_context.run_observer)
+        self.manager.notifier.tell(self.client.id, self.handler_context.run_observer)
 
-    def _count_invalid(self, problem: str) -> None:
+    def count_invalid(self, problem: str) -> None:
         self.n_invalid += 1
         level = logging.WARNING if self.n_invalid == 1 else logging.DEBUG  # one line, not a flood
         logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
@@ -880,16 +660,10 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
-            self._end_calls(reason)
+            if self._calls is not None:
+                self._calls.end(reason)
             if self.client is not None:
-                self.manager.devices.gone(self.client, reason)
-
-    def _end_calls(self, reason: DisconnectReason) -> None:
-        """No answer will come any more; the lock is held."""
-        self._deaf = True
-        if self._calls is not None:
-            for pending in self._calls.end_all():
-                pending.disconnected(reason.value)
+                self.manager.presence.connection_gone(self.client, reason)
 
     def _absorb(self, events: list[Event]) -> None:
         for event in events:
@@ -900,42 +674,6 @@ class Connection:
         data = self._session.take_output()
         if data:
             self.write(data)
-
-
-def _nothing() -> None:
-    """The handler of a durable message that nobody wants."""
-
-
-def is_answer(event: Event) -> bool:
-    """Whether an event answers a call."""
-    return type(event) is v2.Packet and event.flags & (v2.RESULT | v2.FAILURE) != 0
-
-
-def _offer(headers: list[tuple[str, str]]) -> str | None:
-    """A subprotocol of iotio that a device wants and this server does not speak, or could not agree on."""
-    for name, value in headers:
-        if name.lower() == "sec-websocket-protocol" and "iotio." in value:
-            return value
-    return None
-
-
-def _not_agreed(asked: str) -> dict[str, object]:
-    """What a device is told whose subprotocol was not agreed on."""
-    known = v2.SUBPROTOCOL in [name.strip() for name in asked.split(",")]
-    return {"asked": asked[:40], **({"agreed": None} if known else {"spoken": v2.SUBPROTOCOL})}
-
-
-def _advice(error: HandshakeError) -> str:
-    """What to change, where it is the server that must."""
-    info = error.info or {}
-    if error.code is ErrorCode.ORIGIN_NOT_ALLOWED:
-        return f". To let pages from there connect: Options(allowed_origins=[{info.get('origin')!r}])"
-    if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
-        return (
-            ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"
-            " given: where that wraps the Flask application, give it the same attribute app_protocol"
-        )
-    return ""
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

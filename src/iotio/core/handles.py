@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.encoder import DefaultPacketEncoder
@@ -25,9 +26,10 @@ from .calls import DEFAULT_TIMEOUT, PendingCall
 from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
+from .storage.records import DeviceState
 from .waiting import check_no_loop
 
-__all__ = ["Device", "IoTClient", "Stored", "check_event", "current_client"]
+__all__ = ["Device", "IoTClient", "check_event", "current_client", "last_seen"]
 
 logger = logging.getLogger("iotio.client")
 
@@ -269,30 +271,6 @@ class IoTClient:
         return "", EndpointParseResponse.VALID
 
 
-class Stored(NamedTuple):
-    """What is worth keeping of a device when the server ends. Dates are seconds of the wall clock.
-
-    Attributes:
-        id: the device id.
-        type: the name of its device type.
-        data: what it said of itself at its last handshake.
-        rooms: those it is in, sorted.
-        presence: as it is now.
-        since: since when.
-        last_seen: when anything came from it last.
-        wakes: until when it announced to sleep, if it is asleep, or None.
-    """
-
-    id: str
-    type: str
-    data: Any
-    rooms: tuple[str, ...]
-    presence: Presence
-    since: float
-    last_seen: float
-    wakes: float | None = None
-
-
 class Device:
     """The lasting thing of one id: it exists from its first connection on, until it is forgotten.
 
@@ -300,36 +278,36 @@ class Device:
 
     Args:
         manager: whose device it is.
-        stored: what is known of it.
+        state: what is known of it; from now on the device's own.
+
+    Attributes:
+        current: its connection, or None while it is away.
+        state: what lasts of it.
+        tracker: follows its presence.
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("current", "id", "joined", "kind", "manager", "said", "seen", "since_wall", "tracker", "wakes_wall")
+    __slots__ = ("current", "id", "manager", "state", "tracker")
 
-    def __init__(self, manager: Operations, stored: Stored) -> None:
-        self.id = stored.id
+    def __init__(self, manager: Operations, state: DeviceState) -> None:
+        self.id = state.id
         self.manager = manager
-        self.kind = stored.type
-        self.said = stored.data
-        self.joined: dict[str, None] = dict.fromkeys(stored.rooms)  # a dict for its order of joining
+        self.state = state
         self.current: IoTClient | None = None
-        self.tracker = Tracker(stored.presence)
-        self.since_wall = stored.since
-        self.seen = stored.last_seen  # of the connections that are over
-        self.wakes_wall = stored.wakes
+        self.tracker = Tracker(Presence(state.presence))
 
     def __repr__(self) -> str:
-        return f"<Device {self.id!r} type={self.kind!r} {self.presence}>"
+        return f"<Device {self.id!r} type={self.type!r} {self.presence}>"
 
     @property
     def type(self) -> str:
         """The name of its device type; that of its last connection."""
-        return self.kind
+        return self.state.type
 
     @property
     def data(self) -> Any:
         """What it said of itself at its last handshake."""
-        return self.said
+        return self.state.data
 
     @property
     def client(self) -> IoTClient | None:
@@ -350,25 +328,25 @@ class Device:
     @property
     def since(self) -> datetime:
         """Since when its presence is what it is; in UTC."""
-        return datetime.fromtimestamp(self.since_wall, UTC)
+        return datetime.fromtimestamp(self.state.since, UTC)
 
     @property
     def last_seen(self) -> datetime:
         """When anything came from it last, pongs included; in UTC."""
         client = self.current
-        return datetime.fromtimestamp(self.seen, UTC) if client is None else client.last_seen
+        return datetime.fromtimestamp(self.state.last_seen, UTC) if client is None else client.last_seen
 
     @property
     def rooms(self) -> list[str]:
         """The rooms it is in, sorted; a copy."""
         return self.manager.rooms_of(self)
 
-    def stored(self) -> Stored:
-        """What is worth keeping of it. Call it where nobody changes the device, such as in `Devices.changed`."""
-        seen = self.seen if self.current is None else self.current.last_seen.timestamp()
-        rooms = tuple(sorted(self.joined))
-        presence = self.tracker.presence
-        return Stored(self.id, self.kind, self.said, rooms, presence, self.since_wall, seen, self.wakes_wall)
+    def snapshot(self) -> DeviceState:
+        """Return a copy of the state as it is now; the caller holds the lock of the registry."""
+        state = self.state.copy()
+        if self.current is not None:
+            state.last_seen = last_seen(self.current)
+        return state
 
     def emit(
         self,
@@ -453,6 +431,11 @@ class Device:
 
 current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")
 """Set in each connection's own context, which every handler of the device runs in."""
+
+
+def last_seen(client: IoTClient) -> float:
+    """Return when anything came over a connection last, in seconds since 1970."""
+    return time.time() - (client.manager.clock() - client.socket.last_received)
 
 
 def check_event(event: object) -> None:

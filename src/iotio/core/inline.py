@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from iotio_protocol import v2
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Event, Packet
+from iotio_protocol.session import Event
 
-from .connection import Connection, Scope, is_answer
+from .connection import Connection, Scope
+from .dispatch import step_of
+from .lane import Step
 from .primitives import Signal
 
 if TYPE_CHECKING:
@@ -62,15 +64,18 @@ class InlineConnection(Connection):
             return events
         rest = []
         for event in events:
-            if is_answer(event):
+            if v2.is_answer(event):
                 self.handle(event)
             else:
                 rest.append(event)
         return rest
 
     def handle(self, event: Event) -> None:
+        """Do what an event asks for, in the order in which `feed` returned the events. Runs user code."""
         try:
-            super().handle(event)
+            step = step_of(self, event)
+            if step is not None:
+                self._run(step)
         finally:
             with self._lock:  # another thread may be reading
                 self._unhandled -= 1
@@ -82,7 +87,7 @@ class InlineConnection(Connection):
         try:
             for function in owed:
                 self.handler_context.run_handler("disconnect", function, (self.client, self._gone))
-            if self.client is not None and self.manager.devices.notifier.waits(self.client.id):
+            if self.client is not None and self.manager.notifier.waits(self.client.id):
                 self.handler_context.run_handler("presence", self._tell_presence, ())
         finally:
             self._forget()
@@ -91,7 +96,7 @@ class InlineConnection(Connection):
         with self._lock:
             self._close(reason)
             self._dismissed = True
-            busy = self._busy or (self._unhandled > 0 and self._counts())
+            busy = self._busy or (self._unhandled > 0 and self.handles_received)
         if not busy:
             self.farewell_soon()
         return busy
@@ -126,7 +131,7 @@ class InlineConnection(Connection):
         """End the connection that has had this id; its `on_disconnect` runs before this returns."""
         patience = self.manager.options.takeover_timeout
         before = client.socket
-        busy = self.manager.evict(client)
+        busy = self.manager.connections.evict(client)
         if busy and not self.wait_for(before.farewell_done, patience):
             self._log_impatience()
             before.abandon()
@@ -139,39 +144,24 @@ class InlineConnection(Connection):
             assert self._handlers is not None
             context.run_handler("connect", self._handlers.on_connect, (client,))
             context.run_handler("connect", self.manager.on_connect, (client,))
-            if self.manager.devices.notifier.waits(client.id):
+            if self.manager.notifier.waits(client.id):
                 context.run_handler("presence", self._tell_presence, ())
 
-    def _dispatch(self, packet: Packet) -> None:
+    def _run(self, step: Step) -> None:
+        """Run the handler of an event, and send what it returns."""
         if not self._begin_turn():
             return
         try:
-            call = self._route(packet)
-            if call is not None:
-                function, arguments = call
-                result = self.handler_context.run_handler(packet.event, function, arguments)
+            for event, function, arguments, _ in step.calls:
+                result = self.handler_context.run_handler(event, function, arguments)
                 if result is not None:
-                    self._reply(packet.event, result)
-        finally:
-            self._end_turn()
-
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        if not self._begin_turn():
-            return
-        try:
-            route = self._flagged_route(packet)
-            if route is not None:
-                function, arguments = route
-                wrapped = self._wrapped(packet, function)
-                result = self.handler_context.run_handler(packet.event, wrapped, arguments)
-                if result is not None:
-                    self._reply(packet.event, result)
+                    self._reply(event, result)
         finally:
             self._end_turn()
 
     def _begin_turn(self) -> bool:
         with self._lock:
-            if not self._counts() or self._leaving or self.client is None:
+            if not self.takes_events:
                 return False
             self._busy = True
             return True
@@ -179,7 +169,7 @@ class InlineConnection(Connection):
     def _end_turn(self) -> None:
         with self._lock:
             self._busy = False
-            dismissed = self._dismissed and not self._counts()
+            dismissed = self._dismissed and not self.handles_received
             context = self._handler_context
             abandoned = context is not None and context.n_abandoned > 0
         if dismissed:

@@ -10,12 +10,9 @@ from iotio_protocol.options import Options
 
 from .primitives import allocate_lock
 
-__all__ = ["Admission", "Meter", "Takeovers", "metered"]
+__all__ = ["Admission", "Meter", "metered"]
 
 _BURST = 10.0  # seconds: a device that was away sends what it has kept
-_TAKEOVERS = 5  # of one id in `_FIGHT` seconds: a device that comes back now and then has fewer
-_FIGHT = 10.0  # seconds
-_MAX_IDS = 1000  # ids whose takeovers are remembered
 
 
 class Bucket:
@@ -63,37 +60,6 @@ class Meter:
 def metered(options: Options) -> bool:
     """Whether a device's sending is limited at all."""
     return bool(options.max_messages_per_second or options.max_bytes_per_second)
-
-
-class Takeovers:
-    """Notices an id that two devices fight over: each evicts the other, which comes back at once.
-
-    A fight begins with one takeover too many in ten seconds. It is over when there was none for that time, and for as
-    long as the evicted are held back.
-
-    Args:
-        clock: monotonic seconds.
-        hold: seconds that an evicted device is held back.
-    """
-
-    def __init__(self, clock: Callable[[], float], hold: float) -> None:
-        self._clock = clock
-        self._quiet = _FIGHT + hold
-        self._lock = allocate_lock()
-        self._recent: dict[str, tuple[tuple[float, ...], bool]] = {}  # when the last ones were, is it a fight; in order
-
-    def count(self, client_id: str) -> tuple[bool, bool]:
-        """Note a takeover. Returns whether it is part of a fight, and whether the fight begins with it."""
-        now = self._clock()
-        with self._lock:
-            times, fought = self._recent.pop(client_id, ((), False))
-            if times and now - times[-1] > self._quiet:
-                times, fought = (), False
-            begins = not fought and len(times) == _TAKEOVERS and now - times[0] <= _FIGHT
-            self._recent[client_id] = ((*times, now)[-_TAKEOVERS:], fought or begins)
-            if len(self._recent) > _MAX_IDS:
-                del self._recent[next(iter(self._recent))]
-        return fought or begins, begins
 
 
 class Admission:

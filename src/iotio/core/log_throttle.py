@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from .primitives import allocate_lock
 
 __all__ = ["LogThrottle"]
 
+logger = logging.getLogger("iotio.connection")
+
 _LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
 _QUIET = 10.0  # seconds
 
 
 class LogThrottle:
-    """Lets the first log lines of a kind pass, then one now and then: an attack must not fill the disk."""
+    """A filter that lets the first log lines of a kind pass, then one now and then. An attack cannot fill the disk."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = allocate_lock()
         self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
 
+    def warn(self, kind: str, text: str, *args: object) -> None:
+        """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them.
+
+        Args:
+            kind: which warning, in a word; the program has few.
+            text: the line, with `%` placeholders.
+            args: for these.
+        """
+        kept = self.ask(kind)
+        level = logging.DEBUG if kept is None else logging.WARNING
+        if kept:
+            text, args = "%s (and %d more like this)", (text % args, kept)
+        logger.log(level, text, *args)
+
     def ask(self, kind: str) -> int | None:
-        """Ask for one more line; the program has few kinds.
+        """Ask whether one more line may be logged.
 
         Returns:
             None to keep it back, or how many have been kept back since the last one.

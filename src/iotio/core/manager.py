@@ -2,60 +2,53 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from iotio_protocol import v1
-from iotio_protocol.encoder import DefaultPacketEncoder
+from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import CallDisconnected, EncodeError, ErrorCode, InvalidPacket
+from iotio_protocol.errors import CallDisconnected
 from iotio_protocol.handshake import Hello
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Session
-from iotio_protocol.values import Value
 
 from .broadcast import broadcast
+from .callbacks import Callbacks
 from .calls import DEFAULT_TIMEOUT
 from .connection import Connection, Scope
+from .connections import Connections, Phase
 from .device_type import DeviceType
-from .devices import Devices
+from .directory import Directory
 from .durable.delivery import Delivery, DeliveryState
-from .durable.messages import DurableMessages, stored_of
-from .handlers import Handlers, default_callback, does_nothing, find_handlers, takes_presence, with_reason
-from .handles import Device, IoTClient, check_event, current_client
-from .limits import Admission, Takeovers
+from .durable.messages import DurableMessages
+from .gate import Gate
+from .handlers import Handlers, default_callback, find_handlers
+from .handles import Device, IoTClient, check_event
 from .log_throttle import LogThrottle
-from .ports import Link
-from .primitives import Signal, allocate_lock, wait
-from .registry import Registry, Watcher, chooser
+from .presence import PresenceMonitor
+from .presence_notifier import PresenceNotifier
+from .primitives import Signal, wait
+from .registry import Registry, chooser
 from .results import EmitResult
-from .storage.contract import DropDevice, PutDevice, Snapshot, Store, StoreUnavailable
+from .storage.contract import DropDevice, Store, StoreUnavailable
+from .storage.recorder import StoreRecorder
 from .storage.writer import StoreWriter
 from .waiting import check_no_loop, loop_runs_here
 
 __all__ = ["Manager"]
-
-connection_logger = logging.getLogger("iotio.connection")
-
-_MAX_HELD_BACK = 1000  # refused or evicted devices at a time; each holds a socket, on some hosts a thread
-_IN_THE_SENDER = ("on_update", "on_get_offline_validator")
-_EVENTS = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
 
 
 class Manager:
     """Everything that the devices of one server share. Every method may be called from any thread.
 
     Attributes:
-        devices: those that are known, connected or away; see `Devices`.
+        devices: those that are known, connected or away; see `Directory`.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -84,30 +77,24 @@ class Manager:
         self.encoder = encoder
         self.options = options
         self.clock = clock
-        self.codec = _codec_of(encoder)
-        self.devices = Devices(self)
-        self.registry: Registry = self.devices.registry
+        self.codec = codec_of(encoder)
+        self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
-        self.devices.recorder = StoreRecorder(self)
+        self.notifier = PresenceNotifier(self)
+        self.recorder = StoreRecorder(self.registry, self.durable_messages)
+        self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder)
+        self.devices = Directory(self.registry, self.presence)
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[
             Callable[[Awaitable[Any], Context], Any]
         ] = []  # each runs an awaitable on a host's loop
-        self.admission: Admission = Admission(options, clock)
+        self._throttle = LogThrottle(clock)
+        self.connections = Connections(options, clock, self._throttle)
+        self.gate = Gate(self)
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self._disconnect = (self.on_disconnect, self._checked(self.on_disconnect))
-        _check_presence(self.on_presence)
-        self._totals: Counter[str] = Counter()  # of connections that have ended
-        self.closing: bool = False
-        self.holding: bool = False  # `close` is at work: who comes meanwhile is told at its end
+        self.callbacks = Callbacks(self)
         self._types: dict[str, Handlers] = {}
-        self._connections: set[Connection] = set()
-        self._refusals: Counter[str] = Counter()  # by error code
-        self._held_back = 0  # refused and evicted connections that wait for their CLOSE frame
-        self._takeovers = Takeovers(clock, options.refusal_delay)
-        self._throttle = LogThrottle(clock)
-        self._connections_lock = allocate_lock()
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
                 logging.getLogger(name).setLevel(level)
@@ -119,24 +106,17 @@ class Manager:
         snapshot = store.load()
         for record in snapshot.devices:
             self.durable_messages.restore(record)
-        self.devices.restore(stored_of(record) for record in snapshot.devices)
+        self.presence.restore(snapshot.devices)
         unknown = self.durable_messages.restore_messages(snapshot.messages)
-        self.store_writer = self.durable_messages.writer = self.make_store_writer(store)
+        self.store_writer = self.durable_messages.writer = self.recorder.writer = self.make_store_writer(store)
         unknown.update(record.id for record in snapshot.devices)
         for device_id in unknown:  # more are stored than `max_devices`
             if self.registry.device(device_id) is None:
                 self.store_writer.submit(DropDevice(device_id))
 
     def make_store_writer(self, store: Store) -> StoreWriter:
-        """The way to the store."""
-        return StoreWriter(store, self._snapshot)
-
-    def _snapshot(self) -> Snapshot:
-        """All that a store should hold."""
-        return Snapshot(
-            tuple(self.durable_messages.record(stored) for stored in self.devices.stored()),
-            tuple(self.durable_messages.records()),
-        )
+        """Create the background writer of a store."""
+        return StoreWriter(store, self.recorder.snapshot, self.recorder.record)
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -323,15 +303,12 @@ class Manager:
 
     @property
     def tells_updates(self) -> bool:
-        """Whether the program has an `on_update` of its own."""
-        return "on_update" in self.__dict__ or type(self).on_update is not Manager.on_update
+        """See `Callbacks.tells_updates`."""
+        return self.callbacks.tells_updates
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""
-        try:
-            self.on_update(client_id, event, data)
-        except Exception as error:
-            self.logger.exception("Error when calling on_update handler: '%s'", error)
+        self.callbacks.notify_update(client_id, event, data)
 
     # -- rooms -----------------------------------------------------------------------------------------
 
@@ -417,30 +394,25 @@ class Manager:
             device = client.device if isinstance(client, IoTClient) else client
         else:
             raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
-        return device is not None and self.devices.forget(device)
+        return device is not None and self.presence.forget(device)
 
     def announce_sleep(self, device: Device, seconds: float) -> None:
         """See `Device.sleeps`."""
-        self.devices.announce_sleep(device, seconds)
+        self.presence.announce_sleep(device, seconds)
 
     def announce_farewell(self, device: Device) -> None:
         """See `Device.says_goodbye`."""
-        self.devices.announce_farewell(device)
+        self.presence.announce_farewell(device)
 
     @property
     def counters(self) -> dict[str, int]:
         """Events received and sent, invalid packets, events without a handler, drops: all devices since the start."""
-        with self._connections_lock:
-            totals = self._totals.copy()
-            for connection in self._connections:
-                totals.update(connection.counters)
-        return dict(totals)
+        return self.connections.counters
 
     @property
     def refusals(self) -> dict[str, int]:
         """How many devices were refused since the start, by error code; a copy."""
-        with self._connections_lock:
-            return dict(self._refusals)
+        return self.connections.refusals
 
     def add(self, client: IoTClient) -> None:
         """Enter a client by hand, in the place of one of the same id; connections do this themselves.
@@ -453,7 +425,7 @@ class Manager:
         client.epoch = next(self.epochs)
         before = self.registry.swap(client)
         if before is not None and before is not client:
-            self.evict(before)
+            self.connections.evict(before)
 
     def remove(self, client: IoTClient | str | None) -> bool:
         """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
@@ -512,17 +484,7 @@ class Manager:
             TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
                 be called.
         """
-        if coroutine.__name__ not in _EVENTS:
-            self.logger.warning("%r is no event of the manager; there are: %s", coroutine.__name__, ", ".join(_EVENTS))
-            return False
-        if coroutine.__name__ == "on_disconnect":
-            self._checked(coroutine)
-        if coroutine.__name__ == "on_presence":
-            _check_presence(coroutine)
-        if coroutine.__name__ in _IN_THE_SENDER and inspect.iscoroutinefunction(coroutine):
-            raise TypeError(f"{coroutine.__name__} must be a def: it runs in the thread that sends")
-        setattr(self, coroutine.__name__, coroutine)
-        return coroutine
+        return coroutine if self.callbacks.set(coroutine) else False
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
@@ -536,11 +498,13 @@ class Manager:
         def on_disconnect(self, client: IoTClient) -> Any:
             """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
 
+    @default_callback
     def on_presence(
         self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
         """The presence of any device changed; runs after its type's. See `DeviceType`."""
 
+    @default_callback
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
         """An event was sent to a device, or addressed to one that is away. `def` only: it runs in the sender."""
 
@@ -551,92 +515,24 @@ class Manager:
 
     @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None:
-        """Calls `on_disconnect` with client and reason; None if the program has none of its own."""
-        default = does_nothing(self.on_disconnect)
-        return None if default else self.disconnect_handler
+        """See `Callbacks.disconnect_handler`."""
+        return self.callbacks.disconnect_handler
 
     @property
     def own_presence_handler(self) -> Callable[..., Any] | None:
-        """`on_presence`; None if the program has none of its own."""
-        default = getattr(self.on_presence, "__func__", None) is Manager.on_presence
-        return None if default else self.on_presence
-
-    def disconnect_handler(self, client: IoTClient, reason: DisconnectReason) -> Any:
-        """Call `on_disconnect` with or without the reason, as it wants."""
-        function = self.on_disconnect
-        if function != self._disconnect[0]:  # it was set anew
-            self._disconnect = (function, self._checked(function))
-        return self._disconnect[1](client, reason)
-
-    @staticmethod
-    def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = with_reason(function)
-        if found is None:
-            raise TypeError("the manager's on_disconnect must take (client) or (client, reason)")
-        return found
+        """See `Callbacks.presence_handler`."""
+        return self.callbacks.presence_handler
 
     # -- for hosts -------------------------------------------------------------------------------------
 
-    def attach(self, connection: Connection) -> None:
-        """A host has a new socket; `sweep` and `close` know of it from now on."""
-        with self._connections_lock:
-            self._connections.add(connection)
-
-    def detach(self, connection: Connection) -> None:
-        """A host is done with a socket."""
-        with self._connections_lock:
-            if connection in self._connections:
-                self._connections.remove(connection)
-                self._totals.update(connection.counters)
-                self._held_back -= connection.held_back
-                if connection.admitted:
-                    self.admission.leave(connection.address)
-
-    def connections(self) -> list[Connection]:
-        """All sockets that hosts serve, whatever their state; a copy."""
-        with self._connections_lock:
-            return list(self._connections)
-
-    def count_refusal(self, code: ErrorCode) -> None:
-        """One more device is refused."""
-        with self._connections_lock:
-            self._refusals[code.value] += 1
-
-    def hold_back(self, connection: Link) -> bool:
-        """Have the CLOSE frame of a connection wait for `refusal_delay`, unless too many wait already."""
-        with self._connections_lock:
-            if not connection.held_back and self._held_back < _MAX_HELD_BACK and connection in self._connections:
-                connection.held_back = True
-                self._held_back += 1
-            return connection.held_back
-
-    def evict(self, client: IoTClient) -> bool:
-        """Dismiss a client whose id another connection has now; see `Connection.dismiss`.
-
-        Two devices of one id would evict each other for ever, as fast as they connect: the CLOSE frame of the one that
-        is evicted is then held back. It is out of reach at once, and `on_disconnect` does not wait.
-        """
-        fought, begins = self._takeovers.count(client.id)
-        if fought:
-            self.hold_back(client.socket)
-        if begins:
-            self.log_some(
-                "takeover",
-                "several devices of type %r have the id %r and throw each other out; each is held back for %g s now."
-                " Give every device an id of its own",
-                client.type,
-                client.id,
-                self.options.refusal_delay,
-            )
-        return client.socket.dismiss(DisconnectReason.TAKEOVER)
-
     def log_some(self, kind: str, text: str, *args: object) -> None:
-        """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them."""
-        kept = self._throttle.ask(kind)
-        level = logging.DEBUG if kept is None else logging.WARNING
-        if kept:
-            text, args = "%s (and %d more like this)", (text % args, kept)
-        connection_logger.log(level, text, *args)
+        """Log a warning that a peer can cause at will; see `LogThrottle.warn`."""
+        self._throttle.warn(kind, text, *args)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server goes down: nothing is expected of devices any longer."""
+        return self.connections.phase is not Phase.SERVING
 
     def wait_here(self, signal: Signal, timeout: float | None) -> bool:
         """Wait in this thread. Returns whether the signal was set."""
@@ -644,13 +540,8 @@ class Manager:
 
     def sweep(self, now: float) -> None:
         """Let every connection do what is due; a host calls this about twice a second."""
-        for connection in self.connections():
-            try:
-                if connection.deadline <= now:
-                    connection.tick(now)
-            except Exception:  # one broken socket must not stop the clock for all
-                self.logger.exception("what is due for device %r could not be done", connection.name)
-        self.devices.sweep(now)
+        self.connections.sweep(now)
+        self.presence.sweep(now)
         self.durable_messages.sweep()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
@@ -671,109 +562,11 @@ class Manager:
             wait: how to wait in this thread.
         """
         try:
-            self.begin_close(timeout, wait)
+            self.connections.begin_close(timeout, wait)
         finally:
-            self.finish_close()
+            self.connections.finish_close()
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
-
-    def begin_close(self, timeout: float, wait: Callable[[Signal, float], bool] = wait) -> None:
-        """The first part of `close`: close what is there, and hold who comes."""
-        self.closing = self.holding = True
-        deadline = time.monotonic() + timeout
-        connections = self._say_goodbye()
-        caller = current_client.get(None)
-        for connection in connections:
-            if caller is not None and connection is caller.socket:
-                continue  # this is its handler: it cannot end before we return
-            wait(connection.farewell_done, max(0.0, deadline - time.monotonic()))
-
-    def finish_close(self) -> None:
-        """The last part of `close`: tell who has come meanwhile."""
-        self.holding = False
-        self._say_goodbye()
-
-    def _say_goodbye(self) -> list[Connection]:
-        connections = self.connections()
-        for connection in connections:
-            connection.close(DisconnectReason.SERVER_SHUTDOWN)
-        return connections
-
-
-class StoreRecorder(Watcher):
-    """Writes down what changes of devices."""
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-
-    def changed(self, device: Device) -> None:
-        writer = self._manager.store_writer
-        if writer is not None:
-            with suppress(StoreUnavailable):  # closed; all else of a device is written when it can be
-                writer.submit(PutDevice(self._manager.durable_messages.record(device.stored())))
-
-    def dropped(self, device: Device) -> None:
-        self._manager.durable_messages.drop(device.id)
-        writer = self._manager.store_writer
-        if writer is not None:
-            with suppress(StoreUnavailable):
-                writer.submit(DropDevice(device.id))
-
-    def dropped_later(self) -> None:
-        self._manager.durable_messages.drop_forgotten()
-
-
-def _codec_of(encoder: Any) -> Codec:
-    own = {
-        name: getattr(encoder, name, None) is not getattr(DefaultPacketEncoder, name) for name in ("encode", "decode")
-    }
-    return _EncoderCodec(encoder, **own) if any(own.values()) else v1
-
-
-class _EncoderCodec:
-    """A user's encoder in the place of the v1 codec; whatever it raises becomes one of our errors.
-
-    Args:
-        encoder: what the program gave.
-        encode: whether it writes packets itself; otherwise they are written as v1 has it.
-        decode: whether it reads packets itself; otherwise they are read as strictly as without an encoder.
-    """
-
-    def __init__(self, encoder: Any, *, encode: bool, decode: bool) -> None:
-        self._encoder = encoder
-        self._encodes = encode
-        self._decodes = decode
-
-    def encode(self, event: str, value: Value) -> bytes:
-        if not self._encodes:
-            return v1.encode(event, value)
-        try:
-            return bytes(self._encoder.encode(event, value))
-        except EncodeError:
-            raise
-        except Exception as error:
-            raise EncodeError(f"the encoder cannot send this: {error}") from error
-
-    def decode(self, packet: bytes, options: Options) -> tuple[str, Value]:
-        if not self._decodes:
-            return v1.decode(packet, options)
-        try:
-            event, value = self._encoder.decode(packet)
-        except Exception as error:
-            raise InvalidPacket(f"the encoder cannot read this: {type(error).__name__}") from error
-        if not isinstance(event, str):
-            raise InvalidPacket("the encoder read an event whose name is no text")
-        _check_size("an event's name", event, options.max_event)
-        _check_size("a value", value, options.max_payload)
-        return event, value
-
-
-def _check_size(what: str, value: object, most: int) -> None:
-    """Other values than bytes and text are within the limit of the whole message, which the frames keep."""
-    if isinstance(value, str):
-        value = value.encode(errors="surrogatepass")
-    if isinstance(value, (bytes, bytearray)) and len(value) > most:
-        raise InvalidPacket(f"{what} may have {most} bytes, this one has {len(value)}")
 
 
 def _check_encodable(codec: Codec, event: str, data: Any) -> None:
@@ -789,11 +582,6 @@ def _check_durable(durable: bool, ttl: float | None, coalesce: str | None) -> No
         raise TypeError("'coalesce' must be of type str")
     if ttl is not None and not 0 < ttl < float("inf"):
         raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
-
-
-def _check_presence(function: Callable[..., Any]) -> None:
-    if not takes_presence(function):
-        raise TypeError("the manager's on_presence must take (client, old, new, reason)")
 
 
 def _check_room(room: object) -> None:

@@ -124,7 +124,9 @@ class ServerPort(Operations, PresencePort, Protocol):
 
     clock: Callable[[], float]
     options: Options
-    closing: bool
+
+    @property
+    def closing(self) -> bool: ...
 
     def log_some(self, kind: str, text: str, *args: object) -> None: ...
     def wait_here(self, signal: Signal, timeout: float | None) -> bool: ...

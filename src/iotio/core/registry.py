@@ -1,4 +1,4 @@
-"""Who is connected and who is in which room: one lock, never held while user code runs or bytes are written.
+"""Which devices are connected, and the members of each room: one lock, never held while user code runs or bytes leave.
 
 Rooms belong to devices. What a broadcast needs is kept ready: the connected members of a room, as clients; the members
 that are away are listed beside them. A device is in one of the two lists of each of its rooms.
@@ -7,48 +7,52 @@ that are away are listed beside them. A device is in one of the two lists of eac
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from iotio_protocol.presence import Presence
-
-from .handles import Device, IoTClient, Stored
+from .handles import Device, IoTClient
 from .primitives import allocate_lock
+from .storage.records import DeviceState
 
-__all__ = ["Registry", "Watcher"]
+__all__ = ["Registry", "RegistryListener"]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Watcher:
-    """What hears of devices as they change. The registry's lock is held: these must be quick and must not lock it."""
+class RegistryListener(Protocol):
+    """Hears of devices as they change. The registry's lock is held: each method must be quick and must not take it."""
 
     def arrived(self, device: Device, *, differs: bool) -> None:
-        """It has a connection, or another one; `differs` if it is new, or of another type or data than before."""
+        """Note a new connection of a device; `differs` if the device is new, or has another type or data now."""
 
     def left(self, device: Device, client: IoTClient | None) -> None:
-        """It is away; its connection has been this one."""
+        """Note that a device is away; `client` was its connection, None if it is restored from a store."""
 
     def changed(self, device: Device) -> None:
-        """What `Device.stored` tells is another than before."""
+        """Note that what a store keeps of a device differs from before."""
 
     def dropped(self, device: Device) -> None:
-        """It is not known any more."""
+        """Note that a device is forgotten."""
 
-    def dropped_later(self) -> None:
-        """Some were dropped; the lock is not held any more."""
+
+class _NoListener:
+    def arrived(self, device: Device, *, differs: bool) -> None: ...
+    def left(self, device: Device, client: IoTClient | None) -> None: ...
+    def changed(self, device: Device) -> None: ...
+    def dropped(self, device: Device) -> None: ...
 
 
 class Registry:
     """Clients by id and type, devices by id, and the rooms. Every method is atomic and returns copies.
 
-    Args:
-        watcher: hears of what happens to devices.
+    Attributes:
+        lock: held by each method, and while the listener is called.
+        listener: hears of what happens to devices; there is one.
     """
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(self) -> None:
         self.lock = allocate_lock()
-        self.watcher = Watcher() if watcher is None else watcher
+        self.listener: RegistryListener = _NoListener()
         self._clients: dict[str, IoTClient] = {}
         self._types: dict[str, dict[str, IoTClient]] = {}
         self._devices: dict[str, Device] = {}
@@ -104,7 +108,7 @@ class Registry:
                 device.current = None
                 self._put_in(device)
                 if self.knows(device):
-                    self.watcher.left(device, client)
+                    self.listener.left(device, client)
             return True
 
     def audience(self, client_type: str | None = None, room: str | None = None) -> list[IoTClient]:
@@ -147,7 +151,7 @@ class Registry:
                 return False
             self._devices[device.id] = device
             self._put_in(device)
-            self.watcher.left(device, None)
+            self.listener.left(device, None)
             return True
 
     def forget(self, device: Device) -> bool:
@@ -156,25 +160,25 @@ class Registry:
             return self.drop(device)
 
     def all(self) -> list[Device]:
-        """`devices`, for who holds the lock."""
+        """Like `devices`; the caller holds `lock`."""
         return list(self._devices.values())
 
     def find(self, device_id: str) -> Device | None:
-        """`device`, for who holds the lock."""
+        """Like `device`; the caller holds `lock`."""
         return self._devices.get(device_id)
 
     def knows(self, device: Device) -> bool:
-        """Whether this is the device of its id, for who holds the lock."""
+        """Whether this is the device of its id; the caller holds `lock`."""
         return self._devices.get(device.id) is device
 
     def drop(self, device: Device) -> bool:
-        """`forget`, for who holds the lock."""
+        """Like `forget`; the caller holds `lock`."""
         if not self.knows(device):
             return False
         del self._devices[device.id]
         self._take_out(device)
-        device.joined.clear()
-        self.watcher.dropped(device)
+        device.state.rooms = ()
+        self.listener.dropped(device)
         return True
 
     # -- rooms -----------------------------------------------------------------------------------------
@@ -185,21 +189,22 @@ class Registry:
             device = self._device_of(member)
             if device is None:
                 return False
-            if room not in device.joined:
-                device.joined[room] = None
+            rooms = device.state.rooms
+            if room not in rooms:
+                device.state.rooms = tuple(sorted((*rooms, room)))
                 self._put_in_room(device, room)
-                self.watcher.changed(device)
+                self.listener.changed(device)
             return True
 
     def leave(self, member: IoTClient | Device, room: str) -> bool:
         """Take a device out of a room. False if it was not in there."""
         with self.lock:
             device = self._device_of(member)
-            if device is None or room not in device.joined:
+            if device is None or room not in device.state.rooms:
                 return False
-            del device.joined[room]
+            _leave(device, room)
             self._take_out_of_room(device, room)
-            self.watcher.changed(device)
+            self.listener.changed(device)
             return True
 
     def close_room(self, room: str) -> int:
@@ -208,15 +213,15 @@ class Registry:
             found = [client.device for client in self._rooms.pop(room, ())]
             members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
             for device in members:
-                device.joined.pop(room, None)
-                self.watcher.changed(device)
+                _leave(device, room)
+                self.listener.changed(device)
             return len(members)
 
     def rooms_of(self, member: IoTClient | Device) -> list[str]:
         """The rooms of a device, sorted."""
         with self.lock:
             device = self._device_of(member)
-            return [] if device is None else sorted(device.joined)
+            return [] if device is None else list(device.state.rooms)
 
     def rooms(self) -> dict[str, list[str]]:
         """All rooms with the ids in them: first those that are connected, then those that are away."""
@@ -235,23 +240,22 @@ class Registry:
     def _take_place(self, client: IoTClient) -> None:
         """A client becomes the connection of its device, which is made if there is none."""
         device = self._devices.get(client.id)
-        differs = device is None or device.kind != client.type or device.said != client.data
+        differs = device is None or device.state.type != client.type or device.state.data != client.data
         if device is None:
-            stored = Stored(client.id, client.type, client.data, (), Presence.OFFLINE, 0.0, 0.0)
-            device = self._devices[client.id] = Device(client.manager, stored)
+            device = self._devices[client.id] = Device(client.manager, DeviceState(client.id, client.type, client.data))
         self._take_out(device)
         device.current = client
         client.device = device
         self._put_in(device)
-        device.kind, device.said = client.type, client.data
-        self.watcher.arrived(device, differs=differs)
+        device.state.type, device.state.data = client.type, client.data
+        self.listener.arrived(device, differs=differs)
 
     def _take_out(self, device: Device) -> None:
-        for room in device.joined:
+        for room in device.state.rooms:
             self._take_out_of_room(device, room)
 
     def _put_in(self, device: Device) -> None:
-        for room in device.joined:
+        for room in device.state.rooms:
             self._put_in_room(device, room)
 
     def _put_in_room(self, device: Device, room: str) -> None:
@@ -271,6 +275,10 @@ class Registry:
         same_type.pop(client.id, None)
         if not same_type:
             del self._types[client.type]
+
+
+def _leave(device: Device, room: str) -> None:
+    device.state.rooms = tuple(one for one in device.state.rooms if one != room)
 
 
 def _remove(rooms: dict[str, dict[K, V]], room: str, member: K) -> None:

@@ -59,7 +59,7 @@ class MemoryConnection(InlineConnection):
         """The host is done with the socket."""
         self.ended = True
         self.farewell()
-        self.manager.detach(self)
+        self.manager.connections.detach(self)
 
     def write(self, data: bytes) -> None:
         self._output.push(data)
@@ -111,7 +111,7 @@ def connect(
     if not manager.awaitable_runners:
         manager.awaitable_runners.append(_run)
     connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
-    manager.attach(connection)
+    manager.connections.attach(connection)
     connection.start()
     if connection.over:
         connection.finish()

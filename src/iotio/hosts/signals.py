@@ -73,13 +73,14 @@ def _close_all(timeout: float) -> None:
     managers = list(_managers)
     try:
         for manager in managers:
-            manager.begin_close(timeout)  # the connections only: a thread that goes with the program may go with it
-            for connection in manager.connections():
+            # The connections only: a thread that goes with the program may go with it.
+            manager.connections.begin_close(timeout)
+            for connection in manager.connections.all():
                 if not connection.busy:
                     connection.farewell()
     finally:
         for manager in managers:
-            manager.finish_close()
+            manager.connections.finish_close()
 
 
 def _at_exit() -> None:

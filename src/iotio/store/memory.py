@@ -7,17 +7,16 @@ from dataclasses import replace
 
 from iotio.core.storage.contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
-    MessageRecord,
     PutDevice,
     PutMessage,
     Run,
     Snapshot,
     Store,
 )
+from iotio.core.storage.records import DeviceRecord, MessageRecord
 
 __all__ = ["MemoryStore"]
 

@@ -27,11 +27,9 @@ from sqlalchemy.pool import NullPool
 
 from iotio.core.storage.contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
-    MessageRecord,
     PutDevice,
     PutMessage,
     Run,
@@ -40,6 +38,7 @@ from iotio.core.storage.contract import (
     StoreError,
     StoreLost,
 )
+from iotio.core.storage.records import DeviceRecord, MessageRecord
 
 from .schema import upgrade
 from .tables import devices, messages

@@ -52,11 +52,11 @@ class Endpoint(ABC):
         """
 
     def validate(self, data: object) -> Verdict:
-        """The name of `check` in iot.io 0.4; a program may override it."""
+        """Check a value, under the name that `check` had in iot.io 0.4; a program may override it."""
         return self.check(data)
 
     def describe(self) -> dict[str, Any]:
-        """The declaration of this endpoint, JSON-able; `parse_endpoint` takes it back."""
+        """Return the declaration of this endpoint, as JSON can carry it; `parse_endpoint` takes it back."""
         return {
             "id": self.id,
             "name": self.name,
@@ -80,19 +80,19 @@ class Endpoint(ABC):
 
     @classmethod
     def _read_constraints(cls, declaration: Declaration) -> dict[str, Any]:
-        """The constructor's further arguments; types without constraints ignore what is declared."""
+        """Return the constructor's further arguments; types without constraints ignore what is declared."""
         return {}
 
     @classmethod
     def parse(cls, endpoint_data: object) -> Self | EndpointParseResponse:
-        """As `from_declaration`, but hands a problem back as iot.io 0.4 did."""
+        """Parse a declaration like `from_declaration`, but return a problem as iot.io 0.4 did."""
         try:
             return cls.from_declaration(endpoint_data)
         except DeclarationError as error:
             return error.problem
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """The items of the description: `dict(endpoint)`, as in iot.io 0.4."""
+        """Iterate over the items of the description: `dict(endpoint)` works as in iot.io 0.4."""
         return iter(self.describe().items())
 
     def __repr__(self) -> str:

@@ -31,11 +31,11 @@ class Declaration:
         return cls(value)
 
     def refuse(self, problem: EndpointParseResponse) -> DeclarationError:
-        """The error to raise for a problem with this declaration."""
+        """Return the error to raise for a problem with this declaration."""
         return DeclarationError(self.fields.get("id", _NO_ID), problem)
 
     def identity(self) -> tuple[str, str, str | None]:
-        """Id, name and special id, checked in the order of iot.io 0.4.10.
+        """Return id, name and special id, checked in the order of iot.io 0.4.10.
 
         Raises:
             DeclarationError: one is missing or not a string.
@@ -52,7 +52,7 @@ class Declaration:
         )
 
     def constraints(self) -> dict[Any, Any]:
-        """The constraints; empty where they are missing or null.
+        """Return the constraints; empty where they are missing or null.
 
         Raises:
             DeclarationError: they are not an object.
@@ -65,7 +65,7 @@ class Declaration:
         return constraints
 
     def integer(self, value: object, problem: EndpointParseResponse) -> int | None:
-        """A constraint that is an integer or null; a boolean counts as one, 1.0 does not, as in 0.4.10.
+        """Return a constraint that is an integer or null; a boolean is an integer here, 1.0 is none, as in 0.4.10.
 
         Raises:
             DeclarationError: it is neither.

@@ -72,7 +72,7 @@ class IntegerEndpoint(Endpoint):
 
 
 def _as_integer(value: object) -> int | None:
-    """The integer that a value stands for without loss, or None."""
+    """Return the integer that a value stands for without loss, or None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -74,7 +74,7 @@ class StringEndpoint(Endpoint):
 
 
 def _as_text(value: object) -> str | None:
-    """The text that a value stands for and that can be sent, or None."""
+    """Return the text that a value stands for, if that can be sent, or None."""
     if isinstance(value, (bool, int, float)):
         try:
             return str(value)

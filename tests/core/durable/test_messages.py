@@ -418,7 +418,7 @@ def test_devices_do_not_notice(lamp: Lamp, hangs: bool, caplog: pytest.LogCaptur
 
 
 def test_too_many_transactions_wait(lamp: Lamp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iotio.core.durable.queue.MAX_UNACKNOWLEDGED", 3)
+    monkeypatch.setattr("iotio.core.durable.incoming.MAX_UNACKNOWLEDGED", 3)
     store = TroubledStore()
     with running(make_manager(lamp, store=store)) as manager:
         device = connect(manager, sends="S")

@@ -1,432 +1,87 @@
-"""The two streams of one device, as the bytes on the wire show them."""
+"""Both streams of one device: made when they are needed, and what is kept of them before."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from iotio import DeviceType
-from iotio.core.durable.delivery import Delivery, DeliveryState
+from iotio.core.durable.delivery import DeliveryState
+from iotio.core.durable.queue import DurableQueue
 from iotio.core.manager import Manager
-from iotio_protocol import v1, v2
-from tests.support.memory import Clock, Device, V2Device, make_manager, v0_device, v1_device, v2_device
-from tests.support.wire import Opcode
-
-QUEUED, SENT, DONE = DeliveryState.QUEUED, DeliveryState.SENT, DeliveryState.DONE
-ACKNOWLEDGED, EXPIRED, DROPPED = DeliveryState.ACKNOWLEDGED, DeliveryState.EXPIRED, DeliveryState.DROPPED
+from iotio_protocol.v2 import MAX_NUMBER
+from tests.core.durable.lamps import Lamp, connect, emit
 
 
-class Lamp(DeviceType):
-    """Notes what its devices say."""
-
-    def __init__(self) -> None:
-        super().__init__("lamp")
-        self.seen: list[Any] = []
-        self.inside: Any = lambda message, client: None
-
-    def on_read(self, message: Any, client: Any) -> Any:
-        """Note it, with what is known of it."""
-        self.seen.append((message, client.message.id))
-        return self.inside(message, client)
-
-    def on_connect(self, client: Any) -> None:
-        """Say something that must arrive, if it wants that."""
-        if client.data == "greet":
-            client.emit("hello", 1, durable=True)
+def queue_of(manager: Manager) -> DurableQueue:
+    queue = manager.durable_messages.known_queue("d")
+    assert queue is not None
+    return queue
 
 
-@pytest.fixture
-def lamp() -> Lamp:
-    return Lamp()
+def made(queue: DurableQueue) -> tuple[bool, bool]:
+    """Which of the two streams there are."""
+    return queue._outgoing is not None, queue._incoming is not None
 
 
-@pytest.fixture
-def wall() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def manager(lamp: Lamp, wall: Clock) -> Manager:
-    manager = make_manager(lamp)
-    manager.durable_messages.wall = wall
-    return manager
-
-
-def connect(manager: Manager, **fields: Any) -> V2Device:
-    return v2_device(manager, "d", "lamp", **fields)
-
-
-def away(manager: Manager) -> str:
-    """A device that has been here. Returns the name of its stream."""
-    device = connect(manager)
-    device.drop()
-    return str(device.welcome["sends"])
-
-
-def emit(manager: Manager, value: Any, **how: Any) -> Delivery:
-    delivery = manager.emit("set", value, client_id="d", durable=True, **how).delivery
-    assert delivery is not None
-    return delivery
-
-
-# -- to the device ---------------------------------------------------------------------------------------
-
-
-def test_bytes_of_a_message(manager: Manager, wall: Clock) -> None:
-    device = connect(manager)
-    wall.now = 1.5
-    delivery = emit(manager, True)
-    head = b"\x01\x18" + (1).to_bytes(8, "big") + bytes(8) + (1500).to_bytes(8, "big")
-    assert device.frames() == [(Opcode.BINARY, head + b"\0\x03set" + b"\0\0\0\x01\x01")]
-    assert delivery.state is SENT
-    device.packet(b"\x12\0\0\0\0\0\0\x08" + (1).to_bytes(8, "big"))
-    assert delivery.state is DONE
-    assert manager.durable_messages.waiting == 0
-    assert manager.delivery(delivery.id) is None
-
-
-def test_in_order_on_resume_and_once(manager: Manager) -> None:
-    stream = away(manager)
-    kept = [emit(manager, number) for number in range(4)]
-    assert [one.state for one in kept] == [QUEUED] * 4
-    device = connect(manager)
-    assert device.messages() == [(0, 1, "set", 0), (1, 2, "set", 1), (2, 3, "set", 2), (3, 4, "set", 3)]
-    device.ack(2)
-    device.drop()
-    assert [one.state for one in kept] == [DONE, DONE, QUEUED, QUEUED]
-    device = connect(manager, heard={"stream": stream, "upto": 3})  # the ACK of 3 was lost
-    assert device.messages() == [(3, 4, "set", 3)]
-    assert [one.state for one in kept] == [DONE, DONE, DONE, SENT]
-
-
-def test_who_knows_nothing_gets_all(manager: Manager) -> None:
-    away(manager)
-    emit(manager, 0)
-    for heard in (None, {"stream": "another", "upto": 7}):
-        device = connect(manager, heard=heard)
-        assert device.messages() == [(0, 1, "set", 0)]
-        device.drop()
-
-
-def test_at_most_1000_are_on_their_way(lamp: Lamp) -> None:
-    manager = make_manager(lamp, max_queued=2000)
-    device = connect(manager)
-    kept = [emit(manager, number) for number in range(1002)]
-    assert [number for _, number, _, _ in device.messages()] == list(range(1, 1001))
-    assert [one.state for one in kept[999:]] == [SENT, QUEUED, QUEUED]
+def test_a_stream_is_made_when_it_is_needed_and_knows_its_connection(manager: Manager, lamp: Lamp) -> None:
+    device = connect(manager, sends="mine")
+    queue = queue_of(manager)
+    assert made(queue) == (False, False)
+    assert (queue.waiting, queue.on_their_way) == (0, 0)
+    device.durable(1, "read", 5)
+    assert made(queue) == (False, True)
+    assert queue.position == (device.welcome["sends"], 0, "mine", 1)
+    delivery = emit(manager, 7)
+    assert made(queue) == (True, True)
+    assert (queue.waiting, queue.on_their_way, delivery.state) == (1, 1, DeliveryState.SENT)
     device.ack(1)
-    assert device.messages() == [(1000, 1001, "set", 1000)]
-
-
-def test_ack_of_what_was_never_sent(manager: Manager) -> None:
-    device = connect(manager)
-    delivery = emit(manager, 1)
-    device.messages()
-    device.ack(2)
-    (problem,) = device.decoded()
-    assert isinstance(problem, v2.Problem)
-    assert problem.error == "client_invalid_packet"
-    assert delivery.state is SENT
-
-
-def test_the_time_to_live(manager: Manager, wall: Clock) -> None:
-    stream = away(manager)
-    late, later = emit(manager, 1, ttl=5), emit(manager, 2)
-    wall.now += 5
-    assert late.state is QUEUED
-    device = connect(manager, heard={"stream": stream, "upto": 0})
-    assert device.messages() == [(0, 2, "set", 2)]  # no gap
-    assert (late.state, later.state) == (EXPIRED, SENT)
-    on_its_way = emit(manager, 3, ttl=5)
-    device.messages()
-    wall.now += 5
-    manager.durable_messages.sweep()
-    assert on_its_way.state is SENT
+    assert (queue.waiting, delivery.state) == (0, DeliveryState.DONE)
+    assert queue.position == (device.welcome["sends"], 1, "mine", 1)
     device.drop()
-    manager.durable_messages.sweep()
-    assert on_its_way.state is QUEUED
-    wall.now += 5
-    manager.durable_messages.sweep()
-    assert on_its_way.state is EXPIRED
-    assert manager.durable_messages.waiting == 1
+    assert emit(manager, 8).state is DeliveryState.QUEUED
 
 
-def test_a_message_takes_the_place_of_an_earlier_one(manager: Manager) -> None:
-    away(manager)
-    first, other, second = (emit(manager, number, coalesce=word) for number, word in enumerate(("t", "u", "t")))
-    assert (first.state, first.reason) == (DROPPED, f"replaced by {second.id}")
-    device = connect(manager)
-    assert device.messages() == [(0, 2, "set", 1), (2, 3, "set", 2)]
-    third = emit(manager, 3, coalesce="t")  # what was sent stays
-    assert device.messages() == [(3, 4, "set", 3)]
-    assert [one.state for one in (other, second, third)] == [SENT] * 3
+def test_what_a_device_says_before_there_are_streams_counts(manager: Manager) -> None:
+    device = connect(manager, sends="a")
+    queue = queue_of(manager)
+    assert device.welcome["heard"] == {"stream": "a", "upto": 0}
+    stream = str(device.welcome["sends"])
+    connect(manager, sends="b", heard={"stream": stream, "upto": 4})
+    assert queue.position == (stream, 4, "b", 0), "a number that the device knows is not given again"
+    connect(manager, heard={"stream": stream, "upto": MAX_NUMBER - 1})
+    assert queue.position == (stream, 4, "b", 0), "no stream has come so far"
+    assert made(queue) == (False, False)
+    assert emit(manager, 1).number == 5
 
 
-def test_what_may_wait_is_bounded(lamp: Lamp) -> None:
-    manager = make_manager(lamp, max_queued=2, max_queued_bytes=20)
-    away(manager)
-    emit(manager, "x", coalesce="t")
-    emit(manager, "x", coalesce="u")
-    refused = manager.emit("set", "x", client_id="d", durable=True)
-    assert not refused
-    assert refused.dropped == {"d": "2 messages wait for the device already (max_queued)"}
-    assert emit(manager, "y", coalesce="t").state is QUEUED  # it takes a place, and needs none
-    refused = manager.emit("set", "x" * 20, client_id="d", durable=True, coalesce="t")
-    assert refused.dropped == {"d": "more than 20 bytes would wait for the device (max_queued_bytes)"}
-    assert [one[3] for one in connect(manager).messages()] == ["x", "y"]
+class Link:
+    """A connection that takes everything."""
+
+    version = 2
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.frames: list[bytes] = []
+
+    def send(self, frame: bytes) -> str:
+        self.frames.append(frame)
+        return ""
+
+    def has_room_for_durable(self, size: int) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
 
 
-@pytest.mark.parametrize("policy", ["disconnect", "drop_oldest", "drop_newest"])
-def test_a_slow_reader_loses_nothing(lamp: Lamp, policy: str) -> None:
-    manager = make_manager(lamp, max_outbox=1000, slow_reader=policy)
-    device = connect(manager, room=100)
-    kept = [emit(manager, "x" * 100) for _ in range(20)]
-    states = [one.state for one in kept]
-    assert 2 < states.count(SENT) < 6
-    numbers = []
-    while found := device.messages():
-        numbers += [number for _, number, _, _ in found]
-        manager.durable_messages.sweep()
-    assert numbers == list(range(1, 21))
-    assert device.connection.is_open
-    assert {one.state for one in kept} == {SENT}
-
-
-def test_a_full_outbox_makes_a_durable_message_wait(lamp: Lamp) -> None:
-    manager = make_manager(lamp, max_outbox=1000, slow_reader="drop_newest")
-    device = connect(manager, room=0)
-    while manager.emit("fill", "x" * 100, client_id="d"):
-        pass
-    delivery = emit(manager, 1)
-    assert delivery.state is QUEUED
-    device.decoded()
-    manager.durable_messages.sweep()
-    assert device.messages() == [(0, 1, "set", 1)]
-    assert device.connection.n_dropped == 1
-
-
-def test_durable_ones_on_their_way_are_not_dropped_for_others(lamp: Lamp) -> None:
-    """Rather the connection ends, and the next one brings them."""
-    manager = make_manager(lamp, max_outbox=1000, slow_reader="drop_oldest")
-    device = connect(manager, room=0)
-    delivery = emit(manager, 1)
-    while manager.emit("fill", "x" * 100, client_id="d"):
-        pass
-    assert not device.connection.is_open
-    device.drop()
-    assert delivery.state is QUEUED
-    assert connect(manager).messages() == [(0, 1, "set", 1)]
-
-
-def test_an_old_connection_cannot_take_the_queue_back(manager: Manager) -> None:
-    old = connect(manager)
-    delivery = emit(manager, 1)
-    new = connect(manager)
-    old.connection._resume()
-    old.ack(1)
-    assert delivery.state is SENT
-    assert new.messages() == [(0, 1, "set", 1)]
-    new.ack(1)
-    assert delivery.state is DONE
-
-
-def test_a_number_that_no_stream_can_reach(manager: Manager) -> None:
-    stream = away(manager)
-    device = connect(manager, heard={"stream": stream, "upto": v2.MAX_NUMBER})
+def test_an_earlier_connection_changes_nothing(manager: Manager) -> None:
+    connect(manager).drop()
+    queue = queue_of(manager)
     emit(manager, 1)
-    assert device.messages() == [(0, 1, "set", 1)]
-
-
-def test_a_number_that_the_server_has_forgotten(manager: Manager) -> None:
-    """Its store is of an older date."""
-    stream = away(manager)
-    device = connect(manager, heard={"stream": stream, "upto": 7})
-    emit(manager, 1)
-    assert device.messages() == [(7, 8, "set", 1)]
-
-
-# -- v0 and v1 -------------------------------------------------------------------------------------------
-
-
-def old_device(manager: Manager, version: int) -> Device:
-    return v1_device(manager, "d", "lamp") if version else v0_device(manager, "d", "lamp")
-
-
-def ping(number: int) -> tuple[int, bytes]:
-    return Opcode.PING, number.to_bytes(4, "big")
-
-
-def event(version: int, value: Any) -> tuple[int, bytes]:
-    if version:
-        return Opcode.BINARY, v1.encode("set", value)
-    return Opcode.TEXT, b'{"event": "set", "message": ' + f'"{value}"'.encode() + b"}"
-
-
-@pytest.mark.parametrize("version", [0, 1])
-def test_devices_without_acknowledgements(manager: Manager, version: int) -> None:
-    old_device(manager, version).drop()
-    kept = [emit(manager, value) for value in ("a", "b")]
-    device = old_device(manager, version)
-    first = device.frames()
-    assert first[-1] == ping(1)
-    assert len(first) == 3
-    assert [one.state for one in kept] == [SENT, SENT]
-    device.drop()  # before the pong: they may have been read
-    assert [one.state for one in kept] == [QUEUED, QUEUED]
-    device = old_device(manager, version)
-    assert device.frames() == first
-    more = emit(manager, "c")
-    assert device.frames()[-1] == ping(2)
-    device.frame(Opcode.PONG, ping(1)[1])
-    assert [one.state for one in (*kept, more)] == [ACKNOWLEDGED, ACKNOWLEDGED, SENT]
-    device.frame(Opcode.PONG, ping(2)[1])
-    assert more.state is ACKNOWLEDGED
-    assert manager.durable_messages.waiting == 0
-
-
-def test_the_bytes_of_v1(manager: Manager) -> None:
-    device = v1_device(manager, "d", "lamp")
-    emit(manager, "a")
-    assert device.frames() == [(Opcode.BINARY, v1.encode("set", "a")), ping(1)]
-
-
-def test_what_a_version_cannot_carry(manager: Manager) -> None:
-    v1_device(manager, "d", "lamp").drop()
-    lost, kept = emit(manager, 21.5), emit(manager, 1)
-    v1_device(manager, "d", "lamp")
-    assert lost.state is DROPPED
-    assert "float" in lost.reason
-    assert kept.state is SENT
-
-
-def test_a_probe_ends_no_connection_without_pings(lamp: Lamp) -> None:
-    clock = Clock()
-    manager = make_manager(lamp, clock=clock, ping_interval=0)
-    device = v1_device(manager, "d", "lamp")
-    delivery = emit(manager, 1)
-    clock.now += 1000
-    manager.sweep(clock.now)
-    device.connection.advance()
-    assert device.connection.is_open
-    device.frame(Opcode.PONG, ping(1)[1])
-    assert delivery.state is ACKNOWLEDGED
-
-
-def test_a_message_of_on_connect_is_sent_once(manager: Manager) -> None:
-    device = v1_device(manager, "d", "lamp", "greet")
-    assert device.frames() == [(Opcode.BINARY, v1.encode("hello", 1)), ping(1)]
-    device.drop()
-    assert connect(manager, data="greet").messages() == [(0, 1, "hello", 1), (1, 2, "hello", 1)]
-
-
-# -- from the device -------------------------------------------------------------------------------------
-
-
-def acks(device: V2Device) -> list[int]:
-    return [packet.upto for packet in device.decoded() if isinstance(packet, v2.Ack)]
-
-
-def test_handled_once_and_acknowledged(manager: Manager, lamp: Lamp) -> None:
-    device = connect(manager, sends="S")
-    assert device.welcome["heard"] == {"stream": "S", "upto": 0}
-    device.durable(1, "read", "a")
-    assert device.frames() == [(Opcode.BINARY, b"\x12\0\0\0\0\0\0\x08" + (1).to_bytes(8, "big"))]
-    device.durable(1, "read", "a")
-    assert acks(device) == [1]
-    device.durable(5, "read", "b", previous=1)
-    assert acks(device) == [5]
-    device.drop()
-    device = connect(manager, sends="S")
-    assert device.welcome["heard"] == {"stream": "S", "upto": 5}
-    device.durable(5, "read", "b", previous=1)
-    assert lamp.seen == [("a", "S/1"), ("b", "S/5")]
-
-
-def test_a_new_name_begins_anew(manager: Manager, lamp: Lamp) -> None:
-    device = connect(manager, sends="S")
-    device.durable(1, "read", "a")
-    device = connect(manager)
-    assert device.welcome["heard"] == {"stream": "S", "upto": 1}
-    device = connect(manager, sends="T")
-    assert device.welcome["heard"] == {"stream": "T", "upto": 0}
-    device.durable(1, "read", "b")
-    assert lamp.seen == [("a", "S/1"), ("b", "T/1")]
-
-
-def test_without_the_name_of_a_stream(manager: Manager, lamp: Lamp) -> None:
-    device = connect(manager)
-    device.durable(1, "read", "a")
-    (problem,) = device.decoded()
-    assert isinstance(problem, v2.Problem)
-    assert lamp.seen == []
-
-
-def test_a_gap_ends_the_connection(manager: Manager, lamp: Lamp) -> None:
-    device = connect(manager, sends="S")
-    device.durable(2, "read", "b", previous=1)
-    assert not device.connection.is_open
-    assert lamp.seen == []
-    device = connect(manager, sends="S")
-    device.durable(1, "read", "a")
-    device.durable(2, "read", "b")
-    assert acks(device) == [1, 2]
-
-
-@pytest.mark.parametrize("error", [ValueError, BaseException])
-def test_what_fails_counts_as_handled(manager: Manager, lamp: Lamp, error: type[BaseException]) -> None:
-    def fail(message: Any, client: Any) -> None:
-        client.message.transaction(lambda connection: lamp.seen.append("never"))
-        raise error("boom")
-
-    lamp.inside = fail
-    device = connect(manager, sends="S")
-    device.durable(1, "read", "a")
-    device.durable(2, "nothing")
-    assert acks(device) == [1, 2]
-    assert lamp.seen == [("a", "S/1")]
-
-
-def test_a_handler_of_an_old_connection_that_still_runs(manager: Manager, lamp: Lamp) -> None:
-    """The new connection brings the message once more; its transaction takes place once."""
-    done = []
-
-    def write(message: Any, client: Any) -> None:
-        client.message.transaction(lambda connection: done.append(message))
-        if len(lamp.seen) == 1:  # the device comes back while the first is at it, and nobody waits for that
-            device = connect(manager, sends="S")
-            device.durable(1, "read", "again")
-            device.durable(2, "read", "b")
-            assert acks(device) == [1, 2]
-
-    lamp.inside = write
-    connect(manager, sends="S").durable(1, "read", "a")
-    assert [message for message, _ in lamp.seen] == ["a", "again", "b"]
-    assert done == ["again", "b"]
-
-
-def test_a_transaction_that_fails(manager: Manager, lamp: Lamp) -> None:
-    def write(message: Any, client: Any) -> None:
-        client.message.transaction(lambda connection: 1 / 0)
-        client.message.transaction(lambda connection: lamp.seen.append("written"))
-
-    lamp.inside = write
-    device = connect(manager, sends="S")
-    device.durable(1, "read", "a")
-    assert acks(device) == [1]
-    assert lamp.seen == [("a", "S/1"), "written"]
-
-
-def test_only_durable_messages_have_a_transaction(manager: Manager, lamp: Lamp) -> None:
-    errors = []
-
-    def write(message: Any, client: Any) -> None:
-        with pytest.raises(RuntimeError, match="durable=True") as caught:
-            client.message.transaction(print)
-        errors.append(caught.value)
-
-    lamp.inside = write
-    device = connect(manager)
-    device.packet(v2.encode("read", 1, v2.TIME, time=5))
-    assert errors
-    assert acks(device) == []
+    earlier: Any = Link(1000)
+    later: Any = Link(1001)
+    queue.resume(later)
+    queue.resume(earlier)
+    queue.suspend(earlier)
+    assert (len(earlier.frames), len(later.frames), queue.on_their_way) == (0, 1, 1)
+    queue.suspend(later)
+    assert (queue.on_their_way, queue.waiting) == (0, 1)

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from iotio.core.storage.batch import Batch, Entry, is_kept
 from iotio.core.storage.contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
-    MessageRecord,
     PutDevice,
     PutMessage,
     Run,
     Snapshot,
 )
+from iotio.core.storage.records import DeviceRecord, MessageRecord
 from iotio.store import MemoryStore
 from tests.store.records import device, message
 
@@ -145,3 +144,27 @@ def test_the_store_holds_in_the_end_what_the_memory_holds(seed: int, batches: li
         for _ in range(1 + twice):  # a commit that is said to have failed and has not
             store.commit(changes)
         assert in_order(store.load()) == in_order(owner.snapshot())
+
+
+def test_the_record_of_a_marked_device_is_made_when_it_is_written() -> None:
+    now = {"lamp": device(counter=1)}
+    batch = Batch()
+    batch.mark("lamp", now.get)
+    batch.add_entry(Entry((PutMessage(message(2)),), 0.0))
+    batch.mark("gone", now.get)
+    now["lamp"] = device(counter=2)
+    assert changes_of(batch) == [PutDevice(now["lamp"]), PutMessage(message(2))]
+    batch.add_kept(PutDevice(device(counter=3)))
+    assert changes_of(batch)[0] == PutDevice(device(counter=3))
+    batch.mark("lamp", now.get)
+    assert changes_of(batch)[0] == PutDevice(now["lamp"])
+
+
+def test_a_record_that_is_made_when_it_is_written_is_newer_than_what_was_heard() -> None:
+    new = device(heard_stream="d2", heard=0)
+    batch = batch_of([Heard("lamp", "d1", 9)])
+    batch.mark("lamp", lambda _: new)
+    assert changes_of(batch) == [PutDevice(new)]
+    batch = batch_of([Heard("lamp", "d2", 9)])
+    batch.mark("lamp", lambda _: new)
+    assert changes_of(batch) == [PutDevice(new), Heard("lamp", "d2", 9)]

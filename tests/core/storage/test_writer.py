@@ -467,3 +467,21 @@ def test_the_end_of_the_program(patch: str, real: str, seconds: float, said: lis
     program = PROGRAM.format(patch=patch, real=real, seconds=seconds)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.splitlines() == said
+
+
+def test_a_marked_device_is_asked_for_in_the_thread_that_writes(start: StartWriter, store: TroubledStore) -> None:
+    threads: list[int] = []
+
+    def record(name: str) -> Any:
+        threads.append(threading.get_ident())
+        return device(name) if name == "lamp" else None
+
+    writer = start(record=record)
+    for name in ("lamp", "nosuch"):
+        writer.mark(name)
+    assert writer.flush(5)
+    assert store.load().devices == (device(),)
+    assert set(threads) == {store.thread}
+    assert writer.close()
+    writer.mark("late")
+    assert store.load().devices == (device(),)

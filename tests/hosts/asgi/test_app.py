@@ -20,6 +20,7 @@ from iotio_protocol import v1
 from iotio_protocol.reasons import DisconnectReason
 from tests.support.asgi import UvicornThread
 from tests.support.hosts import eventually
+from tests.support.memory import v1_device
 from tests.support.wire import Opcode, RawPeer, v1_headers
 
 TIMEOUT = 5.0
@@ -157,7 +158,7 @@ async def test_a_refusal() -> None:
     assert (await server.answer())[1] == {"error": "client_invalid_type", "info": None}
     assert await server.next() == {"type": "websocket.close", "code": 1008, "reason": "refused"}
     await server.end()  # the server says nothing: the close time-out ends it
-    assert manager.connections() == []
+    assert manager.connections.all() == []
     await manager.asgi.shutdown()
 
 
@@ -176,7 +177,7 @@ async def test_a_message_over_the_limit() -> None:
 async def test_no_ping_and_no_time_out_of_ours() -> None:
     """The server keeps the connection alive, or does not."""
     async with connected(ping_interval=0.05, ping_timeout=0.05) as (server, manager, _):
-        connection = manager.connections()[0]
+        connection = manager.connections.all()[0]
         assert connection.deadline == float("inf")
         for later in (1.0, 100.0):
             connection.tick(manager.clock() + later)
@@ -202,7 +203,7 @@ async def test_the_reason_of_an_end(code: int | None, reason: str) -> None:
         server.disconnect(code)
         await server.end()
         await until(lambda: echo.seen[1:] == [f"-d {reason}"])
-        await until(lambda: manager.connections() == [])
+        await until(lambda: manager.connections.all() == [])
         assert server.sent.empty()
 
 
@@ -225,7 +226,7 @@ async def test_what_waits_is_bounded() -> None:
         results = [manager.emit("big", b"x" * 50_000, "d") for _ in range(3)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        connection = manager.connections()[0]
+        connection = manager.connections.all()[0]
         assert 150_000 <= connection.pending() < 151_000
         while not results[-1].dropped:
             results.append(manager.emit("big", b"x" * 50_000, "d"))
@@ -248,7 +249,7 @@ async def test_a_slow_network_that_recovers() -> None:
         server.open.set()
         numbers = [value for _ in range(40) if isinstance((value := (await server.answer())[1]), int)]
         assert numbers == list(range(20))
-        assert manager.connections()[0].pending() == 0
+        assert manager.connections.all()[0].pending() == 0
 
 
 async def test_a_server_that_can_no_longer_send() -> None:
@@ -271,6 +272,27 @@ async def test_shutdown_tells_devices_and_waits() -> None:
         server.disconnect(1001)
         await ending
         assert echo.seen[1:] == ["-d server_shutdown"]
+        await server.end()
+
+
+async def test_the_end_of_a_mount_does_not_reopen_a_manager_that_was_closed() -> None:
+    async with connected() as (server, manager, _):
+        manager.close(0)
+        ending = asyncio.get_running_loop().create_task(manager.asgi.shutdown())
+        server.disconnect(1001)
+        await ending
+        assert v1_device(manager, "late").close_code() == 1001
+        await server.end()
+
+
+async def test_a_mount_that_ended_may_begin_again() -> None:
+    async with connected() as (server, manager, _):
+        ending = asyncio.get_running_loop().create_task(manager.asgi.shutdown())
+        assert (await server.next())["code"] == 1001
+        assert v1_device(manager, "late").close_code() == 1001
+        server.disconnect(1001)
+        await ending
+        assert v1_device(manager, "later").connection.is_open
         await server.end()
 
 

@@ -313,7 +313,7 @@ def test_a_stuck_handler_of_the_old_connection_is_given_up(caplog: pytest.LogCap
             eventually(lambda: probe.journal[-1] == "unstuck")
             new.send_bytes(frames(("echo", "still served")))
             assert packet(new) == ("echo", "still served")
-            eventually(lambda: len(server.manager.connections()) == 1)
+            eventually(lambda: len(server.manager.connections.all()) == 1)
     assert probe.journal.count("unstuck") == 1
     assert not any(line.startswith(("sync", "first")) for line in probe.journal)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
@@ -393,7 +393,7 @@ def test_ping_timeout() -> None:
         assert peer.expect_frame().close_code == 1001
         eventually(lambda: probe.journal == ["connect", "disconnect ping_timeout"])
         eventually(lambda: server.manager.clients == [])
-        eventually(lambda: server.manager.connections() == [])
+        eventually(lambda: server.manager.connections.all() == [])
 
 
 def test_a_burst_within_one_turn_is_bounded() -> None:
@@ -556,7 +556,7 @@ def test_contexts(request_context: bool, caplog: pytest.LogCaptureFixture) -> No
             peer.send_bytes(frames(("sync", 1), ("async", 1), ("returned", 1)))
             peer.send_close()
             eventually(lambda: len(probe.journal) == 7)
-        eventually(lambda: server.manager.connections() == [])
+        eventually(lambda: server.manager.connections.all() == [])
     words = ("connect", "sync", "async", "later", "async", "later", "disconnect")
     assert probe.journal == [f"{word} {seen}" for word in words]
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
@@ -582,7 +582,7 @@ def test_the_context_is_entered_for_the_first_user_code(first: str) -> None:
             server.connection("silent")
             silent.send_close()
             silent.expect_frame()
-        eventually(lambda: server.manager.connections() == [])
+        eventually(lambda: server.manager.connections.all() == [])
         assert torn_down == []
         with server.device("talker", "quiet") as peer:
             asked = [first, "who", "where", "who"]

@@ -22,6 +22,7 @@ import trustme
 from iotio import IoTManager
 from iotio_protocol import v1
 from tests.support.hosts import FAST, LocalHost, serve_local
+from tests.support.memory import v1_device
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.wire import ACCEPT, Opcode, RawPeer, WireError, v1_headers
 
@@ -133,6 +134,14 @@ def test_it_can_be_started_and_stopped_again() -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), 5)
     assert threading.active_count() <= before  # one of an earlier test may end meanwhile
+
+
+def test_the_end_of_a_server_does_not_reopen_a_manager_that_was_closed() -> None:
+    manager = make_manager()
+    manager.start()
+    manager.close(0)
+    manager.stop()
+    assert v1_device(manager, "late", "echo").close_code() == 1001
 
 
 def test_a_port_in_use_is_said() -> None:

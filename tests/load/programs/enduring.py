@@ -136,7 +136,7 @@ class Commands:
         )
         return {
             "clients": len(self.manager.clients),
-            "sockets": len(self.manager.connections()),
+            "sockets": len(self.manager.connections.all()),
             "rooms": len(self.manager.registry._rooms),  # those that somebody connected is in
             "objects": dict(kinds),
             "descriptors": len(os.listdir("/proc/self/fd")),

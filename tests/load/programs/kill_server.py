@@ -37,14 +37,14 @@ def command() -> None:
     """Emit what is left; the number of a message in its stream is the command."""
     while (device := manager.device("d")) is None:
         time.sleep(0.02)  # the very first connection
-    value = manager.durable_messages.queue("d").outgoing.counter + 1
+    value = manager.durable_messages.queue("d").position[1] + 1
     while value <= COUNT:
         try:
             device.emit("command", value, durable=True)
         except StoreUnavailable:
             time.sleep(0.1)
         else:
-            value = manager.durable_messages.queue("d").outgoing.counter + 1
+            value = manager.durable_messages.queue("d").position[1] + 1
 
 
 manager.add_type(Sensor("sensor"))

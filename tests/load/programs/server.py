@@ -175,7 +175,7 @@ def add_routes(app: flask.Flask, manager: IoTManager, journal: Journal, problems
         gc.collect()
         return {
             "clients": len(manager.clients),
-            "sockets": len(manager.connections()),
+            "sockets": len(manager.connections.all()),
             "rooms": len(manager.registry._rooms),  # those that somebody connected is in
             "types": {name: len(manager.registry.audience(name)) for name in ("plain", "slow")},
             "threads": threading.active_count(),
@@ -283,7 +283,7 @@ def described(result: Any) -> dict[str, Any]:
 
 def pending(manager: IoTManager) -> dict[str, int]:
     """Bytes that wait in each outbox."""
-    return {connection.name: connection.pending() for connection in manager.connections()}
+    return {connection.name: connection.pending() for connection in manager.connections.all()}
 
 
 def os_status(name: str) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 
 from ..primitives import Signal, allocate_lock
+from ..storage.records import MessageRecord
 from ..waiting import check_no_loop, wait_on_loop
 
 __all__ = ["Delivery", "DeliveryState"]
@@ -41,73 +42,68 @@ class Delivery:
     """One durable message to one device. Every method may be called from any thread.
 
     Attributes:
-        id: names the message; `manager.delivery(id)` finds it until it is over.
-        device_id: to whom.
-        event: the event's name.
-        number: in the stream to the device.
-        created: when it was emitted, in seconds since 1970.
-        expires: when it is of no use any more, or None.
-        coalesce: a later message with the same word takes its place, or None.
-        kind: type of the value on the wire.
-        body: the value on the wire.
+        record: the message as a store keeps it; replaced once, when it gets its number.
         reason: why it was dropped, or "".
         not_written: whether the store is that reason.
+
+    Args:
+        wait: waits in the calling thread for a signal, at most so many seconds; returns whether it is set.
+        record: as above.
     """
 
-    __slots__ = (
-        "_lock",
-        "_over",
-        "_state",
-        "_wait",
-        "_written",
-        "body",
-        "coalesce",
-        "created",
-        "device_id",
-        "event",
-        "expires",
-        "id",
-        "kind",
-        "not_written",
-        "number",
-        "reason",
-    )
+    __slots__ = ("_ended", "_lock", "_state", "_wait", "_written", "not_written", "reason", "record")
 
-    def __init__(
-        self,
-        wait: Callable[[Signal, float | None], bool],
-        device_id: str,
-        event: str,
-        kind: int,
-        body: bytes,
-        created: float,
-        expires: float | None,
-        coalesce: str | None,
-        delivery_id: str = "",
-    ) -> None:
-        self.id = delivery_id or secrets.token_hex(8)
+    def __init__(self, wait: Callable[[Signal, float | None], bool], record: MessageRecord) -> None:
         self._wait = wait
-        self.device_id = device_id
-        self.event = event
-        self.kind = kind
-        self.body = body
-        self.created = created
-        self.expires = expires
-        self.coalesce = coalesce
-        self.number = 0
+        self.record = record
         self.reason = ""
         self.not_written = False
         self._lock = allocate_lock()
         self._state = DeliveryState.QUEUED
-        self._over: Signal | None = None
-        self._written: Signal | None = None  # None: there is nothing to wait for
+        self._ended: Signal | None = None  # made when it is waited for
+        self._written: Signal | None = None  # None without a store
 
     def __repr__(self) -> str:
         return f"<Delivery {self.id} of {self.event!r} to {self.device_id!r}: {self._state}>"
 
     @property
+    def id(self) -> str:
+        """Names the message; `manager.delivery(id)` finds it while its state can change."""
+        return self.record.id
+
+    @property
+    def device_id(self) -> str:
+        """The id of the device that it is sent to."""
+        return self.record.device_id
+
+    @property
+    def event(self) -> str:
+        """The event's name."""
+        return self.record.event
+
+    @property
+    def number(self) -> int:
+        """Its place in the stream to the device."""
+        return self.record.number
+
+    @property
+    def created(self) -> float:
+        """When it was emitted, in seconds since 1970."""
+        return self.record.created
+
+    @property
+    def expires(self) -> float | None:
+        """When it is of no use any more, or None."""
+        return self.record.expires
+
+    @property
+    def coalesce(self) -> str | None:
+        """The word whose next message takes its place, or None."""
+        return self.record.coalesce
+
+    @property
     def state(self) -> DeliveryState:
-        """Where it stands now."""
+        """Its state now."""
         return self._state
 
     @property
@@ -156,22 +152,26 @@ class Delivery:
 
     def _signal(self) -> Signal:
         with self._lock:
-            if self._over is None:
-                self._over = Signal()
+            if self._ended is None:
+                self._ended = Signal()
             if self.is_over:
-                self._over.set()
-            return self._over
+                self._ended.set()
+            return self._ended
 
     # -- for the queue -------------------------------------------------------------------------------
 
+    def assign(self, number: int) -> None:
+        """Give it its place in the stream to the device; once."""
+        self.record = replace(self.record, number=number)
+
     def become(self, state: DeliveryState, reason: str = "") -> bool:
-        """Its state changes. False: it was over already."""
+        """Change the state. Returns False if it can change no more."""
         with self._lock:
             if self.is_over:
                 return False
             self._state = state
             self.reason = reason
-            signal = self._over
+            signal = self._ended
         if signal is not None and state not in _OPEN:
             signal.set()
         return True
@@ -185,15 +185,15 @@ class Delivery:
         return self._written is None or self._written.is_set
 
     def await_store(self) -> None:
-        """It is about to be written."""
+        """Expect `store_decided`; until then the message may not be sent."""
         self._written = Signal()
 
     def store_decided(self) -> None:
-        """It is written, or dropped because it could not be."""
+        """Note that the message is written, or dropped because it could not be."""
         if self._written is not None:
             self._written.set()
 
     def is_stored(self) -> None:
-        """It comes from the store."""
+        """Note that the message comes from the store."""
         self.await_store()
         self.store_decided()

@@ -12,25 +12,27 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from iotio_protocol import v2
-from iotio_protocol.presence import Presence
 
-from ..handles import Stored
 from ..ports import ServerPort
 from ..primitives import allocate_lock
 from ..registry import Registry
-from ..storage.contract import DeviceRecord, DropMessages, Heard, MessageRecord, PutMessage, Run, StoreUnavailable
+from ..storage.contract import DropMessages, Heard, PutMessage, Run, StoreUnavailable
+from ..storage.records import DeviceRecord, DeviceState, MessageRecord
 from .delivery import Delivery, DeliveryState
-from .queue import DurableQueue, Effect
+from .incoming import Effect, IncomingStream
+from .outgoing import OutgoingQueue
+from .queue import DurableQueue
 
 if TYPE_CHECKING:
     from ..handles import Device
     from ..storage.writer import StoreWriter, Ticket
 
-__all__ = ["DurableMessages", "new_stream", "stored_of"]
+__all__ = ["DurableMessages", "new_stream"]
 
 
 logger = logging.getLogger("iotio.connection")
 
+_NO_STREAMS = ("", 0, None, 0)
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
 _MOST = 1000  # messages that a sweep looks at, as it may be on a loop; none is sent when its time is over
 _SLACK = 64  # times to live, beside one a message, before those of messages that are over are cleared out
@@ -60,11 +62,11 @@ class DurableMessages:
         self.writer: StoreWriter | None = None
         self._lock = allocate_lock()  # for what follows; taken by who holds a queue's
         self._queues: dict[str, DurableQueue] = {}
-        self._kept: dict[str, tuple[DurableQueue, Delivery]] = {}  # by the id of the delivery
+        self._kept: dict[str, tuple[OutgoingQueue, Delivery]] = {}  # by the id of the delivery
         self._expiries: list[tuple[float, int, str]] = []  # a heap: when, and the id; some are over
         self._numbers = itertools.count()
-        self._stalled: set[DurableQueue] = set()  # their devices read too slowly when it was their turn
-        self._unconfirmed: set[DurableQueue] = set()  # the store could not be written when it was their turn
+        self._stalled: set[OutgoingQueue] = set()  # their devices read too slowly when it was their turn
+        self._unconfirmed: set[IncomingStream] = set()  # the store could not be written when it was their turn
         self._closed: list[DurableQueue] = []  # of devices that are forgotten
 
     def send(
@@ -98,8 +100,9 @@ class DurableMessages:
         expires = None if ttl is None else created + ttl
         deliveries = {}
         for device in devices:
-            delivery = Delivery(self._server.wait_here, device.id, event, kind, body, created, expires, coalesce)
-            self._queue_of(device.id).put(delivery)
+            record = MessageRecord(device.id, 0, secrets.token_hex(8), event, kind, body, created, expires, coalesce)
+            delivery = Delivery(self._server.wait_here, record)
+            self._queue_of(device.id).outgoing.put(delivery)
             deliveries[device.id] = delivery
         return deliveries
 
@@ -137,7 +140,7 @@ class DurableMessages:
                 found.closed = True
                 return found
             found = self.queue(device_id)
-            registry.watcher.changed(device)  # the store is to know the name of the stream
+            registry.listener.changed(device)  # the store is to know the name of the stream
         client = registry.get(device_id)
         if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
             found.resume(client.socket)
@@ -179,7 +182,7 @@ class DurableMessages:
             return f"more than {options.max_queued_bytes} bytes would wait for the device (max_queued_bytes)"
         return ""
 
-    def keep(self, queue: DurableQueue, delivery: Delivery) -> None:
+    def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None:
         """A message waits."""
         with self._lock:
             self._kept[delivery.id] = (queue, delivery)
@@ -193,7 +196,7 @@ class DurableMessages:
             self._expiries = [item for item in self._expiries if item[2] in self._kept]
             heapq.heapify(self._expiries)
 
-    def let_go(self, queue: DurableQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
+    def let_go(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
         """Messages are over."""
         with self._lock:
             for delivery in deliveries:
@@ -203,16 +206,16 @@ class DurableMessages:
                     numbers = tuple(delivery.number for delivery in deliveries)
                     self.writer.submit(DropMessages(queue.device_id, numbers))
 
-    def stalled(self, queue: DurableQueue) -> None:
+    def stalled(self, queue: OutgoingQueue) -> None:
         """Something waits that its device, which reads too slowly, has no room for."""
         with self._lock:
             self._stalled.add(queue)
 
-    def confirm_later(self, queue: DurableQueue) -> None:
+    def confirm_later(self, stream: IncomingStream) -> None:
         """What a device has sent could not be written down."""
         with self._lock:
-            if not queue.closed:
-                self._unconfirmed.add(queue)
+            if not stream.closed:
+                self._unconfirmed.add(stream)
 
     def log_refused(self, device_id: str, error: Exception) -> None:
         """The same, for the log."""
@@ -223,12 +226,12 @@ class DurableMessages:
             error,
         )
 
-    def write(self, queue: DurableQueue, delivery: Delivery) -> Ticket | None:
+    def write(self, queue: OutgoingQueue, delivery: Delivery) -> Ticket | None:
         """Write a message down; not if the queue is closed. Raises StoreUnavailable."""
         if self.writer is None:
             return None
         with self._lock:  # nothing of a device may be written behind its end
-            return None if queue.closed else self.writer.submit(PutMessage(_record(delivery)))
+            return None if queue.closed else self.writer.submit(PutMessage(delivery.record))
 
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None:
         """Write down that messages of a device up to this one are handled. Raises StoreUnavailable.
@@ -253,18 +256,16 @@ class DurableMessages:
                 self, record.id, record.stream, record.counter, record.heard_stream, record.heard
             )
 
-    def record(self, stored: Stored) -> DeviceRecord:
-        """What a store keeps of a device, its streams included."""
-        queue = self.known_queue(stored.id)
-        if queue is None:
-            return DeviceRecord(*stored, stream="")
-        return DeviceRecord(*stored, *queue.position)
+    def record(self, state: DeviceState) -> DeviceRecord:
+        """Make the record of a device from a copy of its state."""
+        queue = self.known_queue(state.id)
+        return DeviceRecord.of(state, *(_NO_STREAMS if queue is None else queue.position))
 
     def records(self) -> list[MessageRecord]:
         """All messages that are kept, as a store keeps them; those of one device in order."""
         with self._lock:
             queues = list(self._queues.values())
-        return [_record(delivery) for queue in queues for delivery in queue.kept()]
+        return [delivery.record for queue in queues if queue.waiting for delivery in queue.outgoing.kept()]
 
     def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
         """Put back what a store has kept; behind `restore`, when the devices are known.
@@ -277,19 +278,8 @@ class DurableMessages:
             if self._registry.device(record.device_id) is None:
                 unknown.add(record.device_id)
                 continue
-            delivery = Delivery(
-                self._server.wait_here,
-                record.device_id,
-                record.event,
-                record.kind,
-                record.value,
-                record.created,
-                record.expires,
-                record.coalesce,
-                record.id,
-            )
-            delivery.number = record.number
-            self.queue(record.device_id).restore(delivery)
+            delivery = Delivery(self._server.wait_here, record)
+            self.queue(record.device_id).outgoing.restore(delivery)
         return unknown
 
     def sweep(self) -> None:
@@ -308,35 +298,13 @@ class DurableMessages:
             unconfirmed, self._unconfirmed = self._unconfirmed, set()
         for queue in stalled:
             queue.send_on()
-        for queue in unconfirmed:
-            queue.confirm()
+        for stream in unconfirmed:
+            stream.confirm()
 
-    def _take_expired(self, now: float) -> tuple[DurableQueue, Delivery] | None:
+    def _take_expired(self, now: float) -> tuple[OutgoingQueue, Delivery] | None:
         with self._lock:
             while self._expiries and self._expiries[0][0] <= now:
                 found = self._kept.get(heapq.heappop(self._expiries)[2])
                 if found is not None:
                     return found
         return None
-
-
-def stored_of(record: DeviceRecord) -> Stored:
-    """What a store has kept of a device, but for its streams."""
-    presence = Presence(record.presence)
-    return Stored(
-        record.id, record.type, record.data, record.rooms, presence, record.since, record.last_seen, record.wakes
-    )
-
-
-def _record(delivery: Delivery) -> MessageRecord:
-    return MessageRecord(
-        delivery.device_id,
-        delivery.number,
-        delivery.id,
-        delivery.event,
-        delivery.kind,
-        delivery.body,
-        delivery.created,
-        delivery.expires,
-        delivery.coalesce,
-    )

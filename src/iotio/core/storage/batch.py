@@ -1,4 +1,6 @@
-"""What waits to be written, in an order that comes to the same as the order in which it was said.
+"""Changes waiting for the next commit.
+
+Changes of one device are merged; the result equals applying them in submission order.
 
 A device record, what was heard of a device, and the messages to forget are *kept*: they are never refused, and merged
 for each device, so that they are bounded by the devices there are. The rest is *entries*: each is one whole, and can
@@ -7,20 +9,23 @@ be given up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..primitives import Signal, wait
 from .contract import (
     Change,
-    DeviceRecord,
     DropDevice,
     DropMessages,
     Heard,
     PutDevice,
     PutMessage,
 )
+from .records import DeviceRecord
 
-__all__ = ["Batch", "Entry", "KeptDrops", "Slot", "Ticket", "is_kept"]
+__all__ = ["AskRecord", "Batch", "Entry", "KeptDrops", "Slot", "Ticket", "is_kept"]
+
+AskRecord = Callable[[str], DeviceRecord | None]
+"""Makes the record of the device of an id, as it is now; None if it is not known."""
 
 _KEPT = (PutDevice, DropDevice, Heard, DropMessages)
 
@@ -104,18 +109,25 @@ class Entry(Slot):
 
 
 class KeptDevice(Slot):
-    """What is known of a device by now."""
+    """The record of a device, and how far its stream was heard."""
 
-    __slots__ = ("_heard", "_record")
+    __slots__ = ("_ask", "_device_id", "_heard", "_record")
 
-    def __init__(self) -> None:
+    def __init__(self, device_id: str) -> None:
         super().__init__()
+        self._device_id = device_id
+        self._ask: AskRecord | None = None  # if the record is made only when it is written
         self._record: DeviceRecord | None = None
         self._heard: Heard | None = None
 
+    def mark(self, ask: AskRecord) -> None:
+        """Have the record made when it is written."""
+        self._ask = ask
+
     def merge(self, change: PutDevice | Heard) -> None:
-        """Add what was said later."""
+        """Merge a newer change of the same device."""
         if isinstance(change, PutDevice):
+            self._ask = None
             self._record = change.record
             if self._heard is not None and change.record.heard_stream not in (None, self._heard.stream):
                 self._heard = None  # of a stream that is over
@@ -123,10 +135,16 @@ class KeptDevice(Slot):
             self._heard = change
 
     def changes(self) -> Iterator[Change]:
-        if self._record is not None:
-            yield PutDevice(self._record)
-        if self._heard is not None:
-            yield self._heard
+        record, heard = self._record, self._heard
+        if self._ask is not None:
+            record = self._ask(self._device_id)
+            # Made now, it is newer than all that was heard before.
+            if record is not None and heard is not None and record.heard_stream not in (None, heard.stream):
+                heard = None
+        if record is not None:
+            yield PutDevice(record)
+        if heard is not None:
+            yield heard
 
 
 class KeptDrops(Slot):
@@ -140,7 +158,7 @@ class KeptDrops(Slot):
         self._numbers: set[int] = set()
 
     def merge(self, change: DropMessages) -> None:
-        """Add what was said later."""
+        """Merge a newer change of the same device."""
         self._numbers.update(change.numbers)
 
     def changes(self) -> Iterator[Change]:
@@ -202,6 +220,10 @@ class Batch:
                 case Heard(device_id=device_id):
                     self._devices.pop(device_id, None)
 
+    def mark(self, device_id: str, ask: AskRecord) -> None:
+        """Have the record of a device made when it is written, and merged as if it were added now."""
+        self._device(device_id).mark(ask)
+
     def add_kept(self, change: Change) -> None:
         """Add a change that is merged."""
         match change:
@@ -225,16 +247,16 @@ class Batch:
         return place
 
     def _device(self, device_id: str) -> KeptDevice:
-        """Where it was first named: its messages come after it."""
+        """Get or create the slot of a device. Its place is that of the first change, before the messages."""
         place = self._devices.get(device_id)
         if place is None:
-            place = self._devices[device_id] = self._append(KeptDevice())
+            place = self._devices[device_id] = self._append(KeptDevice(device_id))
         slot = self._slots[place]
         assert isinstance(slot, KeptDevice)
         return slot
 
     def _drop(self, device_id: str) -> KeptDrops:
-        """At the end: the messages come before it."""
+        """Get or create the delete slot of a device and move it to the end, behind the inserts it may delete."""
         place = self._drops.get(device_id)
         slot = KeptDrops(device_id) if place is None else self._slots.pop(place)
         assert isinstance(slot, KeptDrops)

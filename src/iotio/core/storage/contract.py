@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .records import DeviceRecord, MessageRecord
+
 __all__ = [
     "Change",
-    "DeviceRecord",
     "DropDevice",
     "DropMessages",
     "Heard",
-    "MessageRecord",
     "PutDevice",
     "PutMessage",
     "Run",
@@ -44,66 +44,6 @@ class StoreUnavailable(StoreError):
 
 
 # What is stored.
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRecord:
-    """A device, connected or away.
-
-    Attributes:
-        id: its id.
-        type: the name of its type.
-        data: what it said about itself when it connected; anything that JSON can carry.
-        rooms: the rooms that it is in.
-        presence: its presence, as a word.
-        since: when it became so.
-        last_seen: when anything came from it last.
-        wakes: until when it announced to sleep, if it is asleep, or None.
-        stream: the name of the stream of durable messages to it.
-        counter: the number that was given last in that stream.
-        heard_stream: the name of the stream of durable messages from it, None before the first.
-        heard: the number of that stream that was handled last.
-    """
-
-    id: str
-    type: str
-    data: Any
-    rooms: tuple[str, ...]
-    presence: str
-    since: float
-    last_seen: float
-    wakes: float | None
-    stream: str
-    counter: int = 0
-    heard_stream: str | None = None
-    heard: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRecord:
-    """A durable message that waits for its device.
-
-    Attributes:
-        device_id: the id of the device.
-        number: its place in the stream to the device; with `device_id` it names the message.
-        id: what the program knows it by.
-        event: the event.
-        kind: the type of the value on the wire.
-        value: the value as it travels.
-        created: when it was sent.
-        expires: when it is of no use any more, None for never.
-        coalesce: a later message with the same word takes its place, None for never.
-    """
-
-    device_id: str
-    number: int
-    id: str
-    event: str
-    kind: int
-    value: bytes
-    created: float
-    expires: float | None = None
-    coalesce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from ..log_throttle import LogThrottle
 from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
-from .batch import Batch, Entry, KeptDrops, Slot, Ticket, is_kept
+from .batch import AskRecord, Batch, Entry, KeptDrops, Slot, Ticket, is_kept
 from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
 
 __all__ = ["StoreWriter", "Ticket"]
@@ -34,6 +34,7 @@ class StoreWriter:
         store: open; from now on only the writer's thread uses it, and it closes it.
         snapshot: all that the store should hold by now; called in the writer's thread when the store has lost what
             was written. It may tell of changes whose ticket is not decided yet.
+        record: makes the record of a marked device; called in the writer's thread.
         patience: seconds that an entry waits.
         max_batch: entries that wait at a time.
         max_pause: seconds, at most, until a failed commit is tried again.
@@ -48,6 +49,7 @@ class StoreWriter:
         self,
         store: Store,
         snapshot: Callable[[], Snapshot],
+        record: AskRecord = lambda device_id: None,
         *,
         patience: float = 5.0,
         max_batch: int = 10_000,
@@ -55,6 +57,7 @@ class StoreWriter:
     ) -> None:
         self._store = store
         self._snapshot = snapshot
+        self._record = record
         self._patience = patience
         self._max_batch = max_batch
         self._max_pause = max_pause
@@ -118,6 +121,14 @@ class StoreWriter:
             raise StoreUnavailable(f"the store cannot be written: {problem}")
         self._work.ring()
         return ticket
+
+    def mark(self, device_id: str) -> None:
+        """Have the record of a device written; it is made when it is. Never blocks; ignored after `close`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._pending.mark(device_id, self._record)
+        self._work.ring()
 
     def flush(self, timeout: float, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
         """Wait until all that was submitted before is written or given up.

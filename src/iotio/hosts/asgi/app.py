@@ -79,7 +79,7 @@ class AsgiConnection(NativeConnection):
 
     def probe(self, upto: int) -> None:
         """See `Connection.probe`. No ping can be sent here: what the server has taken counts as read."""
-        self._host.call_later(lambda: self._acknowledged(v2.Ack(upto)))
+        self._host.call_later(lambda: self.handle(v2.Ack(upto)))
 
     def disconnected(self, code: int | None) -> None:
         """The server says that the WebSocket is gone.
@@ -316,7 +316,7 @@ class DeviceMount:
         host = self._hosts.pop(loop, None)
         if host is None:
             return
-        self.manager.closing = True
+        self.manager.connections.begin_shutdown()
         deadline = loop.time() + _GRACE
         try:
             for connection in self._devices_of(host):
@@ -325,10 +325,10 @@ class DeviceMount:
                 await asyncio.sleep(0.02)
         finally:
             host.close()
-            self.manager.closing = False
+            self.manager.connections.end_shutdown()
 
     def _devices_of(self, host: NativeHost) -> list[AsgiConnection]:
-        connections = self.manager.connections()
+        connections = self.manager.connections.all()
         return [one for one in connections if isinstance(one, AsgiConnection) and one.host is host]
 
 

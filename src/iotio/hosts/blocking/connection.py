@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
-from iotio.core.connection import Scope, is_answer
+from iotio.core.connection import Scope
 from iotio.core.inline import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, start_thread
 from iotio.core.write_buffer import WriteBuffer
+from iotio_protocol import v2
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
@@ -120,7 +121,7 @@ class SocketConnection(InlineConnection):
             first: bytes that came behind the upgrade request.
             response: the answer to the upgrade request, where the host has not sent it.
         """
-        self.manager.attach(self)
+        self.manager.connections.attach(self)
         try:
             with suppress(OSError, ValueError), self._raw() as raw:
                 limit_silence(raw, *self.manager.all_options)
@@ -142,7 +143,7 @@ class SocketConnection(InlineConnection):
             finally:
                 self._dismiss_relief()
                 self._linger()
-                self.manager.detach(self)
+                self.manager.connections.detach(self)
                 self._waits.close()
 
     def _next(self) -> list[Event] | None:
@@ -193,11 +194,11 @@ class SocketConnection(InlineConnection):
 
     def _note(self, events: list[Event]) -> None:
         super()._note(events)
-        if not self._away and not all(map(is_answer, events)):
+        if not self._away and not all(map(v2.is_answer, events)):
             self._away = True
             self._relieve()
 
-    def _await_answer(self) -> None:
+    def answer_awaited(self) -> None:
         self._relieve()
 
     def _wants_relief(self) -> bool:

@@ -20,15 +20,16 @@ from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.frames import Item
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Event, Packet, State, string_frame
+from iotio_protocol.session import Event, State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
 from ...core.connection import Connection
+from ...core.dispatch import step_of
 from ...core.handler_context import HandlerContext, Scope, log_failure
 from ...core.handlers import does_nothing
 from ...core.handles import IoTClient
-from ...core.lane import Call, Kind, Step, is_coroutine_function
+from ...core.lane import Call, Kind, Step
 from ...core.ports import Link
 from ...core.primitives import wait
 from ...core.route import Route
@@ -88,7 +89,7 @@ class NativeConnection(Connection):
         self._peer_ended = False
         self._lost = False  # the transport is gone
         self._linger: asyncio.TimerHandle | None = None
-        host.manager.attach(self)
+        host.manager.connections.attach(self)
 
     # -- what the transport calls ----------------------------------------------------------------------
 
@@ -298,8 +299,10 @@ class NativeConnection(Connection):
         if self._ending:
             self._transport.close()
             return
-        with self._lock:
-            self._end_calls(DisconnectReason.TRANSPORT_CLOSED)
+        if self._session.version == 2:
+            calls = self._made_calls()
+            with self._lock:
+                calls.end(DisconnectReason.TRANSPORT_CLOSED)
         self.lane.push(Step.of(Kind.INTERNAL, "", self._take_end))
 
     def _take_end(self) -> None:
@@ -316,7 +319,7 @@ class NativeConnection(Connection):
             self._linger.cancel()  # it would keep all this in memory for its time
         self.farewell()
         if self.farewell_done.is_set:
-            self.manager.detach(self)
+            self.manager.connections.detach(self)
 
     def pause_writing(self) -> None:
         """The transport's buffer is over its high-water mark."""
@@ -331,7 +334,7 @@ class NativeConnection(Connection):
 
     def _let_go(self, reason: DisconnectReason) -> None:
         super()._let_go(reason)
-        if not self._counts():
+        if not self.handles_received:
             self.lane.drop_events()
 
     def _close(self, reason: DisconnectReason) -> None:
@@ -437,7 +440,7 @@ class NativeConnection(Connection):
         if before is None:
             self._welcome(client)
             return
-        self.manager.evict(before)
+        self.manager.connections.evict(before)
         patience = self.manager.options.takeover_timeout
         self.lane.hold(before.socket.farewell_done, patience, partial(self._lose_patience, before.socket))
         self.lane.push(Step.of(Kind.INTERNAL, "", self._welcome, client))
@@ -463,7 +466,7 @@ class NativeConnection(Connection):
 
     def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
         """What tells of the device's presence, if there is anything to tell."""
-        teller = self.manager.devices.notifier
+        teller = self.manager.notifier
         if client is None or client.device is None or not teller.waits(client.id):
             return []
         if teller.is_async(client.device):
@@ -508,31 +511,13 @@ class NativeConnection(Connection):
     def _forget(self) -> None:
         super()._forget()
         if self._lost:  # otherwise the end of the stream is still to be watched
-            self.manager.detach(self)
+            self.manager.connections.detach(self)
 
     def handle(self, event: Event) -> None:
-        if type(event) is Packet:
-            self._dispatch(event)
-        else:
-            super().handle(event)
-
-    def _dispatch(self, packet: Packet) -> None:
-        if not self._counts() or self._leaving or self.client is None:
-            return
-        call = self._route(packet)
-        if call is not None:
-            function, arguments = call
-            self.lane.push(Step.of(Kind.EVENT, packet.event, function, *arguments))
-
-    def _dispatch_flagged(self, packet: v2.Packet) -> None:
-        if not self._counts() or self._leaving or self.client is None:
-            return
-        route = self._flagged_route(packet)
-        if route is None:
-            return
-        function, arguments = route
-        call = (packet.event, self._wrapped(packet, function), arguments, None)
-        self.lane.push(Step(Kind.EVENT, [call], is_async=is_coroutine_function(function)))
+        """Do what an event asks for; its user code waits in the lane for its turn."""
+        step = step_of(self, event)
+        if step is not None:
+            self.lane.push(step)
 
     # -- for the lane ----------------------------------------------------------------------------------
 

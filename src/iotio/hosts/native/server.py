@@ -329,19 +329,19 @@ class NativeServer(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Tell every device, run every `on_disconnect`, finish what runs, within a deadline."""
-        self.manager.closing = True
+        self.manager.connections.begin_shutdown()
         deadline = self.manager.clock() + _GRACE
         try:
             await super().shutdown(sockets)
             await self.wait_for_farewells(deadline)
         finally:
             self.native.close()
-            self.manager.closing = False
+            self.manager.connections.end_shutdown()
             self.ready.clear()
 
     async def wait_for_farewells(self, deadline: float) -> None:
         """Wait until the last device is gone, or the manager's clock says so."""
-        while self.manager.connections() and not self.force_exit and self.manager.clock() < deadline:
+        while self.manager.connections.all() and not self.force_exit and self.manager.clock() < deadline:
             await asyncio.sleep(0.02)
 
     @contextlib.contextmanager

@@ -1,124 +1,25 @@
-"""The command `iotio`, run as a program."""
+"""What `iotio run` serves, how it ends, and what it says where it cannot."""
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import pytest
 import trustme
-from flask import Flask
 
-import iotio
-from iotio import IoTManager
-from iotio.cli.reload import changed, snapshot
-from iotio.cli.target import Failure, Target
 from iotio_protocol import v1
 from tests.load.harness import Device
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.quickstart import server_code
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
 
-IOTIO = [sys.executable, "-m", "iotio"]
-
-PLAIN = """
-from flask import Flask
-from iotio import DeviceType, IoTManager
-
-app = Flask(__name__)
-manager = IoTManager(app)
-
-class Plain(DeviceType):
-    def on_echo(self, message, client):
-        return message
-
-    def on_disconnect(self, client, reason):
-        print("gone", client.id, reason, flush=True)
-
-manager.add_type(Plain("plain"))
-
-@app.get("/name")
-def name():
-    return __name__
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with `server.py`."""
-    (tmp_path / "server.py").write_text(PLAIN)
-    return tmp_path
-
-
-def iotio_run(folder: Path, *arguments: str | Path) -> Program:
-    return Program([*IOTIO, "run", *arguments], folder=folder)
-
-
-def port_of(server: Program, *, start: int = 0) -> int:
-    """The port that the line about its start names."""
-    line = server.wait_line("Serving ", START_SECONDS, start=start)
-    found = re.search(r"://[^ ]*:(\d+)", line)
-    assert found is not None, line
-    return int(found[1])
-
-
-def fails(folder: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Exit status and output of `iotio run` where it cannot serve."""
-    done = subprocess.run(
-        [*IOTIO, "run", *arguments], cwd=folder, capture_output=True, text=True, timeout=START_SECONDS, check=False
-    )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
-
-
-def told_to_go(device: Device) -> None:
-    """It gets CLOSE 1001, and leaves."""
-    assert device.expect_frame(10).close_code == 1001
-    device.send_close(1001)
-    assert device.rest() == []
-    device.close()
-
-
-def get(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read()
-    finally:
-        connection.close()
-
-
-# The command.
-
-
-def test_the_installed_script_says_its_version() -> None:
-    script = Path(sys.executable).with_name("iotio")
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True)
-    assert done.stdout == f"iotio, version {iotio.__version__}\n"
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
-def test_the_help_has_an_example(arguments: list[str]) -> None:
-    done = subprocess.run([*IOTIO, *arguments], capture_output=True, text=True, timeout=START_SECONDS, check=True)
-    assert "  iotio run server:manager\n" in done.stdout
-
-
-def test_the_help_brings_no_server() -> None:
-    code = "import sys, iotio.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert not {"flask", "uvicorn", "iotio.app", "gevent"} & set(done.stdout.split())
-
-
-# What it serves.
+from .program import fails, get, iotio_run, port_of, told_to_go
 
 
 @pytest.mark.parametrize(
@@ -158,39 +59,6 @@ def test_the_quickstart_of_the_readme(tmp_path: Path) -> None:
         server.wait_line("Message from Client with ID 'd': hello")
         server.wait_line("Echo Client Disconnected! ID: d")
         assert server.terminate() == 0
-
-
-@pytest.mark.parametrize(
-    ("files", "target", "name"),
-    [
-        ({"thing.py": "hub = __import__('server').manager"}, "thing", "thing:hub"),
-        ({"thing.py": "import types, server\nx = types.SimpleNamespace(y=server.app)"}, "thing:x.y", "thing:x.y"),
-        ({"pack/__init__.py": "", "pack/a.py": "m = 1", "pack/b.py": "from .a import m\nfrom server import app"},
-         "pack/b.py", "pack/b.py:app"),
-        ({"pack/__init__.py": "", "pack/b.py": "from server import app"}, "pack.b", "pack.b:app"),
-        ({"sub/near.py": "from server import app", "sub/my-server.py": "from near import app"},
-         "sub/my-server.py", "sub/my-server.py:app"),
-        ({"sub/click.py": "from server import app as hub"}, "sub/click.py:hub", "sub/click.py:hub"),
-    ],
-)  # fmt: skip
-def test_targets(folder: Path, files: dict[str, str], target: str, name: str) -> None:
-    for path, text in files.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(text)
-    with iotio_run(folder, target, "--port", "0") as server:
-        assert server.wait_line("Serving ", START_SECONDS).startswith(f"Serving {name} (")
-        with Device(port_of(server), "d") as device:
-            device.echo("x")
-
-
-def test_an_application_that_does_not_know_its_manager() -> None:
-    module = types.ModuleType("server")
-    manager = IoTManager(Flask("x"))
-    vars(module).update(hub=manager, application=object(), other=object())
-    vars(manager)["app"] = vars(module)["application"]
-    assert Target.parse("server:application").find(module) == ("server:application", manager)
-    with pytest.raises(Failure, match=r"^server:other is an object, it must be an"):
-        Target.parse("server:other").find(module)
 
 
 def test_the_options_of_the_server(folder: Path) -> None:
@@ -265,9 +133,6 @@ def test_a_unix_socket(folder: Path, reload: list[str]) -> None:
         assert server.terminate() == 0
 
 
-# Ends.
-
-
 @pytest.mark.parametrize("reload", [[], ["--reload"]])
 def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> None:
     (folder / "stuck.py").write_text(
@@ -288,9 +153,6 @@ def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> Non
         assert server.wait(5) == 128 + signal.SIGINT
         assert time.monotonic() - began < 1
         device.rest(5)
-
-
-# Errors.
 
 
 @pytest.mark.parametrize(
@@ -364,104 +226,6 @@ def test_a_port_in_use(folder: Path, reload: list[str]) -> None:
         port = taken.getsockname()[1]
         text = f"Error: port {port} is in use; choose another with --port\n"
         assert fails(folder, "server", "--port", str(port), *reload) == (1, text)
-
-
-@pytest.mark.parametrize(
-    ("code", "last"),
-    [
-        ("import server\n1 / 0\n", "ZeroDivisionError: division by zero"),
-        ("import no_such_thing\n", "ModuleNotFoundError: No module named 'no_such_thing'"),
-        ("x = (\n", "SyntaxError: '(' was never closed"),
-    ],
-)
-@pytest.mark.parametrize("target", ["broken", "broken.py"])
-def test_an_error_in_the_program_is_shown_with_its_traceback(folder: Path, code: str, last: str, target: str) -> None:
-    (folder / "broken.py").write_text(code)
-    status, text = fails(folder, target)
-    assert status == 1
-    assert text.endswith(f"{last}\nError: {target} could not be loaded: the error above is in its code\n")
-    assert f'File "{folder / "broken.py"}", line' in text
-    assert str(Path(iotio.__file__).parent) not in text
-    assert "importlib" not in text
-
-
-# --reload.
-
-
-def test_reload(folder: Path) -> None:
-    with iotio_run(folder, "server", "--port", "0", "--reload") as server:
-        port = port_of(server)
-        with Device(port, "before") as device:
-            device.echo("x")
-            seen = len(server.lines)
-            (folder / "server.py").write_text(PLAIN.replace("return message", "return 'new ' + message"))
-            told_to_go(device)
-        with Device(port, "after") as device:  # not refused, whenever it comes
-            device.send("echo", "x")
-            assert device.packet(START_SECONDS) == ("echo", "new x")
-            assert "server.py has changed: restarting" in server.lines
-            assert "gone before server_shutdown" in server.lines
-            assert port_of(server, start=seen) == port
-            began = time.monotonic()
-            server.signal(signal.SIGINT)
-            told_to_go(device)
-            assert server.wait() == 0
-        assert time.monotonic() - began < 2
-        assert "Traceback" not in server.output
-
-
-def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
-    with iotio_run(folder, "server.py", "--port", "0", "--reload") as server:
-        port = port_of(server)
-        (folder / "server.py").write_text("x = (")
-        server.wait_line("It starts again when a file changes", START_SECONDS)
-        assert "SyntaxError: '(' was never closed" in server.output
-        (folder / "server.py").write_text(PLAIN)
-        with Device(port, "d", timeout=START_SECONDS) as device:
-            device.echo("x")
-        assert server.terminate() == 0
-
-
-def test_reload_ends_with_ctrl_c_of_a_terminal(folder: Path) -> None:
-    """Which signals both processes."""
-    command = [*IOTIO, "run", "server", "--port", "0", "--reload"]
-    with Program(["setsid", *command], folder=folder) as server:
-        with Device(port_of(server), "d") as device:
-            device.echo("x")
-            os.killpg(server.process.pid, signal.SIGINT)
-            told_to_go(device)
-            assert server.wait() == 0
-        assert "Traceback" not in server.output
-
-
-def test_reload_leaves_no_server_when_it_is_killed(folder: Path) -> None:
-    with iotio_run(folder, "server", "--port", "0", "--reload") as server:
-        with Device(port_of(server), "d") as device:
-            device.echo("x")
-            server.signal(signal.SIGKILL)
-            told_to_go(device)
-        assert server.wait() == -signal.SIGKILL
-        server.wait_line("gone d server_shutdown")
-
-
-def test_what_reload_watches(tmp_path: Path) -> None:
-    seen = ["a.py", "sub/b.py"]
-    for path in [*seen, "c.txt", ".hidden/d.py", "__pycache__/e.py", "venv/pyvenv.cfg", "venv/lib/f.py"]:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    before = snapshot([str(tmp_path)])
-    assert sorted(before) == [str(tmp_path / path) for path in seen]
-    assert changed(before, snapshot([str(tmp_path)])) is None
-    (tmp_path / "sub/b.py").write_text("x = 1")
-    written = snapshot([str(tmp_path)])
-    assert changed(before, written) == str(tmp_path / "sub/b.py")
-    (tmp_path / "a.py").unlink()
-    assert changed(written, snapshot([str(tmp_path)])) == str(tmp_path / "a.py")
-    (tmp_path / "new.py").touch()
-    assert changed(written, snapshot([str(tmp_path)])) == str(tmp_path / "a.py")
-
-
-# manager.run().
 
 
 def test_manager_run_tells_port_0_and_a_port_in_use(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What lasts of devices: rooms, presence, the bound, and how they are found."""
+"""What lasts of devices: rooms, presence, and the bound."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -15,11 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from iotio import DeviceType, Presence
+from iotio import DeviceType, DisconnectReason, Presence
 from iotio.core.handles import Device as Lasting
-from iotio.core.handles import Stored
 from iotio.core.manager import Manager
-from iotio.core.registry import Watcher
+from iotio.core.storage.records import DeviceState
 from tests.support.memory import Clock, Device, make_manager, v1_device
 
 Told = list[tuple[str, str, str, str]]
@@ -45,7 +45,7 @@ class Telling(DeviceType):
 
 def here(manager: Manager) -> Manager:
     """Have `on_presence` run where it would start a thread."""
-    manager.devices.notifier.spawn = lambda work: work()
+    manager.notifier.spawn = lambda work: work()
     return manager
 
 
@@ -277,10 +277,12 @@ def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
     v1_device(manager, "a")
     v1_device(manager, "b").drop()
     telling.take()
-    manager.close(0)
+    manager.connections.begin_shutdown()
+    for connection in manager.connections.all():
+        connection.close(DisconnectReason.SERVER_SHUTDOWN)
     later(manager, 1000.0)
     assert telling.take() == []
-    manager.closing = False  # the server starts again
+    manager.connections.end_shutdown()  # the server starts again
     later(manager, 1000.0)
     assert telling.take() == []
     v1_device(manager, "a")
@@ -289,12 +291,12 @@ def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
 
 
 def test_restored(manager: Manager, telling: Telling) -> None:
-    def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> Stored:
-        return Stored(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
+    def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> DeviceState:
+        return DeviceState(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
 
-    manager.devices.restore([stored("a", Presence.ONLINE, ("r",)), stored("b", Presence.OFFLINE)])
+    manager.presence.restore([stored("a", Presence.ONLINE, ("r",)), stored("b", Presence.OFFLINE)])
     device = known(manager, "a")
-    assert device.stored() == stored("a", Presence.ONLINE, ("r",))
+    assert device.snapshot() == stored("a", Presence.ONLINE, ("r",))
     assert device.last_seen.timestamp() == 2000.0
     assert device.since.timestamp() == 1000.0
     assert manager.emit("x", 1, room="r").offline == ("a",)
@@ -302,7 +304,7 @@ def test_restored(manager: Manager, telling: Telling) -> None:
     v1_device(manager, "a")
     assert telling.take() == []
     assert manager.emit("x", 1, room="r").sent == 1
-    manager.devices.restore([stored("c", Presence.ONLINE)])
+    manager.presence.restore([stored("c", Presence.ONLINE)])
     later(manager, 15.0)
     assert telling.told == [("c", "online", "offline", "transport_closed")]
 
@@ -319,28 +321,31 @@ def test_a_restored_device_sleeps_on(
     manager: Manager, telling: Telling, since: float, wakes: float, expected: float
 ) -> None:
     now = time.time()
-    stored = Stored("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
-    manager.devices.restore([stored])
-    assert known(manager, "a").stored() == stored
+    stored = DeviceState("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
+    manager.presence.restore([stored])
+    assert known(manager, "a").snapshot() == stored
     later(manager, expected + GRACE - 2.0)
     assert telling.take() == []
     later(manager, 4.0)
     assert telling.take() == ["sleeping late late"]
-    assert known(manager, "a").stored().wakes is None
+    assert known(manager, "a").snapshot().wakes is None
 
 
 # The recorder's hook.
 
 
-class Recorder(Watcher):
+class Recorder:
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
     def changed(self, device: Lasting) -> None:
-        self.heard.append(device.stored()[:5])
+        self.heard.append(astuple(device.snapshot())[:5])
 
     def dropped(self, device: Lasting) -> None:
         self.heard.append(device.id)
+
+    def dropped_later(self) -> None:
+        """Nothing is left to do."""
 
     def take(self) -> list[Any]:
         heard, self.heard = self.heard, []
@@ -348,7 +353,7 @@ class Recorder(Watcher):
 
 
 def test_the_recorder_hears_of_each_change(manager: Manager) -> None:
-    manager.devices.recorder = recorder = Recorder()
+    manager.presence.recorder = recorder = Recorder()
     device = v1_device(manager, data=1)
     assert recorder.take() == [("d1", "echo", 1, (), Presence.ONLINE)]
     manager.join("d1", "r")
@@ -396,8 +401,8 @@ def test_who_has_been_away_longest_is_forgotten(
 
 
 def test_a_sweep_does_not_take_long(manager: Manager, telling: Telling) -> None:
-    stored = [Stored(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
-    manager.devices.restore(stored)
+    stored = [DeviceState(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
+    manager.presence.restore(stored)
     later(manager, 15.0)
     assert len(telling.told) == 1024
     later(manager, 0.2)
@@ -409,35 +414,7 @@ def test_deadlines_do_not_pile_up(manager: Manager) -> None:
         device = v1_device(manager)
         known(manager).sleeps(1e6)
         device.drop()
-    assert len(manager.devices._deadlines) < 100
-
-
-# Queries.
-
-
-def test_queries(manager: Manager) -> None:
-    manager.add_type(Telling("lamp"))
-    v1_device(manager, "kitchen-1", "lamp", {"floor": "Ground"})
-    v1_device(manager, "kitchen-2", "echo").drop()
-    v1_device(manager, "hall", "lamp").drop()
-    manager.join("hall", "r")
-    manager.join("kitchen-1", "r")
-    later(manager, 15.0)
-
-    def found(**query: Any) -> list[str]:
-        return [device.id for device in manager.devices(**query)]
-
-    assert found() == ["kitchen-1", "kitchen-2", "hall"]
-    assert len(manager.devices) == 3
-    assert found(type="lamp") == ["kitchen-1", "hall"]
-    assert found(room="r") == ["kitchen-1", "hall"]
-    assert found(presence="online") == found(presence=Presence.ONLINE) == ["kitchen-1"]
-    assert found(text="KITCHEN") == ["kitchen-1", "kitchen-2"]
-    assert found(text="ground") == ["kitchen-1"]
-    assert found(text="lamp", room="r", presence="offline", type="lamp") == ["hall"]
-    assert found(room="nosuch") == found(type="nosuch") == found(text="nosuch") == []
-    with pytest.raises(ValueError, match="nosuch"):
-        manager.devices(presence="nosuch")
+    assert len(manager.presence._deadlines) < 100
 
 
 # Where on_presence comes from and what it may do.
@@ -534,7 +511,7 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     second.drop()
     for _ in range(200):
         v1_device(manager, "slow").drop()
-    assert len(manager.devices.notifier._queues["slow"].items) <= 64
+    assert len(manager.notifier._queues["slow"].items) <= 64
     go.set()
     first.join(10)
     quick = v1_device(manager, "quick")
@@ -544,8 +521,8 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     chain = [one for one in told if one[0] == "slow"]
     assert chain[0] == ("slow", "offline", "online", "connected")
     assert all(one[2] == two[1] for one, two in pairwise(chain))
-    assert manager.devices.notifier.merged > 0
-    assert manager.devices.notifier._queues == {}
+    assert manager.notifier.merged > 0
+    assert manager.notifier._queues == {}
 
 
 def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
@@ -706,8 +683,8 @@ class Model(RuleBasedStateMachine):
             result = manager.emit("x", 1, room=room)
             assert (result.sent, set(result.offline)) == (len(there), members - there)
             assert set(manager.rooms.get(room, ())) == members
-        assert set(manager.devices._absent) == {device.id for device in manager.devices() if not device.connected}
-        assert manager.devices.notifier._queues == {}
+        assert set(manager.presence._absent) == {device.id for device in manager.devices() if not device.connected}
+        assert manager.notifier._queues == {}
 
 
 TestModel: Any = Model.TestCase
@@ -774,4 +751,4 @@ def test_threads(_: int) -> None:
         assert device.presence is Presence.OFFLINE
         device.forget()
     assert (manager.rooms, manager.registry._away, manager.registry._rooms) == ({}, {}, {})
-    assert manager.devices._absent == {}
+    assert manager.presence._absent == {}

@@ -1,0 +1,112 @@
+"""The callbacks of a whole server: `on_connect` and the others, which a program overrides or sets with `event`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from iotio_protocol.reasons import DisconnectReason
+
+from .handlers import does_nothing, takes_presence, with_reason
+from .handles import IoTClient
+
+__all__ = ["CallbackSource", "Callbacks"]
+
+logger = logging.getLogger("iotio.manager")
+
+_IN_THE_SENDER = ("on_update", "on_get_offline_validator")
+_NAMES = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
+
+
+class CallbackSource(Protocol):
+    """The object whose attributes the callbacks are: a manager, or one of a class derived from it."""
+
+    @property
+    def on_disconnect(self) -> Callable[..., Any]: ...
+    @property
+    def on_presence(self) -> Callable[..., Any]: ...
+    @property
+    def on_update(self) -> Callable[..., Any]: ...
+
+
+class Callbacks:
+    """Check the callbacks of a source, and call those that the program has given.
+
+    Args:
+        source: looked at for each call, as a program may assign its attributes at any time.
+
+    Raises:
+        TypeError: `on_disconnect` or `on_presence` cannot be called the way callbacks are.
+    """
+
+    def __init__(self, source: CallbackSource) -> None:
+        self._source = source
+        self._disconnect = (source.on_disconnect, _checked_disconnect(source.on_disconnect))
+        _check_presence(source.on_presence)
+
+    def set(self, function: Callable[..., Any]) -> bool:
+        """Set the callback that the name of a function says.
+
+        Returns:
+            Whether there is a callback of that name; if not, a warning is logged.
+
+        Raises:
+            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
+                be called.
+        """
+        name = function.__name__
+        if name not in _NAMES:
+            logger.warning("%r is no event of the manager; there are: %s", name, ", ".join(_NAMES))
+            return False
+        if name == "on_disconnect":
+            _checked_disconnect(function)
+        if name == "on_presence":
+            _check_presence(function)
+        if name in _IN_THE_SENDER and inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} must be a def: it runs in the thread that sends")
+        setattr(self._source, name, function)
+        return True
+
+    @property
+    def disconnect_handler(self) -> Callable[..., Any] | None:
+        """A function that calls `on_disconnect` with client and reason; None if the program has none of its own."""
+        return None if does_nothing(self._source.on_disconnect) else self._call_disconnect
+
+    @property
+    def presence_handler(self) -> Callable[..., Any] | None:
+        """The program's `on_presence`, or None."""
+        function = self._source.on_presence
+        return None if does_nothing(function) else function
+
+    @property
+    def tells_updates(self) -> bool:
+        """Whether the program has an `on_update` of its own. A hot path asks once a turn."""
+        return not does_nothing(self._source.on_update)
+
+    def notify_update(self, client_id: str, event: str, data: Any) -> None:
+        """Call `on_update` for an event that was sent; log what it raises."""
+        try:
+            self._source.on_update(client_id, event, data)
+        except Exception as error:
+            logger.exception("Error when calling on_update handler: '%s'", error)
+
+    def _call_disconnect(self, client: IoTClient, reason: DisconnectReason) -> Any:
+        function = self._source.on_disconnect
+        if function != self._disconnect[0]:  # it was set anew
+            self._disconnect = (function, _checked_disconnect(function))
+        return self._disconnect[1](client, reason)
+
+
+def _checked_disconnect(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `on_disconnect` as a function of client and reason. Raises TypeError."""
+    found = with_reason(function)
+    if found is None:
+        raise TypeError("the manager's on_disconnect must take (client) or (client, reason)")
+    return found
+
+
+def _check_presence(function: Callable[..., Any]) -> None:
+    if not takes_presence(function):
+        raise TypeError("the manager's on_presence must take (client, old, new, reason)")

@@ -1,0 +1,134 @@
+"""Find out what an event of a session asks for: user code to run, or something that is done at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from iotio_protocol import v2
+from iotio_protocol.errors import InvalidPacket
+from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
+
+from .answers import answering, refuse_call
+from .connection import Connection
+from .durable.delivery import DeliveryState
+from .durable.taking import taking
+from .lane import Kind, Step, is_coroutine_function
+
+__all__ = ["step_of"]
+
+logger = logging.getLogger("iotio.connection")
+
+
+def step_of(connection: Connection, event: Event) -> Step | None:
+    """Do what an event asks for, up to the user code that it asks for.
+
+    Args:
+        connection: the device's; its lock is not held.
+        event: what the session has told; events are given in their order.
+
+    Returns:
+        The user code to run, in the lane of the device; None if there is none.
+    """
+    return _BY_CLASS[type(event)](connection, event)
+
+
+def _packet(connection: Connection, packet: Packet) -> Step | None:
+    if not connection.takes_events:
+        return None
+    route = connection.route(packet)
+    if route is None:
+        return None
+    function, arguments = route
+    return Step.of(Kind.EVENT, packet.event, function, *arguments)
+
+
+def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None:
+    """Take what v2 has beside plain events: calls, answers, durable messages, times."""
+    if v2.is_answer(packet):
+        connection.take_answer(packet)
+        return None
+    if packet.flags & v2.DURABLE and connection.stream is None:
+        connection.complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
+        return None
+    if not connection.takes_events:
+        return None
+    route = connection.route(packet)
+    if route is None:
+        if packet.flags & v2.CALL:
+            refuse_call(connection.send, packet.call)
+        if not packet.flags & v2.DURABLE or packet.flags & v2.CALL:
+            return None
+        route = _nothing, ()  # it is acknowledged all the same
+    function, arguments = route
+    is_async = is_coroutine_function(function)
+    if packet.flags & v2.CALL:
+        wrapped = answering(connection.send, packet.call, function)
+    else:
+        wrapped = taking(connection, packet, function, is_async=is_async)
+    return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async)
+
+
+def _nothing() -> None:
+    """Handle a durable message of an event that has no handler."""
+
+
+def _greeting(connection: Connection, greeting: Greeting) -> None:
+    connection.introduce(greeting)
+
+
+def _bad_greeting(connection: Connection, event: BadGreeting) -> None:
+    connection.manager.gate.refuse(connection, event.error)
+
+
+def _invalid(connection: Connection, event: Invalid) -> None:
+    connection.count_invalid(event.problem)
+
+
+def _ack(connection: Connection, ack: v2.Ack) -> None:
+    """Note how far the device has taken its durable messages: v2 says so itself, of others the pong does."""
+    queue = connection.durable_queue()
+    if queue is None:
+        return
+    state = DeliveryState.DONE if connection.version == 2 else DeliveryState.ACKNOWLEDGED
+    try:
+        queue.acknowledge(connection, ack.upto, state)
+    except InvalidPacket as error:
+        connection.complain(error)
+
+
+def _sleep(connection: Connection, event: v2.Sleep) -> None:
+    if connection.client is not None and connection.client.device is not None:
+        connection.client.device.sleeps(event.seconds)
+
+
+def _goodbye(connection: Connection, event: v2.Goodbye) -> None:
+    if connection.client is not None and connection.client.device is not None:
+        connection.client.device.says_goodbye()
+
+
+def _problem(connection: Connection, problem: v2.Problem) -> None:
+    connection.manager.log_some(
+        "problem", "device %r reports the problem %.100s: %.200s", connection.name, problem.error, problem.info
+    )
+
+
+def _ended(connection: Connection, event: Ended) -> None:
+    if event.reason is DisconnectReason.PROTOCOL_ERROR:
+        logger.warning("device %r broke a WebSocket rule: %s", connection.name, event.detail)
+
+
+_BY_CLASS: dict[type[Event], Callable[[Connection, Any], Step | None]] = {
+    Packet: _packet,
+    v2.Packet: _packet_with_flags,
+    Greeting: _greeting,
+    BadGreeting: _bad_greeting,
+    Invalid: _invalid,
+    v2.Ack: _ack,
+    v2.Sleep: _sleep,
+    v2.Goodbye: _goodbye,
+    v2.Problem: _problem,
+    Ended: _ended,
+}

@@ -1,0 +1,121 @@
+"""Run the handler of a message that is more than an event: one that is durable, or of another time.
+
+A durable message has its effect once: its number is checked right before its handler, and is noted right behind it,
+together with what the handler wants written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Protocol
+
+from iotio_protocol import v2
+from iotio_protocol.errors import InvalidPacket, StreamGap
+
+from ..message import Message, current_message
+from ..waiting import is_cancelled
+from .queue import DurableQueue
+
+__all__ = ["taking"]
+
+
+class Receiver(Protocol):
+    """The connection over which the message came."""
+
+    passed_on: tuple[type[BaseException], ...]
+
+    @property
+    def stream(self) -> str | None: ...
+    @property
+    def announced_queue(self) -> DurableQueue: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def handles_received(self) -> bool: ...
+    def complain(self, error: InvalidPacket) -> None: ...
+    def run_async(self, coroutine: Any, context: Context) -> Any: ...
+
+
+def taking(
+    receiver: Receiver, packet: v2.Packet, function: Callable[..., Any], *, is_async: bool
+) -> Callable[..., Any]:
+    """Wrap a handler so that it is told of its message's time, and takes a durable message once.
+
+    Args:
+        receiver: the connection over which the message came.
+        packet: the message.
+        function: the handler.
+        is_async: whether the handler is an `async def`.
+
+    Returns:
+        A handler of the same kind. It returns None without calling `function` for a repetition and after a gap.
+    """
+    return _taking_async(receiver, packet, function) if is_async else _taking(receiver, packet, function)
+
+
+def _taking(receiver: Receiver, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+    def handler(*arguments: Any) -> Any:
+        message = _begin(receiver, packet)
+        if message is None:
+            return None
+        token = current_message.set(message)
+        try:
+            result = function(*arguments)
+            if hasattr(result, "__await__"):
+                result = receiver.run_async(result, receiver.context)
+        except BaseException as error:
+            if not isinstance(error, receiver.passed_on):  # what has failed counts as handled: it would fail for ever
+                _end(receiver, packet, [])
+            raise
+        finally:
+            current_message.reset(token)
+        _end(receiver, packet, message.effects)
+        return result
+
+    return handler
+
+
+def _taking_async(receiver: Receiver, packet: v2.Packet, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def handler(*arguments: Any) -> Any:
+        message = _begin(receiver, packet)
+        if message is None:
+            return None
+        token = current_message.set(message)
+        try:
+            result = await function(*arguments)
+        except BaseException as error:
+            if isinstance(error, Exception) or (is_cancelled(error) and receiver.handles_received):
+                _end(receiver, packet, [])
+            raise
+        finally:
+            current_message.reset(token)
+        _end(receiver, packet, message.effects)
+        return result
+
+    return handler
+
+
+def _begin(receiver: Receiver, packet: v2.Packet) -> Message | None:
+    """Check the sequence number of a durable message before its handler runs.
+
+    Returns:
+        The message; None for a repetition, which is acknowledged again, and after a gap, which the device is told of.
+    """
+    time_ms = packet.time if packet.flags & v2.TIME else None
+    if not packet.flags & v2.DURABLE:
+        return Message("", time_ms)
+    stream, queue = receiver.stream or "", receiver.announced_queue
+    try:
+        if not queue.is_new(stream, packet.number, packet.previous):
+            queue.say_heard()
+            return None
+    except StreamGap as error:
+        receiver.complain(error)
+        return None
+    return Message(f"{stream}/{packet.number}", time_ms)
+
+
+def _end(receiver: Receiver, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
+    if packet.flags & v2.DURABLE:
+        receiver.announced_queue.took(receiver.stream or "", packet.number, packet.previous, effects)

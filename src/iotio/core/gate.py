@@ -1,0 +1,139 @@
+"""Decide which devices come in, and tell a device that does not why.
+
+A device is checked twice: when its upgrade is done, and when it has introduced itself (which v1 does in the upgrade).
+Each check raises a HandshakeError to refuse; the first one that does decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from iotio_protocol.endpoints import EndpointParseResponse
+from iotio_protocol.errors import ErrorCode, HandshakeError
+from iotio_protocol.handshake import Hello, Upgrade, parse_headers
+from iotio_protocol.reasons import DisconnectReason
+
+from .connection import Connection
+from .connections import Connections, Phase
+from .handlers import Handlers
+from .handles import IoTClient
+from .registry import Registry
+
+__all__ = ["Gate"]
+
+
+class Server(Protocol):
+    """What the gate needs of the server."""
+
+    @property
+    def connections(self) -> Connections: ...
+    @property
+    def registry(self) -> Registry: ...
+    def device_type(self, type_name: str) -> Handlers | None: ...
+    def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
+    def log_some(self, kind: str, text: str, *args: object) -> None: ...
+
+
+class Gate:
+    """Let connections of one server in, or refuse them. See the module.
+
+    Args:
+        server: whose connections come.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._upgrade_checks: tuple[Callable[[Upgrade], None], ...] = (_check_origin, _check_version)
+
+    def open(self, connection: Connection, upgrade: Upgrade) -> None:
+        """Take a connection whose upgrade is done. A device that introduces itself later is then waited for.
+
+        Args:
+            connection: the new one.
+            upgrade: what the request tells of the device.
+        """
+        server = self._server
+        connections = server.connections
+        phase = connections.phase
+        if phase is not Phase.SERVING:
+            if phase is Phase.HELD:
+                connections.hold_back(connection)
+            connection.close(DisconnectReason.SERVER_SHUTDOWN)
+            return
+        try:
+            for check in self._upgrade_checks:
+                check(upgrade)
+            hello = parse_headers(upgrade.headers) if upgrade.headers else None
+            returns = hello is not None and server.registry.get(hello.id) is not None
+            connections.admission.enter(connection.address, returns=returns)
+            connection.admitted = True
+        except HandshakeError as error:
+            self.refuse(connection, error)
+        else:
+            if hello is not None:
+                self.introduce(connection, hello)
+
+    def introduce(self, connection: Connection, hello: Hello) -> None:
+        """Let a device in that has said who it is, if its type and endpoints are right.
+
+        Args:
+            connection: the device's.
+            hello: what it said.
+        """
+        server = self._server
+        try:
+            handlers = server.device_type(hello.type)
+            if handlers is None:
+                raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
+            client = server.make_client(connection, hello)
+            _check_endpoints(client, hello)
+        except HandshakeError as error:
+            self.refuse(connection, error)
+        else:
+            connection.accept(client, handlers)
+
+    def refuse(self, connection: Connection, error: HandshakeError) -> None:
+        """Refuse a device: count and log it, and tell the device.
+
+        Its CLOSE frame is held back, unless too many are: a device that is refused comes back at once.
+
+        Args:
+            connection: the device's.
+            error: the reason.
+        """
+        server = self._server
+        server.connections.count_refusal(error.code)
+        hold = server.connections.hold_back(connection)
+        server.log_some(error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error))
+        connection.refuse(error, hold=hold)
+
+
+def _check_origin(upgrade: Upgrade) -> None:
+    if upgrade.origin is not None:
+        raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": upgrade.origin[:80]})
+
+
+def _check_version(upgrade: Upgrade) -> None:
+    if upgrade.offer is not None:
+        raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, upgrade.not_agreed())
+
+
+def _check_endpoints(client: IoTClient, hello: Hello) -> None:
+    endpoint_id, problem = client.parse_endpoints(hello.endpoints)
+    if problem is not EndpointParseResponse.VALID:
+        info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
+        raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
+
+
+def _advice(error: HandshakeError) -> str:
+    """Return what to change on the server, where the reason of a refusal is there."""
+    info = error.info or {}
+    if error.code is ErrorCode.ORIGIN_NOT_ALLOWED:
+        return f". To let pages from there connect: Options(allowed_origins=[{info.get('origin')!r}])"
+    if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
+        return (
+            ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"
+            " given: where that wraps the Flask application, give it the same attribute app_protocol"
+        )
+    return ""

@@ -1,0 +1,262 @@
+"""Whether each device is there: its tracker, its grace time, its deadlines, and how many devices are remembered."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from iotio_protocol.presence import PresenceReason, Transition
+from iotio_protocol.reasons import DisconnectReason
+
+from .handles import Device, last_seen
+from .ports import ServerPort
+from .presence_notifier import PresenceNotifier
+from .registry import Registry
+from .storage.records import DeviceState
+
+if TYPE_CHECKING:
+    from .handles import IoTClient
+
+__all__ = ["DeviceRecorder", "PresenceMonitor"]
+
+_NEVER = float("inf")
+_BATCH = 256  # due devices that are looked at under one hold of the registry's lock
+_BATCHES = 4  # of these at a sweep, about 20 ms; the rest waits for the next, as the sweep may run on an event loop
+_SLACK = 64  # outdated deadlines, beside one a device, before they are cleared out
+
+
+class DeviceRecorder(Protocol):
+    """Keeps the records of devices. The registry's lock is held in `changed` and `dropped`: they must not take it."""
+
+    def changed(self, device: Device) -> None:
+        """Mark a device whose record differs from before."""
+
+    def dropped(self, device: Device) -> None:
+        """Mark a device as forgotten."""
+
+    def dropped_later(self) -> None:
+        """Finish what `dropped` began. The registry's lock is free."""
+
+
+class PresenceMonitor:
+    """Follows the presence of each device, and forgets those that have been away longest when there are too many.
+
+    It is the registry's listener, so that presence changes in one step with connections.
+
+    Attributes:
+        recorder: hears what changes and what is dropped.
+        forgotten: how many devices were forgotten because there were more than `Options.max_devices`.
+
+    Args:
+        server: whose devices they are.
+        registry: knows the devices; it reports here from now on.
+        notifier: calls `on_presence`.
+        recorder: as above.
+        wall: the date, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        server: ServerPort,
+        registry: Registry,
+        notifier: PresenceNotifier,
+        recorder: DeviceRecorder,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._server = server
+        self._registry = registry
+        self._notifier = notifier
+        self.recorder = recorder
+        self._wall = wall
+        self.forgotten = 0
+        self._logged = 0  # of these, how many the log has named
+        self._absent: OrderedDict[str, Device] = OrderedDict()  # devices that are away, the one away longest first
+        self._deadlines: list[tuple[float, int, Device]] = []  # a heap; some are outdated, and are passed over
+        self._numbers = itertools.count()
+        self._dropped: list[str] = []  # ids of dropped devices whose last change of presence is to be told
+        self._paused = False  # the server went down, and nothing was expected of devices meanwhile
+        registry.listener = self
+
+    # -- for connections and the manager ---------------------------------------------------------------
+
+    def connection_gone(self, client: IoTClient, reason: DisconnectReason) -> None:
+        """Record that a connection stopped accepting emits, whatever its handlers still do."""
+        device = client.device
+        if device is not None:
+            with self._registry.lock:
+                if device.current is client:
+                    self._disconnect(device, reason)
+
+    def announce_sleep(self, device: Device, seconds: float) -> None:
+        """See `Device.sleeps`."""
+        with self._registry.lock:
+            device.tracker.announce_sleep(self._server.clock() + seconds if seconds else None)
+
+    def announce_farewell(self, device: Device) -> None:
+        """See `Device.says_goodbye`."""
+        with self._registry.lock:
+            device.tracker.announce_farewell()
+
+    def forget(self, device: Device) -> bool:
+        """See `Device.forget`."""
+        known = self._registry.forget(device)
+        client = device.current
+        if known and client is not None:
+            client.socket.dismiss(DisconnectReason.REMOVED)
+        self._finish_dropped()
+        return known
+
+    def restore(self, devices: Iterable[DeviceState]) -> None:
+        """Enter devices from before the server started. Of what is expected of them, they have a new grace time.
+
+        A sleeping device is expected at the time that it announced.
+        """
+        for state in devices:
+            self._registry.enter(Device(self._server, state.copy()))
+
+    def sweep(self, now: float) -> None:
+        """Look at the devices whose deadline has passed; `on_presence` runs elsewhere. A closing server pauses it."""
+        if self._server.closing:
+            self._paused = True
+            return
+        if self._paused:
+            self._paused = False
+            self._wait_anew(now)
+        for _ in range(_BATCHES):
+            for device_id in self._take_due(now):
+                self._notifier.soon(device_id)
+        self._finish_dropped()
+        self._notifier.sweep(now)
+        self._log_forgotten()
+
+    # -- from the registry, which holds its lock -------------------------------------------------------
+
+    def arrived(self, device: Device, *, differs: bool) -> None:
+        """See `RegistryListener.arrived`."""
+        self._absent.pop(device.id, None)
+        if not self._record_transition(device, device.tracker.connect()) and differs:
+            self.changed(device)
+        self._make_room()
+
+    def left(self, device: Device, client: IoTClient | None) -> None:
+        """See `RegistryListener.left`."""
+        if client is None:
+            device.tracker.wait(self._server.clock() + self._rest_of_sleep(device) + self._grace_of(device))
+            self._expect(device)
+        else:
+            device.state.last_seen = last_seen(client)
+            self._disconnect(device, client.socket.gone or DisconnectReason.TRANSPORT_CLOSED)
+            self.changed(device)
+        self._absent[device.id] = device
+        self._make_room()
+
+    def changed(self, device: Device) -> None:
+        """See `RegistryListener.changed`."""
+        self.recorder.changed(device)
+
+    def dropped(self, device: Device) -> None:
+        """See `RegistryListener.dropped`."""
+        self._absent.pop(device.id, None)
+        self._record_transition(device, device.tracker.end(PresenceReason.FORGOTTEN))
+        self._dropped.append(device.id)
+        self.recorder.dropped(device)
+
+    # -- inside: the lock is held ----------------------------------------------------------------------
+
+    def _disconnect(self, device: Device, reason: DisconnectReason) -> None:
+        tracker = device.tracker
+        if reason is DisconnectReason.SERVER_SHUTDOWN or self._server.closing:
+            tracker.suspend()
+            self._paused = True
+            return
+        self._record_transition(device, tracker.disconnect(reason, self._server.clock(), self._grace_of(device)))
+        self._expect(device)
+
+    def _record_transition(self, device: Device, transition: Transition | None) -> bool:
+        """Keep a change of presence for the notifier and the recorder. Returns whether there is one."""
+        if transition is None:
+            return False
+        state, until = device.state, device.tracker.sleeps_until
+        state.presence = transition.new
+        state.since = self._wall()
+        state.wakes = None if until is None else state.since + until - self._server.clock()
+        self._notifier.put(device, transition)
+        if self._registry.knows(device):
+            self.changed(device)
+        return True
+
+    def _rest_of_sleep(self, device: Device) -> float:
+        """For how many seconds a device from before the server started still means to sleep.
+
+        At most as long as it meant to in all: a machine without a battery for its clock may be in another year by now.
+        """
+        wakes = device.state.wakes
+        if wakes is None:
+            return 0.0
+        return max(0.0, min(wakes - self._wall(), wakes - device.state.since))
+
+    def _expect(self, device: Device) -> None:
+        """Look at a device at its deadline."""
+        if device.tracker.deadline == _NEVER:
+            return
+        heapq.heappush(self._deadlines, (device.tracker.deadline, next(self._numbers), device))
+        if len(self._deadlines) > 2 * len(self._registry) + _SLACK:
+            kept = {
+                device.id: (deadline, number, device)
+                for deadline, number, device in self._deadlines
+                if device.tracker.deadline == deadline
+            }
+            self._deadlines = list(kept.values())
+            heapq.heapify(self._deadlines)
+
+    def _make_room(self) -> None:
+        while len(self._registry) > self._server.options.max_devices and self._absent:
+            self._registry.drop(next(iter(self._absent.values())))
+            self.forgotten += 1
+
+    def _grace_of(self, device: Device) -> float:
+        entry = self._server.device_type(device.state.type)
+        return (self._server.options if entry is None else entry.options).grace
+
+    # -- inside: the lock is not held ------------------------------------------------------------------
+
+    def _take_due(self, now: float) -> list[str]:
+        """Advance some of the devices whose deadline has passed. Returns the ids of those."""
+        found: list[str] = []
+        with self._registry.lock:
+            while self._deadlines and self._deadlines[0][0] <= now and len(found) < _BATCH:
+                deadline, _, device = heapq.heappop(self._deadlines)
+                if device.tracker.deadline != deadline or not self._registry.knows(device):
+                    continue
+                while self._record_transition(device, device.tracker.tick(now, self._grace_of(device))):
+                    pass
+                self._expect(device)
+                found.append(device.id)
+        return found
+
+    def _wait_anew(self, now: float) -> None:
+        with self._registry.lock:
+            for device in self._absent.values():
+                device.tracker.wait(now + self._grace_of(device))
+                self._expect(device)
+
+    def _finish_dropped(self) -> None:
+        with self._registry.lock:
+            dropped, self._dropped = self._dropped, []
+        self.recorder.dropped_later()
+        for device_id in dropped:
+            self._notifier.soon(device_id)
+
+    def _log_forgotten(self) -> None:
+        count, self._logged = self.forgotten - self._logged, self.forgotten
+        if count:
+            self._server.log_some(
+                "max_devices",
+                "%d devices that were away longest are forgotten: more than %d have come (max_devices)",
+                count,
+                self._server.options.max_devices,
+            )

@@ -1,0 +1,94 @@
+"""The records that a store keeps: one for each device, and one for each durable message that waits.
+
+A new column is: a field here, the table, a migration, and the one place that sets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+__all__ = ["DeviceRecord", "DeviceState", "MessageRecord"]
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What lasts of a device, connected or away, but for its streams. A device changes its own; a copy stays as it is.
+
+    Attributes:
+        id: its id.
+        type: the name of its type; that of its last connection.
+        data: what it said about itself when it connected last; anything that JSON can carry.
+        rooms: the rooms that it is in, sorted.
+        presence: its presence, as a word.
+        since: when it became so.
+        last_seen: when anything came from it last; for a connected device its connection knows better.
+        wakes: until when it announced to sleep, if it is asleep, or None.
+    """
+
+    id: str
+    type: str
+    data: Any
+    rooms: tuple[str, ...] = ()
+    presence: str = "offline"
+    since: float = 0.0
+    last_seen: float = 0.0
+    wakes: float | None = None
+
+    def copy(self) -> DeviceState:
+        """Return a copy; of a `DeviceRecord` without its streams."""
+        return DeviceState(*_values(self))
+
+
+_values = attrgetter(*(field.name for field in fields(DeviceState)))
+
+
+@dataclass(slots=True)
+class DeviceRecord(DeviceState):
+    """A device with its streams, as a store keeps it. No field is changed once it is made.
+
+    Attributes:
+        stream: the name of the stream of durable messages to it, "" before the first.
+        counter: the number that was given last in that stream.
+        heard_stream: the name of the stream of durable messages from it, None before the first.
+        heard: the number of that stream that was handled last.
+    """
+
+    stream: str = ""
+    counter: int = 0
+    heard_stream: str | None = None
+    heard: int = 0
+
+    @classmethod
+    def of(cls, state: DeviceState, stream: str, counter: int, heard_stream: str | None, heard: int) -> DeviceRecord:
+        """Make the record of a device from a copy of its state and its streams."""
+        values: tuple[Any, ...] = (*_values(state), stream, counter, heard_stream, heard)
+        return cls(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A durable message that waits for its device.
+
+    Attributes:
+        device_id: the id of the device.
+        number: its place in the stream to the device, 0 before it has one; with `device_id` it names the message.
+        id: what the program knows it by.
+        event: the event.
+        kind: the type of the value on the wire.
+        value: the value as it travels.
+        created: when it was sent.
+        expires: when it is of no use any more, None for never.
+        coalesce: a later message with the same word takes its place, None for never.
+    """
+
+    device_id: str
+    number: int
+    id: str
+    event: str
+    kind: int
+    value: bytes
+    created: float
+    expires: float | None = None
+    coalesce: str | None = None

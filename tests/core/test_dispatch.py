@@ -1,0 +1,147 @@
+"""What an event of a session asks for."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, get_args
+
+import pytest
+
+from iotio import DisconnectReason, IoTClient
+from iotio.core import dispatch
+from iotio.core.dispatch import step_of
+from iotio.core.lane import Kind
+from iotio.hosts.memory import connect
+from iotio_protocol import v2
+from iotio_protocol.session import Event, Packet
+from tests.support.memory import Device, make_manager, v1_device
+from tests.support.wire import Opcode
+
+from .log import Log
+
+# Order of life.
+
+
+def test_an_event_without_a_handler_is_counted_and_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "iotio")
+    device = v1_device(make_manager(log))
+    for event in ("nosuch", "connect", "disconnect", "", "__class__", "event"):
+        device.send(event)
+    assert device.connection.counters["unhandled"] == 6
+    assert "device 'd1' sent event 'nosuch', type 'echo' has no handler" in caplog.text
+    assert log.calls == ["connect"], "on_connect and on_disconnect are nobody's to call"
+
+
+def test_on_event_takes_the_rest() -> None:
+    class Rest(Log):
+        def on_event(self, event: str, data: Any, client: IoTClient) -> Any:
+            return f"{event} of {client.id}", data
+
+    device = v1_device(make_manager(Rest()))
+    for event in ("echo", "nosuch", "connect", "event"):
+        device.send(event, 1)
+    assert device.packets() == [("echo", 1), ("nosuch of d1", 1), ("connect of d1", 1), ("event of d1", 1)]
+
+
+def test_an_invalid_packet_is_counted_and_the_first_is_logged_as_a_warning(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = v1_device(make_manager(log))
+    for _ in range(3):
+        device.frame(Opcode.BINARY, b"\x09")
+    assert device.connection.counters["invalid"] == 3
+    assert [packet[1]["error"] for packet in device.packets()] == ["client_invalid_packet"] * 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "device 'd1' sent an invalid packet: " in caplog.text
+
+
+# step_of, by itself.
+
+
+def v2_device(log: Log, **fields: Any) -> Device:
+    """A v2 device that has introduced itself."""
+    device = Device(connect(make_manager(log), subprotocol=v2.SUBPROTOCOL))
+    device.frame(Opcode.BINARY, v2.encode_json(v2.HELLO, {"id": "d1", "type": "echo", **fields}))
+    device.frames()
+    log.calls.clear()
+    return device
+
+
+def test_every_event_of_a_session_has_its_place() -> None:
+    assert set(dispatch._BY_CLASS) == set(get_args(Event))
+
+
+def test_a_step_has_the_handler_and_its_arguments(log: Log) -> None:
+    device = v2_device(log)
+    step = step_of(device.connection, Packet("echo", 5))
+    assert step is not None
+    assert (step.kind, step.is_async) == (Kind.EVENT, False)
+    ((event, function, arguments, _),) = step.calls
+    assert (event, function, arguments) == ("echo", log.on_echo, (5, device.connection.client))
+    assert log.calls == [], "it is not run yet"
+
+
+def test_a_call_of_an_async_def_is_a_step_of_the_loop() -> None:
+    class Async(Log):
+        async def on_wait(self, message: Any, client: IoTClient) -> Any:
+            return message
+
+    device = v2_device(Async())
+    for flags in (v2.CALL, v2.TIME):
+        step = step_of(device.connection, v2.Packet("wait", 1, flags, call=3))
+        assert step is not None
+        assert step.is_async
+
+
+def test_a_call_without_a_handler_is_answered_at_once(log: Log) -> None:
+    device = v2_device(log)
+    assert step_of(device.connection, v2.Packet("nosuch", 1, v2.CALL, call=3)) is None
+    ((_, payload),) = device.frames()
+    packet = v2.decode(payload)
+    assert isinstance(packet, v2.Packet)
+    assert (packet.flags, packet.call) == (v2.FAILURE, 3)
+
+
+def test_a_message_of_another_time_without_a_handler_is_dropped(log: Log) -> None:
+    device = v2_device(log)
+    assert step_of(device.connection, v2.Packet("nosuch", 1, v2.TIME, time=5)) is None
+    assert device.frames() == []
+
+
+def test_a_durable_message_without_a_handler_is_taken(log: Log) -> None:
+    device = v2_device(log, sends="s")
+    device.frame(Opcode.BINARY, v2.encode("nosuch", 1, v2.DURABLE, number=1, previous=0))
+    ((_, payload),) = device.frames()
+    assert v2.decode(payload) == v2.Ack(1)
+
+
+def test_a_durable_message_needs_a_stream(log: Log) -> None:
+    device = v2_device(log)
+    assert step_of(device.connection, v2.Packet("echo", 1, v2.DURABLE, number=1)) is None
+    ((_, payload),) = device.frames()
+    assert isinstance(v2.decode(payload), v2.Problem)
+    assert device.connection.counters["invalid"] == 1
+
+
+def test_nothing_is_run_once_the_server_has_closed(log: Log) -> None:
+    device = v2_device(log)
+    device.connection.close(DisconnectReason.REMOVED)
+    assert step_of(device.connection, Packet("echo", 5)) is None
+    assert step_of(device.connection, v2.Packet("echo", 5, v2.CALL, call=1)) is None
+    assert device.connection.counters["received"] == 0
+
+
+def test_what_a_device_says_of_itself(log: Log) -> None:
+    device = v2_device(log)
+    assert device.connection.client is not None
+    lasting = device.connection.client.device
+    assert lasting is not None
+    assert step_of(device.connection, v2.Sleep(60)) is None
+    device.drop()
+    assert lasting.presence == "sleeping"
+
+
+def test_a_problem_is_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    device = v2_device(log)
+    assert step_of(device.connection, v2.Problem("bad_thing", {"why": "no idea"})) is None
+    assert "device 'd1' reports the problem bad_thing: {'why': 'no idea'}" in caplog.text

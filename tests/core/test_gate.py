@@ -1,0 +1,112 @@
+"""What decides which devices come in."""
+
+from __future__ import annotations
+
+import pytest
+
+from iotio.hosts.memory import connect
+from iotio_protocol import v1
+from iotio_protocol.errors import ErrorCode
+from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
+from tests.support.wire import v1_headers
+
+from .log import Log
+
+
+def test_a_refused_device_never_reaches_user_code(log: Log) -> None:
+    clock = Clock()
+    manager = make_manager(log, clock=clock)
+    device = v1_device(manager, client_type="nosuch")
+    device.send("echo", 1)
+    assert device.packets() == [v1.decode(v1.error_packet(ErrorCode.CLIENT_INVALID_TYPE))]
+    assert manager.clients == []
+    clock.now += 2.9
+    device.connection.advance()
+    assert device.frames() == []
+    clock.now += 0.1
+    device.connection.advance()
+    assert device.close_code() == 1008
+    clock.now += 3
+    device.connection.advance()
+    assert log.calls == []
+    assert manager.connections.all() == []
+
+
+def test_wrong_endpoints_do_not_evict_the_device_that_has_the_id(log: Log) -> None:
+    manager = make_manager(log)
+    good = v1_device(manager)
+    bad = v1_device(manager, endpoints=[{"id": "x"}])
+    assert [packet[0] for packet in bad.packets()] == ["error"]
+    good.send("echo", 1)
+    assert good.packets() == [("echo", 1)]
+    assert manager.client("d1") is good.connection.client
+
+
+def test_a_v0_device_has_its_time(log: Log) -> None:
+    clock = Clock()
+    manager = make_manager(log, clock=clock, handshake_timeout=30)
+    device = Device(connect(manager))
+    clock.now += 30
+    manager.sweep(clock.now)
+    assert device.close_code() == 1008
+    clock.now += 3
+    device.connection.advance()
+    assert manager.connections.all() == []
+    assert log.calls == []
+
+
+def test_a_closing_manager_turns_devices_away(log: Log) -> None:
+    manager = make_manager(log)
+    manager.close(0)
+    assert v1_device(manager).close_code() == 1001
+    assert v0_device(manager).close_code() == 1001
+    assert log.calls == []
+
+
+def test_the_log_names_who_was_refused_and_why(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    v1_device(make_manager(log), client_type="nosuch")
+    assert "device at memory refused: client_invalid_type" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "subprotocol", "code", "advice"),
+    [
+        ([("Origin", "https://example.org"), ("Host", "hub.local")], "iotio.v2", ErrorCode.ORIGIN_NOT_ALLOWED,
+         "Options(allowed_origins=['https://example.org'])"),
+        ([("Sec-WebSocket-Protocol", "iotio.v9")], None, ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION, ""),
+        ([("Sec-WebSocket-Protocol", "x, iotio.v2")], None, ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION,
+         "give it the same attribute app_protocol"),
+    ],
+)  # fmt: skip
+def test_the_upgrade_is_checked_before_the_device_says_anything(
+    log: Log,
+    headers: list[tuple[str, str]],
+    subprotocol: str | None,
+    code: ErrorCode,
+    advice: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manager = make_manager(log)
+    connection = connect(manager, headers, subprotocol=subprotocol)
+    assert not connection.is_open
+    assert manager.refusals == {code.value: 1}
+    assert f"device at memory refused: {code.value}" in caplog.text
+    assert advice in caplog.text
+    assert log.calls == []
+
+
+def test_a_connection_is_checked_once(log: Log) -> None:
+    manager = make_manager(log, max_connections=1)
+    connection = connect(manager, v1_headers("d1", "echo"))
+    connection.start()
+    assert connection.is_open
+    assert log.calls == ["connect"]
+    connection.deliver(b"")
+    assert v1_device(manager, "d2").connection.is_open, "counted once"
+
+
+def test_limits_are_checked_before_the_type(log: Log) -> None:
+    manager = make_manager(log, max_connections=1)
+    v1_device(manager)
+    v1_device(manager, "d2", client_type="nosuch")
+    assert manager.refusals == {ErrorCode.SERVER_BUSY.value: 1}
