@@ -1,5 +1,6 @@
 # C types of what the hot paths touch; the other attributes live in the dictionary.
 
+from iotio.core.handler_context cimport HandlerContext
 from iotio.core.write_buffer cimport WriteBuffer
 from iotio_protocol.session cimport Session
 
@@ -8,6 +9,7 @@ cdef class Connection:
     cdef object __weakref__
     cdef public Session _session
     cdef public object manager, client, _gone, _context, _lock
+    cdef public HandlerContext _handler_context
     cdef public Py_ssize_t n_received, n_sent
 
     cpdef str send(self, bytes frame)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
@@ -32,8 +31,9 @@ from iotio_protocol.version import __version__
 from .calls import OutgoingCalls, PendingCall
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
+from .handler_context import HandlerContext, Scope
 from .handlers import Handlers, reply_of
-from .handles import IoTClient, current_client
+from .handles import IoTClient
 from .limits import Meter, metered
 from .lock import Lock
 from .ports import ServerPort
@@ -46,9 +46,6 @@ from .write_buffer import WriteBuffer
 __all__ = ["Connection", "Scope"]
 
 logger = logging.getLogger("iotio.connection")
-
-Scope = Callable[[IoTClient], AbstractContextManager[object]]
-"""What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""
 
 
 class Sockets(Protocol):
@@ -145,9 +142,9 @@ class Connection:
         self._connected = False  # on_connect has been called
         self._leaving = False  # somebody has taken on_disconnect upon itself
         self._gone: DisconnectReason | None = None  # why the device is not reachable here any more
-        self._context: Context = copy_context()
-        self._scope_factory = scope
-        self._scope: AbstractContextManager[object] | None = None
+        self._context: Context = copy_context()  # for the next user code
+        self._scope = scope  # until `_handler_context` has it
+        self._handler_context: HandlerContext | None = None  # from the first user code on
 
     # -- transport: a host implements these; the lock is held, they must not wait ------------------------
 
@@ -593,7 +590,9 @@ class Connection:
         """The last step of a farewell."""
         if self.client is not None:
             self.manager.registry.discard(self.client)
-        self._exit_scope()
+        self._scope = None  # it holds what the host knows of the request, down to the socket's own file
+        if self._handler_context is not None:
+            self._handler_context.tear_down()
         self.farewell_done.set()
 
     @property
@@ -633,37 +632,25 @@ class Connection:
         if not self.send(frame):
             self.manager.log_update(client.id, *reply)
 
-    def run_handler(self, event: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Run user code in the connection's own context; this is the one place that catches what it raises."""
-        try:
-            result = self._context.run(function, *args)
-            if hasattr(result, "__await__"):
-                result = self.run_async(result, self._context)
-            return result
-        except BaseException as error:
-            if isinstance(error, self.passed_on):
-                raise
-            self._log_failure(event, error)
-            return None
+    @property
+    def handler_context(self) -> HandlerContext:
+        """What runs the device's user code; made now if this is the first."""
+        made = self._handler_context
+        if made is None:
+            assert self.client is not None
+            scope, self._scope = self._scope, None
+            made = self._handler_context = HandlerContext(self, self.client, self._context, scope)
+        return made
+
+    def abandon_calls(self, count: int) -> None:
+        """Wait no longer for calls of user code that run; `HandlerContext.abandoned_ended` counts those that return."""
+        with self._lock:
+            self._context = self.handler_context.abandon(count)
 
     def _tell_presence(self) -> None:
         """Tell what has become of the device's presence; a step of its lane, run like a handler."""
         assert self.client is not None
-        self.manager.notifier.tell(self.client.id, self._tell)
-
-    def _tell(self, function: Callable[..., Any], *args: Any) -> None:
-        try:
-            result = function(*args)
-            if hasattr(result, "__await__"):
-                self.run_async(result, copy_context())
-        except BaseException as error:
-            if isinstance(error, self.passed_on):
-                raise
-            self._log_failure("presence", error)
-
-    def _log_failure(self, event: str, error: BaseException) -> None:
-        kind = self.client.type if self.client is not None else "?"
-        logger.error("handler on_%s of type %r failed for device %r", event, kind, self.name, exc_info=error)
+        self.manager.notifier.tell(self.client.id, self.handler_context.run_observer)
 
     def count_invalid(self, problem: str) -> None:
         self.n_invalid += 1
@@ -687,27 +674,6 @@ class Connection:
         data = self._session.take_output()
         if data:
             self.write(data)
-
-    def _enter_scope(self, client: IoTClient) -> None:
-        """Make the context ready for user code; to be called once, before the first."""
-        self._context.run(current_client.set, client)
-        if self._scope_factory is None:
-            return
-        try:
-            scope = self._scope_factory(client)
-            self._context.run(scope.__enter__)
-            self._scope = scope
-        except Exception:
-            logger.exception("the context of device %r could not be entered; its handlers run without", client.id)
-
-    def _exit_scope(self) -> None:
-        scope, self._scope = self._scope, None
-        self._scope_factory = None  # it holds what the host knows of the request, down to the socket's own file
-        if scope is not None:
-            try:
-                self._context.run(scope.__exit__, None, None, None)
-            except Exception:
-                logger.exception("the context of device %r could not be left", self.name)
 
 
 _ENDS_OF_THE_DEVICE = frozenset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextvars import Context
 from typing import TYPE_CHECKING
 
 from iotio_protocol import v2
@@ -26,7 +25,7 @@ class InlineConnection(Connection):
     """See the module, and `Connection` for the arguments.
 
     While a handler runs the connection is *busy*, and whoever *dismisses* it leaves the farewell to the handler's
-    thread. A handler that is waited for no longer is *stuck*.
+    thread. A handler that is waited for no longer is *abandoned*.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class InlineConnection(Connection):
         self._busy = False  # a thread is in user code of this device
         self._unhandled = 0  # events that `feed` returned and `handle` has not finished
         self._dismissed = False  # somebody waits for `on_disconnect`, or wants it out of the registry at once
-        self._stuck: Context | None = None  # a handler that nobody waits for any longer is still inside of this one
 
     def wait_for(self, signal: Signal, timeout: float) -> bool:
         """Wait where user code may run (the lock is not held). Returns whether the signal was set."""
@@ -88,9 +86,9 @@ class InlineConnection(Connection):
             return
         try:
             for function in owed:
-                self.run_handler("disconnect", function, self.client, self._gone)
+                self.handler_context.run_handler("disconnect", function, (self.client, self._gone))
             if self.client is not None and self.manager.notifier.waits(self.client.id):
-                self.run_handler("presence", self._tell_presence)
+                self.handler_context.run_handler("presence", self._tell_presence, ())
         finally:
             self._forget()
 
@@ -109,7 +107,8 @@ class InlineConnection(Connection):
 
     def abandon(self) -> None:
         with self._lock:
-            self._stuck, self._context = self._context, self._context.copy()
+            if self._busy and self._handler_context is not None:
+                self._context = self._handler_context.abandon(1)
         self.farewell()
 
     def _let_in(self, client: IoTClient) -> None:
@@ -141,12 +140,12 @@ class InlineConnection(Connection):
 
     def _greet(self, client: IoTClient) -> None:
         if self._enter(client):
-            self._enter_scope(client)
+            context = self.handler_context
             assert self._handlers is not None
-            self.run_handler("connect", self._handlers.on_connect, client)
-            self.run_handler("connect", self.manager.on_connect, client)
+            context.run_handler("connect", self._handlers.on_connect, (client,))
+            context.run_handler("connect", self.manager.on_connect, (client,))
             if self.manager.notifier.waits(client.id):
-                self.run_handler("presence", self._tell_presence)
+                context.run_handler("presence", self._tell_presence, ())
 
     def _run(self, step: Step) -> None:
         """Run the handler of an event, and send what it returns."""
@@ -154,7 +153,7 @@ class InlineConnection(Connection):
             return
         try:
             for event, function, arguments, _ in step.calls:
-                result = self.run_handler(event, function, *arguments)
+                result = self.handler_context.run_handler(event, function, arguments)
                 if result is not None:
                     self._reply(event, result)
         finally:
@@ -171,16 +170,9 @@ class InlineConnection(Connection):
         with self._lock:
             self._busy = False
             dismissed = self._dismissed and not self.handles_received
-            stuck = self._stuck is not None
+            context = self._handler_context
+            abandoned = context is not None and context.n_abandoned > 0
         if dismissed:
             self.farewell()
-        if stuck:
-            self._exit_scope()
-
-    def _exit_scope(self) -> None:
-        with self._lock:
-            if self._stuck is not None:
-                if self._busy:
-                    return  # the stuck handler's thread does it at its end: a context is left where it was entered
-                self._context = self._stuck
-        super()._exit_scope()
+        if context is not None and abandoned:
+            context.abandoned_ended(1)

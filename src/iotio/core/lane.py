@@ -21,7 +21,7 @@ class Kind(Enum):
     CONNECT = "connect"
     EVENT = "event"
     DISCONNECT = "disconnect"
-    END = "end"  # the connection can be forgotten
+    INTERNAL = "internal"  # a function of ours, which does not wait
 
 
 class Step:
@@ -43,7 +43,7 @@ class Step:
     @classmethod
     def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:
         """A step of one call."""
-        is_async = kind is not Kind.END and is_coroutine_function(function)
+        is_async = kind is not Kind.INTERNAL and is_coroutine_function(function)
         return cls(kind, [(event, function, arguments, None)], is_async=is_async)
 
 

@@ -246,7 +246,7 @@ def test_on_connect_comes_before_the_first_message_although_it_is_slow() -> None
     with serving(probe) as server, server.device() as peer:
         peer.send_bytes(frames(("async", 1), ("sync", 2)))
         connection = server.connection()
-        eventually(lambda: len(connection._lane) == 2)
+        eventually(lambda: len(connection.lane._steps or ()) == 2)
         probe.gate.set()
         eventually(lambda: "sync 2" in probe.journal)
         assert probe.journal == ["connect", "first 1", "async 1", "sync 2"]

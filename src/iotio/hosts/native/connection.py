@@ -3,15 +3,13 @@
 The socket is touched by the loop's thread only. What other threads send is collected and handed over in one piece;
 what is sent to a device within one turn of the loop leaves in one write.
 
-User code of a device runs in its lane, one step after the other: `async def` on the loop, its first step at once;
-`def` on a worker thread, never on the loop.
+User code of a device runs in its lane, see lane.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 from functools import partial
@@ -26,8 +24,9 @@ from iotio_protocol.session import Event, State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
-from ...core.connection import Connection, Scope
+from ...core.connection import Connection
 from ...core.dispatch import step_of
+from ...core.handler_context import HandlerContext, Scope, log_failure
 from ...core.handlers import does_nothing
 from ...core.handles import IoTClient
 from ...core.lane import Call, Kind, Step
@@ -35,16 +34,14 @@ from ...core.ports import Link
 from ...core.primitives import wait
 from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
-from .eager import Waiting, change, enter, leave, run
+from .eager import change, enter, leave
 from .first_step import finishes
 from .host import NativeHost
-from .workers import Job
+from .lane import LoopLane
 
 __all__ = ["NativeConnection"]
 
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # to look up a member of an Enum takes its time
-_LANE_FULL = 256  # events that wait; then the device is not read any more
-_LANE_LOW = 64
 _FAREWELL = 2.0  # seconds that another thread waits for a farewell, which must run on the loop
 _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 
@@ -52,7 +49,8 @@ _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unrea
 class NativeConnection(Connection):
     """A device's connection on an asyncio transport.
 
-    Steps of user code wait in a *lane*. The lane is *held* while the connection before this one says goodbye.
+    Attributes:
+        lane: where the steps of user code wait.
 
     Args:
         host: the loop's host.
@@ -84,20 +82,9 @@ class NativeConnection(Connection):
         self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
-        self._lane: deque[Step] = deque()
-        self._waiting = 0  # events in it
-        self._began = ("", 0.0)  # the event whose handler runs on a worker, and since when
-        self._prepared = False  # user code may run in the context
-        self._routes: dict[bytes, Route] | None = None  # from then on, if packets can take the short way
+        self.lane = LoopLane(host, self, transport)
+        self._routes: dict[bytes, Route] | None = None  # from the first user code on, if packets can take the short way
         self._name_at = 0  # where the event's name begins in these packets
-        self._lane_number = 0  # counts the times that a stuck step was given up
-        self._stuck = 0  # calls that were given up and have not ended
-        self._stuck_context: Context | None = None  # what they run in, and where the scope was entered
-        self._running = 0  # calls that have begun and not ended
-        self._on_worker = 0  # of these, calls on a worker: `def` handlers may queue up there
-        self._held = False
-        self._patience: asyncio.TimerHandle | None = None
-        self._reading_paused = False
         self._ending = False  # our end is sent; the peer's is awaited
         self._peer_ended = False
         self._lost = False  # the transport is gone
@@ -117,10 +104,7 @@ class NativeConnection(Connection):
             self._take_rare(items, len(data))
         else:
             self._session.last_received = self._host.clock()
-            if self._running or self._lane or self._held:  # a worker may be in the context
-                done = self._turn(items, 0, False)
-            else:
-                done = self._context.run(self._turn, items, 0, True)
+            done = self._take_turn(items, 0)
             if done != len(items):
                 self._go_on(items, done)
         if len(self._replies) == 1 and flush and self._gone is None and not self._out.frames:
@@ -159,15 +143,18 @@ class NativeConnection(Connection):
             with self._lock:
                 self._collect()
             self._take_rare([items[index]])
-            if self._running or self._lane or self._held:
-                index = self._turn(items, index + 1, False)
-            else:
-                index = self._context.run(self._turn, items, index + 1, True)
+            index = self._take_turn(items, index + 1)
 
     def _take_rare(self, items: list[Item], size: int = 0) -> None:
         """The way that everything can take."""
         for event in self.take(items, size):
             self.handle(event)
+
+    def _take_turn(self, items: list[Item], index: int) -> int:
+        """Call `_turn`: in the context, unless a worker may be in there."""
+        if self.lane.is_idle:
+            return self._context.run(self._turn, items, index, True)
+        return self._turn(items, index, False)
 
     def _turn(self, items: list[Item], index: int, may_run: bool) -> int:
         """Handle packets for handlers of the type. This is the hottest path; all that is rare is left to others.
@@ -224,18 +211,18 @@ class NativeConnection(Connection):
                     calls, may_run = self._hand_over(calls), False
                 if not may_run:
                     call = (route.event, route.function, (value, client), None)
-                    self._do(Step(Kind.EVENT, [call], is_async=True))
+                    self.lane.push(Step(Kind.EVENT, [call], is_async=True))
                     continue
                 try:
                     done = finishes(me, route.function(value, client))
                 except BaseException as error:
                     if not isinstance(error, asyncio.CancelledError):
-                        self._log_failure(route.event, error)
+                        self.handler_context.log_failure(route.event, error)
                     me = host.stand_in = change(me, loop)  # it may have been cancelled, or be kept with the error
                     seen_by = getrefcount(me)
                     continue
                 if not done:
-                    self._wait_for(route.event, Kind.EVENT, me.promote(self._context, loop))
+                    self.lane.wait_for(route.event, Kind.EVENT, me.promote(self._context, loop))
                     me = host.stand_in = change(me, loop)
                     seen_by = getrefcount(me)
                     may_run = False
@@ -282,7 +269,7 @@ class NativeConnection(Connection):
 
     def _hand_over(self, calls: list[Call]) -> list[Call]:
         """Have a worker run `def` handlers in a row, when it is their turn. Returns the list for the next ones."""
-        self._do(Step(Kind.EVENT, calls, is_async=False))
+        self.lane.push(Step(Kind.EVENT, calls, is_async=False))
         return []
 
     def send(self, frame: bytes) -> str:
@@ -316,8 +303,7 @@ class NativeConnection(Connection):
             calls = self._made_calls()
             with self._lock:
                 calls.end(DisconnectReason.TRANSPORT_CLOSED)
-        self._lane.append(Step.of(Kind.END, "", self._take_end))
-        self._pump()
+        self.lane.push(Step.of(Kind.INTERNAL, "", self._take_end))
 
     def _take_end(self) -> None:
         if not self.over:
@@ -345,6 +331,11 @@ class NativeConnection(Connection):
         self.flush()
 
     # -- transport for the core ------------------------------------------------------------------------
+
+    def _let_go(self, reason: DisconnectReason) -> None:
+        super()._let_go(reason)
+        if not self.handles_received:
+            self.lane.drop_events()
 
     def _close(self, reason: DisconnectReason) -> None:
         self._collect()  # what was answered before
@@ -447,30 +438,20 @@ class NativeConnection(Connection):
             self.dismiss(DisconnectReason.TAKEOVER)
             return
         if before is None:
-            self._greet(client)
-            self._resume()
+            self._welcome(client)
             return
-        self._held = True
-        self._patience = self._host.loop.call_later(
-            self.manager.options.takeover_timeout, self._lose_patience, before.socket, client
-        )
         self.manager.connections.evict(before)
-        before.socket.farewell_done.add_callback(lambda: self._host.call_later(lambda: self._release(client)))
-
-    def _lose_patience(self, before: Link, client: IoTClient) -> None:
         patience = self.manager.options.takeover_timeout
+        self.lane.hold(before.socket.farewell_done, patience, partial(self._lose_patience, before.socket))
+        self.lane.push(Step.of(Kind.INTERNAL, "", self._welcome, client))
+
+    def _lose_patience(self, before: Link) -> None:
         self._log_impatience()
-        self._patience = self._host.loop.call_later(patience, self._release, client)
         before.abandon()  # its on_disconnect runs now, and is waited for
 
-    def _release(self, client: IoTClient) -> None:
-        if self._held:
-            self._held = False
-            if self._patience is not None:
-                self._patience.cancel()
-            self._greet(client)
-            self._resume()
-            self._pump()
+    def _welcome(self, client: IoTClient) -> None:
+        self._greet(client)
+        self._resume()
 
     def _greet(self, client: IoTClient) -> None:
         if not self._enter(client):
@@ -481,9 +462,7 @@ class NativeConnection(Connection):
             for function in (self._handlers.on_connect, self.manager.on_connect)
             if not does_nothing(function)
         ]
-        steps += self._presence_steps(Kind.CONNECT, client)
-        self._lane.extendleft(reversed(steps))  # before what the device has sent in the meantime
-        self._pump()
+        self.lane.push_first(steps + self._presence_steps(Kind.CONNECT, client))
 
     def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
         """What tells of the device's presence, if there is anything to tell."""
@@ -491,202 +470,85 @@ class NativeConnection(Connection):
         if client is None or client.device is None or not teller.waits(client.id):
             return []
         if teller.is_async(client.device):
-            return [Step.of(kind, "presence", teller.tell_async, client.id, self._log_failure)]
+            return [Step.of(kind, "presence", teller.tell_async, client.id, partial(log_failure, client))]
         return [Step.of(kind, "presence", self._tell_presence)]
 
     @property
     def busy(self) -> bool:
-        return self._running > 0
+        return self.lane.running > 0
 
     @property
     def is_reading(self) -> bool:
-        return not self._reading_paused
+        return not self.lane.is_full
 
     def dismiss(self, reason: DisconnectReason) -> bool:
         self.close(reason)
-        self._host.call_later(self.farewell)
+        self.lane.call_soon(self._tear_down)
         return True
 
     def abandon(self) -> None:
         if not self._host.is_current:
             self._host.call_later(self.abandon)
             return
-        self._lane_number += 1  # the end of the stuck step will be none of ours
-        self._stuck += self._running
-        self._running = self._on_worker = 0
-        self._host.workers.forget(self)
-        if self._stuck_context is None and self._prepared:
-            self._stuck_context = self._context
-        self._context = self._context.copy()
+        self.lane.abandon()
         self.farewell()
-        self._pump()
 
     def farewell(self) -> None:
-        if not self._host.is_current:
-            self._host.call_later(self.farewell)
-            if not self._host.loop.is_closed():
-                wait(self.farewell_done, _FAREWELL)
-            return
-        if self._held:  # the connection before this one comes first
-            self._lane.append(Step.of(Kind.END, "", self.farewell))
-            return
+        self.lane.call(self._tear_down)
+        if not self._host.is_current and not self._host.loop.is_closed():
+            wait(self.farewell_done, _FAREWELL)
+
+    def _tear_down(self) -> None:
         owed = self._leave()
         if owed is None:
             return
-        if not self.handles_received:
-            kept = [step for step in self._lane if step.kind is not Kind.EVENT]
-            self._lane.clear()
-            self._lane.extend(kept)
-            self._waiting = 0
         for function in owed:
-            self._lane.append(Step.of(Kind.DISCONNECT, "disconnect", function, self.client, self._gone))
-        self._lane.extend(self._presence_steps(Kind.DISCONNECT, self.client))
-        self._lane.append(Step.of(Kind.END, "", self._forget))
-        self._pump()
+            self.lane.push(Step.of(Kind.DISCONNECT, "disconnect", function, self.client, self._gone))
+        for step in self._presence_steps(Kind.DISCONNECT, self.client):
+            self.lane.push(step)
+        self.lane.push(Step.of(Kind.INTERNAL, "", self._forget))
 
     def _forget(self) -> None:
         super()._forget()
         if self._lost:  # otherwise the end of the stream is still to be watched
             self.manager.connections.detach(self)
 
-    def _exit_scope(self) -> None:
-        if self._stuck:
-            return  # it is left where it was entered, when the stuck step has ended
-        if self._stuck_context is not None:
-            self._context = self._stuck_context
-        super()._exit_scope()
-
-    def _given_up_ended(self, count: int) -> None:
-        """So many calls that nobody waits for any longer have ended."""
-        self._stuck -= count
-        if not self._stuck and self.farewell_done.is_set:
-            self._exit_scope()
-
     def handle(self, event: Event) -> None:
         """Do what an event asks for; its user code waits in the lane for its turn."""
         step = step_of(self, event)
         if step is not None:
-            self._do(step)
+            self.lane.push(step)
 
-    def _do(self, step: Step) -> None:
-        if self._lane or self._held or not self._may_begin(step):
-            self._lane.append(step)
-            self._waiting += len(step.calls)
-        else:
-            self._begin(step)
-        if not self._reading_paused and self._waiting + self._running >= _LANE_FULL:
-            self._reading_paused = True
-            self._transport.pause_reading()
+    # -- for the lane ----------------------------------------------------------------------------------
 
-    def _may_begin(self, step: Step) -> bool:
-        if not self._running:
-            return True
-        # Several may queue up on a worker, but only such that can be dropped when a stuck one is given up.
-        return self._running == self._on_worker and not step.is_async and step.kind is Kind.EVENT
-
-    def _prepare(self) -> None:
+    def begin_user_code(self) -> HandlerContext:
         """The first user code is about to run. Many a device is silent, and nobody asks for its context."""
-        assert self.client is not None
         assert self._handlers is not None
-        self._prepared = True
-        self._enter_scope(self.client)
         version = self._session.plain
         if version and self._meter is None:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
             self._routes = self._handlers.routes[version]
+        return self.handler_context
 
-    def _begin(self, step: Step) -> None:
-        if not self._prepared and step.kind is not Kind.END:
-            self._prepare()
-        if step.is_async:
-            self._begin_async(step)
-        elif step.kind is Kind.END:
-            step.calls[0][1]()
-        else:
-            count = len(step.calls)
-            self._running += count
-            self._on_worker += count
-            work = partial(self._work, step, self._lane_number)
-            self._host.workers.submit(Job(self, work, self._label, self._began_at))
+    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
+        """Send what the handler of an event returned.
 
-    def _work(self, step: Step, number: int) -> None:
-        """On a worker."""
-        is_event = step.kind is Kind.EVENT
-        for event, function, arguments, reply_head in step.calls:
-            if number != self._lane_number or (is_event and not self.handles_received):
-                break
-            self._began = (event, self._host.clock())
-            result = self.run_handler(event, function, *arguments)
-            if result is None or not is_event:
-                continue
-            frame = string_frame(reply_head, result)
-            if frame is None:
-                self._reply(event, result)
-            elif not self.send(frame):
-                self.manager.log_update(self.name, event, result)
-        self._host.call_later(partial(self._worked, number, len(step.calls)))
-
-    def _worked(self, number: int, count: int) -> None:
-        if number != self._lane_number:
-            self._given_up_ended(count)
-            return
-        self._running -= count
-        self._on_worker -= count
-        self._host.workers.done(self)
-        self._pump()
-
-    def _begin_async(self, step: Step) -> None:
-        event, function, arguments, _ = step.calls[0]
-        try:
-            result = run(function(*arguments), self._context, self._host.loop)
-        except asyncio.CancelledError:
-            return
-        except BaseException as error:
-            self._log_failure(event, error)
-            return
-        if type(result) is Waiting:
-            self._wait_for(event, step.kind, result.task)
-        elif result is not None and step.kind is Kind.EVENT:
+        Args:
+            event: its name.
+            reply_head: what comes before a text in such an answer; see `Route.reply_head`.
+            result: not None.
+        """
+        frame = string_frame(reply_head, result)
+        if frame is None:
             self._reply(event, result)
+        elif not self.send(frame):
+            self.manager.log_update(self.name, event, result)
 
-    def _wait_for(self, event: str, kind: Kind, task: asyncio.Task[Any]) -> None:
-        """An `async def` handler waits; what follows it waits too."""
-        self._running += 1
-        task.add_done_callback(partial(self._waited, event, kind, self._lane_number))
-
-    def _waited(self, event: str, kind: Kind, number: int, task: asyncio.Task[Any]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._log_failure(event, error)
-        elif not task.cancelled() and kind is Kind.EVENT:
-            result = task.result()
-            if result is not None:
-                self._reply(event, result)
-        if number != self._lane_number:
-            self._given_up_ended(1)
-            return
-        self._running -= 1
-        self._pump()
-
-    def _pump(self) -> None:
-        lane = self._lane
-        while lane and not self._held and self._may_begin(lane[0]):
-            step = lane.popleft()
-            if step.kind is Kind.EVENT:
-                self._waiting -= len(step.calls)
-                if not self.handles_received:
-                    continue
-            self._begin(step)
-        if self._reading_paused and self._waiting + self._running < _LANE_LOW:
-            self._reading_paused = False
-            self._transport.resume_reading()
-
-    def _label(self) -> str:
+    @property
+    def label(self) -> str:
+        """Type and name of the device, for the log."""
         kind = self.client.type if self.client is not None else "?"
-        return f"handler on_{self._began[0]} of type {kind!r} for device {self.name!r}"
-
-    def _began_at(self) -> float:
-        return self._began[1]
+        return f"type {kind!r} for device {self.name!r}"
 
 
 def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:

@@ -1,0 +1,281 @@
+"""The lane of one device on an asyncio loop: `async def` runs on the loop, its first step at once; `def` on a worker.
+
+All methods are for the loop's thread, where nothing else is said. This is a hot path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...core.handler_context import HandlerContext
+from ...core.lane import Kind, Step
+from ...core.primitives import Signal
+from .eager import Waiting, run
+from .workers import Job
+
+if TYPE_CHECKING:
+    from .host import NativeHost
+
+__all__ = ["Dispatcher", "LoopLane"]
+
+_FULL = 256  # events that wait or run; then the device is not read any more
+_LOW = 64
+
+
+class Dispatcher(Protocol):
+    """The connection, as its lane needs it."""
+
+    def begin_user_code(self) -> HandlerContext: ...
+    def abandon_calls(self, count: int) -> None: ...
+    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None: ...
+    @property
+    def label(self) -> str: ...
+
+
+class LoopLane:
+    """Runs the steps of one device, one after the other. See `iotio.core.lane.Lane`.
+
+    Attributes:
+        is_idle: whether nothing runs or waits, so that an event may be handled at once.
+        is_full: whether so much waits that the device is not read.
+        running: calls that have begun and not ended.
+
+    Args:
+        host: the loop's host.
+        connection: what the steps are for.
+        transport: reading from it pauses while the lane is full.
+    """
+
+    def __init__(self, host: NativeHost, connection: Dispatcher, transport: asyncio.Transport) -> None:
+        self.is_idle = True
+        self.is_full = False
+        self.running = 0
+        self._host = host
+        self._connection = connection
+        self._transport = transport
+        self._handler_context: HandlerContext | None = None  # from the first user code on
+        self._steps: deque[Step] | None = None  # those that wait; made when there are any: most devices are idle
+        self._waiting = 0  # events in them
+        self._on_worker = 0  # of `running`, calls on a worker: `def` handlers may queue up there
+        self._generation = 0  # the number of times that what ran was abandoned
+        self._owner: object = self  # of our jobs, for the workers
+        self._drops_events = False
+        self._held = False
+        self._timer: asyncio.TimerHandle | None = None  # while held
+        self._current_event = ""  # whose handler runs on a worker
+        self._current_since = 0.0
+
+    # -- what stands in the lane -----------------------------------------------------------------------
+
+    def push(self, step: Step) -> None:
+        """Run a step now if nothing is before it, else in its turn."""
+        if self._steps is not None or self._held or not self._may_begin(step):
+            self._append(step)
+        else:
+            self._begin(step)
+        if not self.is_full and self._waiting + self.running >= _FULL:
+            self.is_full = True
+            self._transport.pause_reading()
+
+    def push_first(self, steps: list[Step]) -> None:
+        """Run steps that are no events, in their order, before all that waits."""
+        if self._steps is None and not self._held:
+            for step in steps:
+                self.push(step)
+            return
+        if self._steps is None:
+            self._steps = deque()
+        self._steps.extendleft(reversed(steps))
+        self.is_idle = False
+        self._pump()
+
+    def wait_for(self, event: str, kind: Kind, task: asyncio.Task[Any]) -> None:
+        """Let the lane wait for an `async def` handler that waits itself."""
+        self.running += 1
+        self.is_idle = False
+        task.add_done_callback(partial(self._waited, event, kind, self._generation))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function of ours: now, or when the lane is held no longer. From any thread: then soon."""
+        if not self._host.is_current:
+            self._host.call_later(partial(self.call, function))
+        elif self._held:
+            self._append(Step.of(Kind.INTERNAL, "", function))
+        else:
+            function()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Like `call`, but not within the step that may run now. From any thread."""
+        self._host.call_later(partial(self.call, function))
+
+    def hold(self, until: Signal, patience: float, lost: Callable[[], None]) -> None:
+        """Begin no step before a signal is set, or after two times `patience`.
+
+        Args:
+            until: the signal.
+            patience: seconds to wait before `lost` is called, and then once more.
+            lost: does what it can to have the signal set.
+        """
+        self._held = True
+        self.is_idle = False
+        self._timer = self._host.loop.call_later(patience, self._lose_patience, patience, lost)
+        until.add_callback(lambda: self._host.call_later(self._release))
+
+    def drop_events(self) -> None:
+        """Run no event that has not begun. From any thread."""
+        self._drops_events = True
+        if self._waiting:
+            self._host.call_later(self._pump)  # the device is read again
+
+    def abandon(self) -> None:
+        """Wait no longer for what runs; what is behind it goes on in another context."""
+        self._generation += 1  # the end of what runs now will be none of ours
+        if self.running:
+            self._connection.abandon_calls(self.running)
+        self.running = self._on_worker = 0
+        self._host.workers.forget(self._owner)
+        self._owner = object()  # or what follows could stand behind the stuck job, on the worker of its owner
+        self._pump()
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _append(self, step: Step) -> None:
+        if step.kind is Kind.EVENT:
+            if self._drops_events:
+                return
+            self._waiting += len(step.calls)
+        if self._steps is None:
+            self._steps = deque()
+        self._steps.append(step)
+        self.is_idle = False
+
+    def _may_begin(self, step: Step) -> bool:
+        if not self.running:
+            return True
+        # Several may queue up on a worker, but only such that can be dropped when the first is abandoned.
+        return self.running == self._on_worker and not step.is_async and step.kind is Kind.EVENT
+
+    def _begin(self, step: Step) -> None:
+        if step.kind is Kind.INTERNAL:
+            _, function, arguments, _ = step.calls[0]
+            function(*arguments)
+            return
+        context = self._handler_context
+        if context is None:
+            context = self._handler_context = self._connection.begin_user_code()
+        if step.is_async:
+            self._begin_async(step, context)
+            return
+        count = len(step.calls)
+        self.running += count
+        self._on_worker += count
+        self.is_idle = False
+        work = partial(self._work, step, self._generation, context.context)
+        self._host.workers.submit(Job(self._owner, work, self._label, self._began_at))
+
+    def _work(self, step: Step, generation: int, context: Context) -> None:
+        """Run the calls of a step, on a worker.
+
+        Args:
+            step: the step.
+            generation: when the step began.
+            context: to run in; another one than the present one if the step was abandoned since.
+        """
+        handler_context = self._handler_context
+        assert handler_context is not None
+        is_event = step.kind is Kind.EVENT
+        for event, function, arguments, reply_head in step.calls:
+            if generation != self._generation or (is_event and self._drops_events):
+                break
+            self._current_event = event
+            self._current_since = self._host.clock()
+            result = handler_context.run_handler(event, function, arguments, context)
+            if result is not None and is_event:
+                self._connection.answer(event, reply_head, result)
+        self._host.call_later(partial(self._worked, generation, len(step.calls)))
+
+    def _worked(self, generation: int, count: int) -> None:
+        if generation != self._generation:
+            self._abandoned_ended(count)
+            return
+        self.running -= count
+        self._on_worker -= count
+        self._host.workers.done(self._owner)
+        self._pump()
+
+    def _begin_async(self, step: Step, context: HandlerContext) -> None:
+        event, function, arguments, _ = step.calls[0]
+        try:
+            result = run(function(*arguments), context.context, self._host.loop)
+        except asyncio.CancelledError:
+            return
+        except BaseException as error:
+            context.log_failure(event, error)
+            return
+        if type(result) is Waiting:
+            self.wait_for(event, step.kind, result.task)
+        elif result is not None and step.kind is Kind.EVENT:
+            self._connection.answer(event, None, result)
+
+    def _waited(self, event: str, kind: Kind, generation: int, task: asyncio.Task[Any]) -> None:
+        assert self._handler_context is not None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._handler_context.log_failure(event, error)
+        elif not task.cancelled() and kind is Kind.EVENT:
+            result = task.result()
+            if result is not None:
+                self._connection.answer(event, None, result)
+        if generation != self._generation:
+            self._abandoned_ended(1)
+            return
+        self.running -= 1
+        self._pump()
+
+    def _abandoned_ended(self, count: int) -> None:
+        assert self._handler_context is not None
+        self._handler_context.abandoned_ended(count)
+
+    def _lose_patience(self, patience: float, lost: Callable[[], None]) -> None:
+        self._timer = self._host.loop.call_later(patience, self._release)
+        lost()
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._pump()
+
+    def _pump(self) -> None:
+        """Begin what may begin."""
+        while self._steps is not None and not self._held:
+            if not self._steps:
+                self._steps = None
+                break
+            step = self._steps[0]
+            is_event = step.kind is Kind.EVENT
+            drops = is_event and self._drops_events
+            if not drops and not self._may_begin(step):
+                break
+            self._steps.popleft()
+            if is_event:
+                self._waiting -= len(step.calls)
+            if not drops:
+                self._begin(step)
+        self.is_idle = not self.running and self._steps is None and not self._held
+        if self.is_full and self._waiting + self.running < _LOW:
+            self.is_full = False
+            self._transport.resume_reading()
+
+    def _label(self) -> str:
+        return f"handler on_{self._current_event} of {self._connection.label}"
+
+    def _began_at(self) -> float:
+        return self._current_since
