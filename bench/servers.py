@@ -275,7 +275,8 @@ def against(revision: str) -> tuple[Server, ...]:
 
 
 def _installed(tree: Path, folder: Path) -> Path:
-    pip_install(compiled_environment(), ["--no-deps", "--target", str(folder), str(tree)], where=folder)
+    projects = [str(place) for place in (tree / "client", tree) if place.exists()]  # before 0.5 there was one
+    pip_install(compiled_environment(), ["--no-deps", "--target", str(folder), *projects], where=folder)
     return folder
 
 

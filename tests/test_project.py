@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,17 +15,22 @@ import pytest
 
 import iotio
 import iotio_client
+import iotio_protocol
 from scripts.tools.environments import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT, CLIENT = (
+    tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for path in (ROOT / "pyproject.toml", ROOT / "client" / "pyproject.toml")
+)
 
 
 def test_one_version_everywhere() -> None:
-    assert iotio.__version__ == iotio_client.__version__ == PROJECT["version"]
+    assert iotio.__version__ == iotio_client.__version__ == PROJECT["version"] == CLIENT["version"]
+    assert f"iotio-client=={PROJECT['version']}" in PROJECT["dependencies"]
     assert f"{PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("package", ["iotio", "iotio_client"])
+@pytest.mark.parametrize("package", ["iotio", "iotio_client", "iotio_protocol"])
 def test_packages_are_typed(package: str) -> None:
     assert (ROOT / "src" / package / "py.typed").exists()
 
@@ -39,7 +46,7 @@ def test_the_compiled_environment_runs_what_is_installed_there() -> None:
     """It borrows the packages of `.venv`, where this project leads to the sources."""
     if Path(sys.prefix) != ROOT / ".venv-compiled":
         pytest.skip("this is not the environment that scripts/test --compiled makes")
-    for package in (iotio, iotio_client):
+    for package in (iotio, iotio_client, iotio_protocol):
         assert Path(str(package.__file__)).is_relative_to(sys.prefix)
 
 
@@ -47,3 +54,37 @@ def test_the_client_brings_nothing_of_the_server() -> None:
     code = "import sys, iotio_client; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"flask", "werkzeug", "gevent", "geventwebsocket", "jinja2"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (None, "sources"),
+        ("0.4.9, pure Python", "0.4.9, pure Python"),
+        ("0.5.0, compiled, 0123456789ab", "0.5.0, compiled, 0123456789ab"),
+    ],
+)
+def test_two_builds_are_told_apart_at_import(build: str | None, says: str, tmp_path: Path) -> None:
+    """Another protocol than the one that this iotio was built with is found first."""
+    try:
+        own = import_module("iotio._build").BUILD
+    except ModuleNotFoundError:
+        own = "sources"
+    other = tmp_path / "iotio_protocol"
+    shutil.copytree(ROOT / "src" / "iotio_protocol", other, ignore=shutil.ignore_patterns("__pycache__"))
+    if build is not None:
+        (other / "_build.py").write_text(f"BUILD = {build!r}")
+    done = subprocess.run(
+        [sys.executable, "-c", "import iotio"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if own == says:
+        assert done.returncode == 0
+        return
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: iotio ({own}) and iotio_protocol ({says}) are not of one build; install both from the same"
+        " source: pip install --force-reinstall ./client ."
+    )

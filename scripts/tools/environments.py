@@ -23,6 +23,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
+PROJECTS = (ROOT / "client" / "pyproject.toml", ROOT / "pyproject.toml")
+"""The distributions of this repository."""
+
 OLDEST = (3, 11)
 """The oldest Python that the project supports; keep it equal to requires-python in pyproject.toml."""
 
@@ -279,8 +282,8 @@ def project_environment(layer: str, base: Interpreter | None = None, *, tell: Sa
     main = main_interpreter()
     base = base or main
     folder = ROOT / (".venv" if base == main else ".venv-{}.{}".format(*base.minor))
-    step = ["-c", str(CONSTRAINTS), "-e", f".[{layer}]"]
-    stamp = digest(ROOT / "pyproject.toml", CONSTRAINTS)
+    step = ["-c", str(CONSTRAINTS), "-e", "./client", "-e", f".[{layer}]"]
+    stamp = digest(*PROJECTS, CONSTRAINTS)
     for wider in ("dev", "test"):  # what holds more holds this too
         file = folder / f"{wider}.stamp"
         if wider != layer and file.exists() and file.read_text() == digest(base.name, stamp):
@@ -289,7 +292,7 @@ def project_environment(layer: str, base: Interpreter | None = None, *, tell: Sa
 
 
 def compiled_environment(*, tell: Say = say) -> Path:
-    """The environment with this project in it as `pip install .` leaves it, compiled where that is possible.
+    """The environment with this project in it as `pip install ./client .` leaves it, compiled where that is possible.
 
     It is brought up to date whenever a source file has changed. What the tests need it borrows from `.venv`: its own
     packages are found first, and of `.venv` only the folder is used, not the files there that lead to `src`.
@@ -298,8 +301,8 @@ def compiled_environment(*, tell: Say = say) -> Path:
     base = main_interpreter()
     sources = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".typed"))
     names = "\n".join(map(str, sources))
-    stamp = digest(BORROWED, names, *sources, ROOT / "hatch_build.py", ROOT / "pyproject.toml", CONSTRAINTS)
-    project = ["--no-deps", "--force-reinstall", "."]
+    stamp = digest(BORROWED, names, *sources, ROOT / "client" / "hatch_build.py", *PROJECTS, CONSTRAINTS)
+    project = ["--no-deps", "--force-reinstall", "./client", "."]
     if can_compile(base):
         os.environ["IOTIO_COMPILED"] = "1"  # what fails now must not pass for a machine without a compiler
     else:

@@ -1,7 +1,7 @@
 """Install all that the tests need and run them.
 
 With no arguments: the original programs get their environments, and every test runs under the main Python, on the
-project as `pip install .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
+project as `pip install ./client .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
 need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine; what
 these say is printed behind the rest.
 With --prepare: the environments are made, and no test runs.

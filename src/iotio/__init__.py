@@ -6,7 +6,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from iotio_protocol.version import __version__ as __version__
+from ._same_build import check_build
+
+check_build()  # first: modules of two builds would fail in stranger ways
+
+from iotio_protocol.version import __version__ as __version__  # noqa: E402  # see above
 
 if TYPE_CHECKING:
     from iotio_protocol.errors import (
