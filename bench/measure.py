@@ -97,13 +97,19 @@ def _environment(launch: Launch) -> dict[str, str]:
 class Running:
     """A server that runs, as a context; it and its children are killed at the end.
 
+    Args:
+        launch: how it is started.
+        cores: where it runs.
+        store: whether it gets the URL of a new SQLite file, which is deleted at the end.
+
     Raises:
         Failed: it ended, or took no connection in time; with the end of what it said.
     """
 
-    def __init__(self, launch: Launch, cores: Cores) -> None:
+    def __init__(self, launch: Launch, cores: Cores, *, store: bool = False) -> None:
         self._launch = launch
         self._cores = cores
+        self._store = tempfile.TemporaryDirectory(prefix="iotio-bench-") if store else None
         self.port = _free_port()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,6 +122,8 @@ class Running:
 
     def __enter__(self) -> Self:
         command = [str(self.port) if word == "PORT" else word for word in self._launch.command]
+        if self._store is not None:
+            command.append(f"sqlite:///{self._store.name}/iotio.db")
         try:
             with _on(self._cores.server):
                 self._process = subprocess.Popen(
@@ -175,6 +183,8 @@ class Running:
             self._process.wait()
             self._process = None
         self._said.close()
+        if self._store is not None:
+            self._store.cleanup()
 
 
 def measure(
@@ -188,7 +198,7 @@ def measure(
     Raises:
         Failed: a device could not connect, was closed, or got something else than it should.
     """
-    command = [str(load), *arguments(work, server.wire, server.device_type, seconds, warm)]
+    command = [str(load), *arguments(work, work.wire or server.wire, server.device_type, seconds, warm)]
     command += ["-p", str(running.port), "-s", str(running.pid)]
     if cores.apart:
         command.append("-b")
@@ -217,6 +227,6 @@ def read(out: str, errors: str, work: Work) -> dict[str, float]:
     if problems:
         raise Failed(", ".join(problems))
     figures = {metric.name: float(said[metric.key]) for metric in work.metrics}
-    if any(value <= 0 for name, value in figures.items() if name != "memory"):
+    if any(figures[metric.name] <= 0 for metric in work.metrics if metric.is_rate):
         raise Failed("no message came back")
     return {**figures, **{key: said[key] for key in ("load_cpu", "server_cpu") if key in said}}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.work import Wire
+from bench.work import Wire, Work
 from scripts.tools.environments import (
     ROOT,
     SetupError,
@@ -67,6 +67,8 @@ class Server:
         wire: what it speaks.
         device_type: the type of the devices that echo.
         modes: the modes of the load generator that it is measured with.
+        ours: whether it also does the work that is for servers of this project only; its program takes the URL of a
+            store behind the port.
     """
 
     name: str
@@ -75,6 +77,11 @@ class Server:
     wire: Wire = Wire.V1
     device_type: str = "echo"
     modes: tuple[str, ...] = ("echo", "fanout", "connect")
+    ours: bool = False
+
+    def does(self, work: Work) -> bool:
+        """Whether it is measured with this work."""
+        return work.mode in self.modes and (work.wire is None or self.ours)
 
 
 # Things to run.
@@ -239,7 +246,7 @@ def _mosquitto() -> Launch:
 
 
 SERVERS = (
-    Server("iotio", "iotio, async def", _iotio),
+    Server("iotio", "iotio, async def", _iotio, ours=True),
     Server("iotio-def", "iotio, def", _iotio, device_type="echo_def", modes=("echo",)),
     Server("iotio-v2", "iotio, async def, protocol v2", _iotio, Wire.V2),
     Server("c-echo", "C, echo only", _c_echo),
@@ -287,7 +294,7 @@ def _others(name: str, folder: Path) -> tuple[Server, ...]:
         return Launch(launch.command, versions, {"PYTHONPATH": str(folder)})
 
     return (
-        Server("against", f"{name}, async def", prepare),
+        Server("against", f"{name}, async def", prepare, ours=True),
         Server("against-def", f"{name}, def", prepare, device_type="echo_def", modes=("echo",)),
     )
 

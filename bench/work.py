@@ -55,6 +55,8 @@ class Work:
         in_flight: messages on the way, for each device (echo) or in all (fanout).
         fresh: whether it needs a server that has served nobody yet.
         rounds: it is left out of further ones; it takes long and varies little.
+        wire: what the devices speak; only servers of this project do it then. None: what each server speaks.
+        store: whether the server keeps its devices in a new SQLite file; only with `wire`.
     """
 
     name: str
@@ -65,10 +67,18 @@ class Work:
     in_flight: int = 1
     fresh: bool = False
     rounds: int = 1000
+    wire: Wire | None = None
+    store: bool = False
 
 
 def _work(name: str, title: str, mode: str, devices: int, in_flight: int, size: int = 32) -> Work:
     return Work(name, mode, devices, (Metric(name, title, "rate"),), size, in_flight)
+
+
+def _connect(name: str, title: str, wire: Wire, *, store: bool = False) -> Work:
+    rate = Metric(name, f"{title} connects/s", "connects_s")
+    used = Metric(f"{name}-cpu", f"{title} us of processor time/connect", "cpu_us_connect", is_rate=False)
+    return Work(name, "connect", 5000, (rate, used), fresh=True, wire=wire, store=store)
 
 
 WORK = (
@@ -90,6 +100,19 @@ WORK = (
         fresh=True,
         rounds=3,
     ),
+    Work(
+        "idle-v2",
+        "connect",
+        5000,
+        (Metric("memory-v2", "KiB/idle device, v2", "kib_device", is_rate=False),),
+        fresh=True,
+        rounds=3,
+        wire=Wire.V2,
+    ),
+    _connect("connect", "v1", Wire.V1),
+    _connect("connect-v2", "v2", Wire.V2),
+    _connect("connect-store", "v1, store:", Wire.V1, store=True),
+    _connect("connect-v2-store", "v2, store:", Wire.V2, store=True),
 )
 
 

@@ -851,14 +851,15 @@ static void pump_for(double seconds) {
         pump(10);
 }
 
-static int hold(double dial_s, double server_cpu, long rss0) {
+static int hold(double dial_s, double server_cpu, double cpu0, long rss0) {
     uint64_t ready = n_ready;
     pump_for(hold_s);
     long rss1 = rss_sum("VmRSS:");
+    double user, sys, used = cpu_sum(&user, &sys) - cpu0; // with what the server put off until all were connected
     printf("{\"connected\":%lu,\"connects_s\":%.0f,\"err_conn\":%lu,\"err_close\":%lu,\"err_proto\":%lu,"
-           "\"rss_before_kib\":%ld,\"rss_kib\":%ld,\"kib_device\":%.2f,\"server_cpu\":%.2f}\n",
+           "\"rss_before_kib\":%ld,\"rss_kib\":%ld,\"kib_device\":%.2f,\"server_cpu\":%.2f,\"cpu_us_connect\":%.1f}\n",
            ready, ready / dial_s, n_err_conn, n_err_close, n_err_proto, rss0, rss1,
-           ready ? (double)(rss1 - rss0) / ready : 0, server_cpu / dial_s);
+           ready ? (double)(rss1 - rss0) / ready : 0, server_cpu / dial_s, ready ? used * 1e6 / ready : 0);
     fflush(stdout);
     finish();
     return 0;
@@ -919,5 +920,5 @@ int main(int argc, char **argv) {
         printf("{\"fail\":\"only %lu of %d connected in %.1f s\"}\n", n_ready, total, dial_s);
         return 3;
     }
-    return mode == CONNECT ? hold(dial_s, cpu, rss0) : load();
+    return mode == CONNECT ? hold(dial_s, cpu, cpu0, rss0) : load();
 }

@@ -1,4 +1,4 @@
-"""This project's native server. argv: port"""
+"""This project's native server. argv: port, and the URL of a store if it is to have one"""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from iotio import DeviceType, IoTClient, IoTManager
 
 logging.disable(logging.CRITICAL)
 app = Flask("bench")
-manager = IoTManager(app)
+manager = IoTManager(app, store=sys.argv[2] if len(sys.argv) > 2 else None)
 
 
 class Echo(DeviceType):

@@ -158,13 +158,13 @@ def _rounds(
         with ExitStack() as stack:
             shared: dict[Server, Running] = {}
             for work, server in itertools.product(works, servers):
-                if work.mode not in server.modes or count >= work.rounds:
+                if not server.does(work) or count >= work.rounds:
                     continue
                 try:
                     with ExitStack() as own:
                         running = shared.get(server)
                         if work.fresh:
-                            running = own.enter_context(Running(launches[server], cores))
+                            running = own.enter_context(Running(launches[server], cores, store=work.store))
                         elif running is None:
                             running = shared[server] = stack.enter_context(Running(launches[server], cores))
                         figures = _measure(options, load, running, server, work, cores)
@@ -187,13 +187,13 @@ def _note(results: Results, server: Server, work: Work, count: int, figures: dic
         if metric.is_rate and figures["server_cpu"] > 0:
             results.add(server.name, metric.name + PER_CPU, count, figures[metric.name] / figures["server_cpu"])
             results.add(server.name, metric.name + SHARE, count, figures["server_cpu"])
-    say(f"  {work.name:<12} {server.title:<22} {_line(work, figures)}")
+    say(f"  {work.name:<16} {server.title:<22} {_line(work, figures)}")
 
 
 def _note_failure(results: Results, server: Server, work: Work, reason: str) -> None:
     for metric in work.metrics:
         results.problems[server.name, metric.name] = reason
-    say(f"  {work.name:<12} {server.title:<22} failed: {reason}")
+    say(f"  {work.name:<16} {server.title:<22} failed: {reason}")
 
 
 def _line(work: Work, figures: dict[str, float]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from bench.measure import Cores, Failed, Running, measure, read
 from bench.report import BARS
 from bench.servers import PROGRAMS, SERVERS, Launch, compiled
-from bench.work import WORK, Work, metrics
+from bench.work import WORK, Wire, Work, arguments, metrics
 from scripts.tools import bench
 
 ANY_CORES = Cores(set(), set())
@@ -43,9 +43,23 @@ def test_the_native_server_does_all_work(load: Path, name: str) -> None:
     launch = Launch((sys.executable, str(PROGRAMS / "iotio_native.py"), "PORT"), {})
     with Running(launch, ANY_CORES) as running:
         for work in map(small, WORK):
-            if work.mode in server.modes:
+            if server.does(work) and not work.store:
                 figures = measure(load, running, server, work, ANY_CORES, seconds=0.2, warm=0.1)
                 assert {metric.name for metric in work.metrics} <= figures.keys()
+
+
+@needs_linux_and_cc
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [work for work in WORK if work.store], ids=lambda work: work.name)
+def test_devices_connect_to_a_server_with_a_store(load: Path, work: Work) -> None:
+    launch = Launch((sys.executable, str(PROGRAMS / "iotio_native.py"), "PORT"), {})
+    with Running(launch, ANY_CORES, store=True) as running:
+        assert running._store is not None
+        folder = Path(running._store.name)
+        figures = measure(load, running, BY_NAME["iotio"], small(work), ANY_CORES, seconds=0.2, warm=0.1)
+        assert figures[work.name] > 0
+        assert (folder / "iotio.db").exists()
+    assert not folder.exists()
 
 
 @needs_linux_and_cc
@@ -61,7 +75,7 @@ def test_the_load_generator_finds_wrong_answers(load: Path) -> None:
 @pytest.mark.slow
 def test_the_echo_in_c_does_all_work(load: Path) -> None:
     with Running(Launch((str(compiled("wsecho")), "PORT"), {}), ANY_CORES) as running:
-        for work in map(small, WORK):
+        for work in [small(work) for work in WORK if BY_NAME["c-echo"].does(work)]:
             measure(load, running, BY_NAME["c-echo"], work, ANY_CORES, seconds=0.1, warm=0.05)
 
 
@@ -83,6 +97,12 @@ def test_a_server_that_ends_says_why() -> None:
 def test_what_does_not_count_has_no_figure(said: str, problem: str) -> None:
     with pytest.raises(Failed, match=problem):
         read(said, "", WORK[0])
+
+
+def test_work_with_a_protocol_of_its_own_is_for_our_server_only() -> None:
+    own = next(work for work in WORK if work.name == "connect-v2")
+    assert [server.name for server in SERVERS if server.does(own)] == ["iotio"]
+    assert "iotio.v2" in " ".join(arguments(own, own.wire or Wire.V1, "echo", 1, 1))
 
 
 def test_every_bar_is_about_something_that_is_measured() -> None:
