@@ -174,7 +174,7 @@ def digest(*parts: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One process at a time works on the environment in `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(folder.name + ".lock")
@@ -207,7 +207,7 @@ def ensure_environment(
     Raises:
         SetupError: it could not be made.
     """
-    with _locked(folder):
+    with locked(folder):
         return _ensure(folder, base, steps, digest(base.name, stamp), layer, tell)
 
 

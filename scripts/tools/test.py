@@ -26,7 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from scripts.tools import autobahn
+from scripts.tools import autobahn, debian
 from scripts.tools.environments import (
     OLDEST,
     ROOT,
@@ -58,12 +58,12 @@ def others() -> list[Interpreter]:
 
 
 def prepare_peers() -> None:
-    """Make the environments of the original programs and of Autobahn; say which Python is missing.
+    """Make the environments of the original programs and of Autobahn, get other programs; say what is missing.
 
     Raises:
         SetupError: one could not be installed.
     """
-    for reason in peers.prepare_all():
+    for reason in [*peers.prepare_all(), *debian.prepare()]:
         say(f"will be skipped: {reason}")
     try:
         autobahn.wstest()

@@ -14,6 +14,7 @@ from contextlib import suppress
 import pytest
 
 from iotio.hosts.native.host import SWEEP_INTERVAL
+from scripts.tools.debian import IPTABLES, Tool, ToolUnavailable, tool
 from tests.load.endurance import EnduringServer, SwarmDevice, connect_all, percentile
 from tests.load.harness import PROGRAMS, report
 from tests.support.fault_proxy import FaultProxy
@@ -103,17 +104,26 @@ async def server_life(server: EnduringServer, cuts: Mapping[str, float]) -> dict
 SERVER, DEVICES = "192.0.2.1", "192.0.2.2"  # TEST-NET-1, on a wire between two namespaces
 
 
-def run(*command: str) -> None:
+def run(*command: str, environment: Mapping[str, str] | None = None, given: bytes = b"") -> None:
     """A command that must succeed."""
-    subprocess.run(command, check=True, capture_output=True, timeout=10)
+    variables = {**os.environ, **(environment or {})}
+    subprocess.run(command, check=True, capture_output=True, timeout=10, env=variables, input=given)
 
 
 @pytest.fixture
-def namespaces() -> Iterator[tuple[str, str]]:
+def iptables() -> Tool:
+    """The program iptables."""
+    try:
+        return tool(*IPTABLES)
+    except ToolUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def namespaces(iptables: Tool) -> Iterator[tuple[str, str]]:
     """Two network namespaces with one wire between them: the server's and the devices'."""
-    for program in ("ip", "iptables"):
-        if shutil.which(program) is None:
-            pytest.skip(f"there is no {program!r} here (Debian package {'iproute2' if program == 'ip' else program})")
+    if shutil.which("ip") is None:
+        pytest.skip("there is no 'ip' here (Debian package iproute2)")
     here, there = (f"iotio-{os.getpid()}-{end}" for end in ("s", "d"))
     try:
         run("ip", "netns", "add", here)
@@ -122,7 +132,7 @@ def namespaces() -> Iterator[tuple[str, str]]:
         for name, end, address in ((here, "wire0", SERVER), (there, "wire1", DEVICES)):
             run("ip", "-n", name, "address", "add", f"{address}/24", "dev", end)
             run("ip", "-n", name, "link", "set", end, "up")
-        run("ip", "netns", "exec", there, "iptables", "-L", "-n")
+        run("ip", "netns", "exec", there, str(iptables.path), "-L", "-n", environment=iptables.environment)
     except subprocess.CalledProcessError as error:
         remove(here, there)
         pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
@@ -137,7 +147,9 @@ def remove(*names: str) -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["in silence", "while the server sends and is held up"])
-async def test_each_device_whose_packets_are_dropped_is_noticed(namespaces: tuple[str, str], busy: bool) -> None:
+async def test_each_device_whose_packets_are_dropped_is_noticed(
+    namespaces: tuple[str, str], iptables: Tool, busy: bool
+) -> None:
     """All at once: the power of a building. The kernel may not be quicker than a ping, it knows no reason."""
     here, there = (("ip", "netns", "exec", name) for name in namespaces)
     options = {"ping_interval": INTERVAL, "ping_timeout": TIMEOUT}
@@ -152,7 +164,8 @@ async def test_each_device_whose_packets_are_dropped_is_noticed(namespaces: tupl
             streaming = asyncio.create_task(server.asked("stream", seconds=BOUND, pause=0.1, size=100))
         rules = b"*filter\n:INPUT DROP\n:FORWARD ACCEPT\n:OUTPUT DROP\nCOMMIT\n"
         began = time.monotonic()
-        subprocess.run([*there, "iptables-restore"], input=rules, check=True, timeout=10)
+        restore = iptables.path.with_name(f"{iptables.path.name}-restore")
+        run(*there, str(restore), environment=iptables.environment, given=rules)
         if busy:
             await asyncio.sleep(began + INTERVAL + TIMEOUT - 0.3 - time.monotonic())
             server.signal(signal.SIGSTOP)
