@@ -4,6 +4,12 @@ With no arguments: the original programs get their environments, and every test 
 project as `pip install ./client .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
 need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine; what
 these say is printed behind the rest.
+With --quick: what to run while working, meant to take under three minutes on two idle cores. The quick tests on the
+sources as they stand, under the main Python, with one host of a kind, in two runs side by side. It leaves out: the
+compiled package, the other Pythons, the hosts that share all of their code with gevent's (gunicorn, patched, flask),
+and the tests marked peers, conformance, load or slow.
+With --full: all that is run with no arguments, with IOTIO_FULL=1 set for the tests that have a longer form. It is meant
+for use outside CI, and takes longer than the run with no arguments.
 With --prepare: the environments are made, and no test runs.
 With arguments: pytest runs under the main Python with these arguments, on the sources as they stand; on the compiled
 project if the first argument is --compiled.
@@ -13,6 +19,7 @@ The Python is the first of python3, python3.13, ... that will do; PYTHON=/path/t
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -47,6 +54,9 @@ QUICK = "not (peers or conformance or load or slow)"
 LOAD = "load"
 OTHER_HOSTS = "not (gunicorn] or [gunicorn or patched] or [patched or flask] or [flask)"
 """On the other Pythons one host of a kind: these share all of their code with gevent's, which does run there."""
+
+FULL = "IOTIO_FULL"
+"""The variable that asks tests for their longer form."""
 
 NO_CACHE = ("-p", "no:cacheprovider")  # what runs beside another run must not share its cache
 
@@ -154,10 +164,21 @@ def run_everything() -> int:
     return next((status for status in statuses if status), 0)
 
 
+def run_quick() -> int:
+    """The quick tests on the plain sources, those of the hosts beside the others; the first status that is not 0."""
+    python, name = project_environment("dev"), main_interpreter().name
+    chosen = ("-m", QUICK, "-k", OTHER_HOSTS)
+    statuses = beside(
+        Run(f"{name}, tests of the hosts", python, (*chosen, "tests/hosts")),
+        Run(f"{name}, the other tests", python, (*chosen, "--ignore", "tests/hosts", *NO_CACHE)),
+    )
+    return next((status for status in statuses if status), 0)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the tests; the exit status is pytest's, or 1 where an environment could not be made."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: scripts/test [--prepare | --compiled] [pytest argument ...]\n\n{__doc__}")
+        print(f"usage: scripts/test [--quick | --full | --prepare | --compiled] [pytest argument ...]\n\n{__doc__}")
         return 0
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: tests send Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -165,6 +186,11 @@ def main(arguments: Sequence[str]) -> int:
         if arguments == ["--prepare"]:
             prepare()
             return 0
+        if arguments == ["--quick"]:
+            return run_quick()
+        if arguments == ["--full"]:
+            os.environ[FULL] = "1"
+            return run_everything()
         if arguments and arguments[0] == "--compiled":
             return pytest(compiled_environment(), f"{main_interpreter().name}, compiled", arguments[1:])
         if arguments:
