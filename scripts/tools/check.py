@@ -1,4 +1,7 @@
-"""Check format, lint, types (mypy, strict) and layers (import-linter). All four run, also when one fails."""
+"""Check format, lint, types (mypy, strict), layers (import-linter), and that each module has a test file.
+
+All five run, also when one fails.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ def commands(fix: bool) -> dict[str, list[str]]:
         style = {"format": ["ruff", "format", "."], "lint": ["ruff", "check", "--fix", "."]}
     else:
         style = {"format": ["ruff", "format", "--check", "."], "lint": ["ruff", "check", "."]}
-    return {**style, "types": ["mypy"], "layers": ["lint-imports"]}
+    return {
+        **style,
+        "types": ["mypy"],
+        "layers": ["lint-imports"],
+        "test files": ["python", "-m", "scripts.tools.modules"],
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,83 @@
+"""Name the modules of src/ that have no test file of their own. Standard library only."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.tools.environments import ROOT
+
+__all__ = ["missing", "problems", "test_files"]
+
+KNOWN = ROOT / "scripts" / "tools" / "untested_modules.txt"
+"""Modules that are known to have none, one a line. The check also fails for one that has got a test file."""
+
+EXEMPT = ("__main__", "compat", "migrations")
+
+PLACES = (
+    ("iotio_protocol.endpoints", "endpoints"),
+    ("iotio_protocol", "protocol"),
+    ("iotio_client", "client"),
+    ("iotio", ""),
+)
+"""Package and folder of tests/; the first that fits counts. The packages of iotio have folders of their own names."""
+
+
+def test_files(module: str, tests: Path) -> list[Path]:
+    """Find the test files of a module: test_NAME.py anywhere in the folder of tests/ that belongs to its package."""
+    package, place = next((package, place) for package, place in PLACES if _within(module, package))
+    *between, name = module.removeprefix(package).strip(".").split(".")
+    if not place:
+        place = between[0] if between else ""
+    found = (tests / place).rglob(f"test_{name}.py") if place else tests.glob(f"test_{name}.py")
+    return sorted(found)
+
+
+def _within(module: str, package: str) -> bool:
+    return module.startswith(f"{package}.")
+
+
+def _modules(sources: Path) -> Iterator[str]:
+    """The modules that need a test file."""
+    for file in sorted(sources.rglob("*.py")):
+        parts = list(file.relative_to(sources).with_suffix("").parts)
+        if any(part in EXEMPT for part in parts):
+            continue
+        if parts[-1] == "__init__":
+            parts.pop()
+            if len(parts) == 1 or not _defines(file):
+                continue
+        yield ".".join(parts)
+
+
+def _defines(file: Path) -> bool:
+    """Whether a file has code of its own, and not only names of others."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return any(isinstance(node, kinds) for node in ast.parse(file.read_text(encoding="utf-8")).body)
+
+
+def missing(root: Path = ROOT) -> set[str]:
+    """Find the modules without a test file."""
+    return {module for module in _modules(root / "src") if not test_files(module, root / "tests")}
+
+
+def problems(without: set[str], known: set[str]) -> list[str]:
+    """Compare the modules without a test file with those that are known to have none."""
+    return [
+        *(f"{module} has no test file of its own" for module in sorted(without - known)),
+        *(f"{module} has a test file or is gone: take it off {KNOWN.name}" for module in sorted(known - without)),
+    ]
+
+
+def main() -> int:
+    """Print what is wrong; the exit status: 0, or 1 where something is."""
+    found = problems(missing(), set(KNOWN.read_text(encoding="utf-8").split()))
+    for problem in found:
+        print(problem)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
