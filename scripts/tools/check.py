@@ -1,6 +1,6 @@
 """Check format, lint, types (mypy, strict), layers (import-linter), and that each module has a test file.
 
-All five run, also when one fails.
+Also that CONTRIBUTING.md draws the packages as they import each other. All six run, also when one fails.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ def commands(fix: bool) -> dict[str, list[str]]:
         "types": ["mypy"],
         "layers": ["lint-imports"],
         "test files": ["python", "-m", "scripts.tools.modules"],
+        "house": ["python", "-m", "scripts.tools.house", *(["--fix"] if fix else [])],
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks; the exit status: 0, or 1 where one failed."""
     parser = argparse.ArgumentParser(prog="scripts/check", description=__doc__)
-    parser.add_argument("--fix", action="store_true", help="format, and repair what the linter can repair")
+    parser.add_argument("--fix", action="store_true", help="format, repair what the linter can, draw the packages")
     options = parser.parse_args(arguments)
     try:
         bin_folder = project_environment("dev").parent
