@@ -1,9 +1,9 @@
 """Install all that the tests need and run them.
 
 With no arguments: the original programs get their environments, and every test runs under the main Python, on the
-project as `pip install ./client .` leaves it, compiled where there is a C compiler. Beside that, the tests that are quick and
-need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine; what
-these say is printed behind the rest.
+project as `pip install ./client .` leaves it, compiled where there is a C compiler. Beside that, the tests that are
+quick and need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine;
+what these say is printed behind the rest.
 With --quick: what to run while working, meant to take under three minutes on two idle cores. The quick tests on the
 sources as they stand, under the main Python, with one host of a kind, in two runs side by side. It leaves out: the
 compiled package, the other Pythons, the hosts that share all of their code with gevent's (gunicorn, patched, flask),
