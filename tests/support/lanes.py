@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -22,7 +19,7 @@ from iotio.hosts.native.host import NativeHost
 from iotio_protocol import v1
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
-__all__ = ["DeviceEnd", "Journal", "LoopDevices", "Scopes", "ThreadConnection", "ThreadDevices"]
+__all__ = ["DeviceEnd", "LoopDevices", "Scopes", "ThreadConnection", "ThreadDevices"]
 
 WAIT = 10.0  # seconds; nothing here takes as long
 
@@ -192,10 +189,11 @@ class Scopes:
         self.entered: list[int] = []
         self.left: list[int] = []
 
-    def __call__(self, client: IoTClient) -> Any:
-        return self._scope()
+    def is_inside(self) -> bool:
+        """Whether the caller is in the context of a scope."""
+        return _inside.get(0) != 0
 
-    def _scope(self) -> Any:
+    def __call__(self, client: IoTClient) -> Any:
         scopes, number = self, next(self._numbers)
 
         class Scope:
@@ -209,43 +207,3 @@ class Scopes:
                 _inside.reset(self.token)  # raises in any other context
 
         return Scope()
-
-
-class Journal:
-    """Writes down the user code of each device that runs, and what runs at the same time as other code of it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[str, list[str]] = defaultdict(list)
-        self.calls: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        self.overlaps: list[str] = []
-        self.strays: list[str] = []  # calls out of their connection's scope
-
-    @contextmanager
-    def call(self, client: IoTClient, what: str) -> Iterator[None]:
-        """Write down a call; its connection is told by its epoch."""
-        epoch = client.socket.epoch
-        with self._lock:
-            if self._running[client.id]:
-                self.overlaps.append(f"{client.id} {epoch} {what} beside {self._running[client.id]}")
-            if _inside.get(0) == 0:
-                self.strays.append(f"{client.id} {epoch} {what}")
-            self._running[client.id].append(f"{epoch} {what}")
-            self.calls[client.id].append((epoch, what))
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running[client.id].remove(f"{epoch} {what}")
-
-    def of(self, client_id: str, epoch: int) -> list[str]:
-        """What was called for one connection, in order."""
-        with self._lock:
-            return [what for one, what in self.calls[client_id] if one == epoch]
-
-
-def together(*functions: Callable[[], None]) -> None:
-    """Run functions in threads at the same time, and wait for all; raises what they raise."""
-    with ThreadPoolExecutor(len(functions)) as pool:
-        for future in [pool.submit(function) for function in functions]:
-            future.result(3 * WAIT)
