@@ -1,8 +1,8 @@
 """One device's socket, from the upgrade to its end: what every host shares.
 
-A host owns the socket: it feeds what it reads and implements three small transport methods. How user code is run
-differs: `InlineConnection` runs it in the thread that reads, the native host in lanes. Everything else is decided
-here, under one lock per connection that is never held while user code runs.
+A host owns the socket: it feeds what it reads, implements a few small transport methods, and chooses the lane that runs
+the user code. Everything else is decided here, under one lock per connection that is never held while user code runs,
+and by the parts that the server hands in: the gate, `step_of`, the lifecycle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from iotio_protocol import v2
 from iotio_protocol.errors import (
@@ -34,6 +34,7 @@ from .durable.queue import DurableQueue
 from .handler_context import HandlerContext, Scope
 from .handlers import Handlers, reply_of
 from .handles import IoTClient
+from .lane import Lane, Step
 from .limits import Meter, metered
 from .lock import Lock
 from .ports import ServerPort
@@ -53,7 +54,6 @@ class Sockets(Protocol):
 
     def attach(self, connection: Connection) -> None: ...
     def detach(self, connection: Connection) -> None: ...
-    def evict(self, client: IoTClient) -> bool: ...
 
 
 class Gate(Protocol):
@@ -62,6 +62,15 @@ class Gate(Protocol):
     def open(self, connection: Connection, upgrade: Upgrade) -> None: ...
     def introduce(self, connection: Connection, hello: Hello) -> None: ...
     def refuse(self, connection: Connection, error: HandshakeError) -> None: ...
+
+
+class Lifecycle(Protocol):
+    """What begins and ends connections for user code."""
+
+    def let_in(self, connection: Connection) -> None: ...
+    def dismiss(self, connection: Connection, reason: DisconnectReason) -> None: ...
+    def abandon(self, connection: Connection) -> None: ...
+    def tear_down(self, connection: Connection) -> None: ...
 
 
 class Server(ServerPort, Protocol):
@@ -80,6 +89,10 @@ class Server(ServerPort, Protocol):
     @property
     def gate(self) -> Gate: ...
     @property
+    def lifecycle(self) -> Lifecycle: ...
+    @property
+    def step_of(self) -> Callable[[Connection, Event], Step | None]: ...
+    @property
     def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
     @property
     def tells_updates(self) -> bool: ...
@@ -93,8 +106,13 @@ class Connection:
     """The part of a connection that does not depend on the host.
 
     Its course, beside the session's states: *connected* once `on_connect` is called; *gone*, with the reason, once no
-    emit reaches it; *leaving* once somebody has taken `on_disconnect` upon itself; `farewell_done` when that has run
-    and the registry is left.
+    emit reaches it; its *teardown* is claimed once, and done when `on_disconnect` has run and the client is
+    unregistered.
+
+    Attributes:
+        lane: runs the user code of the device; the host chooses it.
+        teardown_done: set when the teardown is done.
+        handlers: those of the device's type, once it is let in.
 
     Args:
         manager: whose device it is.
@@ -104,6 +122,7 @@ class Connection:
         subprotocol: what was agreed on at the upgrade, or None.
     """
 
+    lane = cast("Lane", None)  # the host sets it in its constructor
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
     _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
@@ -126,7 +145,7 @@ class Connection:
         self.epoch = next(manager.epochs)  # connections of one id follow each other in this order
         self.peer = peer
         self.client: IoTClient | None = None
-        self.farewell_done = Signal()  # on_disconnect has run, or never will
+        self.teardown_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
         self._upgrade: Upgrade | None = Upgrade.of(list(headers), manager.options.allowed_origins, subprotocol)
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
@@ -137,10 +156,10 @@ class Connection:
             else manager.session_factory(1 if self._upgrade.headers else 0, manager.options, now, manager.codec)
         )
         self._calls: OutgoingCalls | None = None  # made with the first call
-        self._handlers: Handlers | None = None
+        self.handlers: Handlers | None = None
         self._lock = Lock()
         self._connected = False  # on_connect has been called
-        self._leaving = False  # somebody has taken on_disconnect upon itself
+        self._teardown_claimed = False
         self._gone: DisconnectReason | None = None  # why the device is not reachable here any more
         self._context: Context = copy_context()  # for the next user code
         self._scope = scope  # until `_handler_context` has it
@@ -158,48 +177,40 @@ class Connection:
 
     @property
     def buffer(self) -> WriteBuffer:
-        """Of these, what can still be taken back."""
+        """The write buffer: frames not yet handed to the network, which `drop_oldest` may still remove."""
         raise NotImplementedError
 
     def hang_up(self) -> None:
         """End both directions of the stream, so that whoever reads wakes up."""
         raise NotImplementedError
 
-    # -- user code: a subclass says where it runs ------------------------------------------------------
-
-    @property
-    def busy(self) -> bool:
-        """Whether user code of this device is running."""
-        raise NotImplementedError
-
     @property
     def is_reading(self) -> bool:
-        """Whether silence says something of the device: nobody reads it while it has too much to be handled."""
-        raise NotImplementedError
-
-    def dismiss(self, reason: DisconnectReason) -> bool:
-        """Close, and run `on_disconnect` without waiting for the device to answer.
-
-        Returns:
-            Whether user code of the device is running; `on_disconnect` then follows it.
-        """
-        raise NotImplementedError
-
-    def abandon(self) -> None:
-        """Run `on_disconnect` now, although a handler is still running: nobody waits for it any longer."""
-        raise NotImplementedError
-
-    def farewell(self) -> None:
-        """Run `on_disconnect` if it is owed and nobody has; leave the registry. Whoever calls first, does."""
-        raise NotImplementedError
-
-    def _let_in(self, client: IoTClient) -> None:
-        """Let a device in whose handshake is right; a connection that has its id goes first."""
+        """Whether silence says something of the device: it is not read while it has too much to be handled."""
         raise NotImplementedError
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
         """Run a coroutine to its end in the given context and return its result."""
         raise NotImplementedError
+
+    # -- the end, from any thread; see `Lifecycle` -----------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether user code of this device is running."""
+        return self.lane.is_busy
+
+    def dismiss(self, reason: DisconnectReason) -> None:
+        """Close, and tear down without waiting for the device to answer."""
+        self.manager.lifecycle.dismiss(self, reason)
+
+    def abandon(self) -> None:
+        """Tear down now, although user code may still run."""
+        self.manager.lifecycle.abandon(self)
+
+    def tear_down(self) -> None:
+        """Tear the connection down once: run `on_disconnect` if `on_connect` was called, then unregister the client."""
+        self.manager.lifecycle.tear_down(self)
 
     # -- from any thread -------------------------------------------------------------------------------
 
@@ -221,7 +232,7 @@ class Connection:
 
     @property
     def gone(self) -> DisconnectReason | None:
-        """Why no emit reaches the device here any more; None if that is not so."""
+        """The reason why this connection stopped accepting emits, or None while it does."""
         return self._gone
 
     @property
@@ -314,14 +325,6 @@ class Connection:
             options.max_bytes_per_second or float("inf"),
         )
 
-    def _log_impatience(self) -> None:
-        logger.warning(
-            "device %r connected again while a handler of its old connection has been running for more than"
-            " %.0f s; it is not waited for any longer",
-            self.name,
-            self.manager.options.takeover_timeout,
-        )
-
     def close(self, reason: DisconnectReason) -> None:
         """Send a CLOSE frame; the device is out of reach from now on, `on_disconnect` follows where it reads."""
         with self._lock:
@@ -374,7 +377,7 @@ class Connection:
             now = self.manager.clock()
             events = self._session.receive_eof(now) if items is None else self._session.digest(items, now)
             self._absorb(events)
-            self._note(events)
+            self._expect_handling(events)
             self._flush()
             waiting = self.pending()
             too_slow = waiting > self.manager.options.max_outbox and self.is_open
@@ -390,12 +393,18 @@ class Connection:
             self._log_too_much()
         return events
 
-    def _note(self, events: list[Event]) -> None:
-        """The lock is held; these events are about to be handled."""
+    def _expect_handling(self, events: list[Event]) -> None:
+        """Note that `handle` is about to be called for these events. The lock is held."""
+
+    def handle(self, event: Event) -> None:
+        """Do what an event asks for; its user code runs in the lane."""
+        step = self.manager.step_of(self, event)
+        if step is not None:
+            self.lane.push(step)
 
     @property
     def over(self) -> bool:
-        """Whether reading on is of no use."""
+        """Whether the session is closed, so that the host can stop reading."""
         return self._session.state is State.CLOSED
 
     def start(self) -> None:
@@ -407,9 +416,9 @@ class Connection:
     def accept(self, client: IoTClient, handlers: Handlers) -> None:
         """Let the device in, as the gate has decided."""
         self.client = client
-        self._handlers = handlers
+        self.handlers = handlers
         self._session.options = handlers.options
-        self._let_in(client)
+        self.manager.lifecycle.let_in(self)
 
     def introduce(self, greeting: Greeting) -> None:
         """Take what a v0 or v2 device has said of itself, and have the gate decide."""
@@ -424,7 +433,7 @@ class Connection:
     @property
     def takes_events(self) -> bool:
         """Whether the handler of an event may run: the device is in, and its teardown has not begun."""
-        return self.client is not None and not self._leaving and self.handles_received
+        return self.client is not None and not self._teardown_claimed and self.handles_received
 
     @property
     def context(self) -> Context:
@@ -483,14 +492,14 @@ class Connection:
         self.count_invalid(error.problem)
 
     def durable_queue(self) -> DurableQueue | None:
-        """That a v2 device was told of; of another one, the one that there is."""
+        """The durable queue of this connection: the one named in WELCOME; below v2 the device's current one, if any."""
         if self._box is not None or self.client is None:
             return self._box
         return self.manager.durable_messages.known_queue(self.client.id)
 
     @property
     def announced_queue(self) -> DurableQueue:
-        """That a v2 device was told of; its device may be forgotten by now, and another queue in its place."""
+        """The queue named in WELCOME. Once the device is forgotten it is closed, and there may be another."""
         assert self._box is not None
         return self._box
 
@@ -526,10 +535,10 @@ class Connection:
         self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
-    # -- inside ----------------------------------------------------------------------------------------
+    # -- for the lifecycle -----------------------------------------------------------------------------
 
-    def _open(self) -> None:
-        """Let the device in."""
+    def open(self) -> None:
+        """Tell the device that it is let in."""
         welcome: dict[str, object] = {}
         if self.version == 2:
             welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
@@ -540,8 +549,8 @@ class Connection:
             self._session.open(welcome)
             self._flush()
 
-    def _resume(self) -> None:
-        """The device is in, and the one of its id: durable messages pass."""
+    def resume(self) -> None:
+        """Let durable messages flow: the device is let in, and this is the connection of its id."""
         assert self.client is not None
         queue = self.manager.durable_messages.known_queue(self.client.id)
         if self._box is not None and queue is not self._box:  # it was forgotten, and what it was told is not so
@@ -549,74 +558,52 @@ class Connection:
         elif queue is not None:
             queue.resume(self, *self._greeting.heard)
 
-    def _suspend(self) -> None:
-        """Nothing passes any more."""
-        queue = self.durable_queue()
-        if queue is not None:
-            queue.suspend(self)
-
-    def _enter(self, client: IoTClient) -> bool:
-        """The device is in: `on_connect` is to be called, and `on_disconnect` is owed from now on.
+    def enter(self) -> bool:
+        """Begin the time between `on_connect` and `on_disconnect`.
 
         Returns:
-            False if a third connection of this id, or a shutdown, was quicker.
+            Whether `on_connect` is to be called; False if a third connection of this id, or a shutdown, was quicker.
         """
+        client = self.client
+        assert client is not None
         with self._lock:
-            if not self.handles_received:
+            if not self.takes_events:
                 return False
             self._connected = True
             self.since = self.manager.clock()
         logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self._session.version)
         return True
 
-    def _leave(self) -> list[Callable[..., Any]] | None:
-        """Take the farewell upon oneself.
+    def claim_teardown(self) -> list[Callable[..., Any]] | None:
+        """Claim the teardown.
 
         Returns:
-            What is owed, each to be called with the client and `_gone`; None if somebody else has taken it.
+            The callbacks to run, with the client and `gone`. Only the first caller gets them; others get None.
         """
         with self._lock:
-            if self._leaving:
+            if self._teardown_claimed:
                 return None
-            self._leaving = True
+            self._teardown_claimed = True
             self._let_go(DisconnectReason.TRANSPORT_CLOSED)
-        self._suspend()
-        if not self._connected or self._handlers is None:
+        queue = self.durable_queue()
+        if queue is not None:
+            queue.suspend(self)
+        if not self._connected or self.handlers is None:
             return []
-        owed = (self._handlers.on_disconnect, self.manager.own_disconnect_handler)
+        owed = (self.handlers.on_disconnect, self.manager.own_disconnect_handler)
         return [function for function in owed if function is not None]
 
-    def _forget(self) -> None:
-        """The last step of a farewell."""
-        if self.client is not None:
-            self.manager.registry.discard(self.client)
+    def finish_teardown(self) -> None:
+        """Leave the context of user code; the client is unregistered."""
         self._scope = None  # it holds what the host knows of the request, down to the socket's own file
         if self._handler_context is not None:
             self._handler_context.tear_down()
-        self.farewell_done.set()
+        self.teardown_done.set()
 
-    @property
-    def handles_received(self) -> bool:
-        """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
-        return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
+    # -- for the lane ----------------------------------------------------------------------------------
 
-    def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
-        client, handlers = self.client, self._handlers
-        assert client is not None
-        assert handlers is not None
-        self.n_received += 1
-        handler = handlers.events.get(packet.event)
-        if handler is not None:
-            return handler, (packet.value, client)
-        if handlers.fallback is not None:
-            return handlers.fallback, (packet.event, packet.value, client)
-        self.n_unhandled += 1
-        logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
-        return None
-
-    def _reply(self, event: str, result: Any) -> None:
-        """Send what a handler returned. The way of `Manager.emit_to`, less what one device does not need."""
+    def reply(self, event: str, result: Any) -> None:
+        """Send what a handler returned. Does what `Manager.emit_to` does, less what one device does not need."""
         client = self.client
         assert client is not None
         try:
@@ -634,7 +621,7 @@ class Connection:
 
     @property
     def handler_context(self) -> HandlerContext:
-        """What runs the device's user code; made now if this is the first."""
+        """The runner of the device's user code, made now if this is the first."""
         made = self._handler_context
         if made is None:
             assert self.client is not None
@@ -643,14 +630,31 @@ class Connection:
         return made
 
     def abandon_calls(self, count: int) -> None:
-        """Wait no longer for calls of user code that run; `HandlerContext.abandoned_ended` counts those that return."""
-        with self._lock:
-            self._context = self.handler_context.abandon(count)
+        """Wait no longer for calls of user code that run; see `HandlerContext.abandon`. The lock is held."""
+        if self._handler_context is not None:
+            self._context = self._handler_context.abandon(count)
 
-    def _tell_presence(self) -> None:
-        """Tell what has become of the device's presence; a step of its lane, run like a handler."""
-        assert self.client is not None
-        self.manager.notifier.tell(self.client.id, self.handler_context.run_observer)
+    # -- inside ----------------------------------------------------------------------------------------
+
+    @property
+    def handles_received(self) -> bool:
+        """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
+        return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
+
+    def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
+        client, handlers = self.client, self.handlers
+        assert client is not None
+        assert handlers is not None
+        self.n_received += 1
+        handler = handlers.events.get(packet.event)
+        if handler is not None:
+            return handler, (packet.value, client)
+        if handlers.fallback is not None:
+            return handlers.fallback, (packet.event, packet.value, client)
+        self.n_unhandled += 1
+        logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
+        return None
 
     def count_invalid(self, problem: str) -> None:
         self.n_invalid += 1
@@ -660,6 +664,8 @@ class Connection:
     def _let_go(self, reason: DisconnectReason) -> None:
         if self._gone is None:
             self._gone = reason
+            if not self.handles_received:
+                self.lane.drop_events()
             if self._calls is not None:
                 self._calls.end(reason)
             if self.client is not None:

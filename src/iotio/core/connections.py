@@ -130,7 +130,7 @@ class Connections:
                 self._held_back += 1
             return connection.held_back
 
-    def evict(self, client: IoTClient) -> bool:
+    def evict(self, client: IoTClient) -> None:
         """Dismiss a client whose id another connection has now; see `Connection.dismiss`.
 
         Two devices of one id would evict each other for ever, as fast as they connect: the CLOSE frame of the one that
@@ -148,7 +148,7 @@ class Connections:
                 client.id,
                 self._options.refusal_delay,
             )
-        return client.socket.dismiss(DisconnectReason.TAKEOVER)
+        client.socket.dismiss(DisconnectReason.TAKEOVER)
 
     # -- shutdown --------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Connections:
         for connection in connections:
             if caller is not None and connection is caller.socket:
                 continue  # this is its handler: it cannot end before we return
-            wait(connection.farewell_done, max(0.0, deadline - time.monotonic()))
+            wait(connection.teardown_done, max(0.0, deadline - time.monotonic()))
 
     def finish_close(self) -> None:
         """Send CLOSE 1001 to the devices that have come since `begin_close`, and to those that will."""

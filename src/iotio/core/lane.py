@@ -1,4 +1,4 @@
-"""What stands in the lane of a device of the native host: calls of user code, one after the other."""
+"""The lane of a device: its user code runs one step at a time, in order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Call", "Kind", "Step", "is_coroutine_function"]
+from .primitives import Signal
+
+__all__ = ["Call", "Kind", "Lane", "Step", "is_coroutine_function"]
 
 Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...], bytes | None]
 """The event, or what is called for the log; the function; its arguments; and `Route.reply_head`, None where the answer
@@ -16,7 +18,7 @@ goes the way that every answer can go."""
 
 
 class Kind(Enum):
-    """What a step of a lane is."""
+    """The kinds of steps."""
 
     CONNECT = "connect"
     EVENT = "event"
@@ -25,7 +27,7 @@ class Kind(Enum):
 
 
 class Step:
-    """What runs in one piece in a device's lane: one `async def`, or `def`s that a worker runs in a row.
+    """A piece of a lane that runs as a whole: one `async def`, or several `def`s in a row.
 
     Attributes:
         kind: of all its calls.
@@ -45,6 +47,45 @@ class Step:
         """A step of one call."""
         is_async = kind is not Kind.INTERNAL and is_coroutine_function(function)
         return cls(kind, [(event, function, arguments, None)], is_async=is_async)
+
+
+class Lane(Protocol):
+    """Runs the steps of one device: one at a time, in order. How they run and wait is the host's."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, waits or is held."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step runs."""
+
+    def push(self, step: Step) -> None:
+        """Run a step when all before it have ended."""
+
+    def push_first(self, steps: list[Step]) -> None:
+        """Run steps that are no events, in their order, before all that waits."""
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function of ours, which does not wait: now, or when the lane is held no longer. From any thread."""
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Like `call`, but not within the step that runs. From any thread."""
+
+    def hold(self, until: Signal, patience: float, lost: Callable[[], None]) -> None:
+        """Begin no step before a signal is set, or after two times `patience`.
+
+        Args:
+            until: the signal.
+            patience: seconds to wait before `lost` is called, and then once more.
+            lost: does what it can to have the signal set.
+        """
+
+    def drop_events(self) -> None:
+        """Run no event that has not begun. From any thread; the lock of the connection may be held."""
+
+    def abandon(self) -> None:
+        """Wait no longer for the step that runs. From any thread."""
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:

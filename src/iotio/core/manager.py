@@ -24,12 +24,14 @@ from .connection import Connection, Scope
 from .connections import Connections, Phase
 from .device_type import DeviceType
 from .directory import Directory
+from .dispatch import step_of
 from .durable.delivery import Delivery
 from .durable.messages import DurableMessages
 from .emitter import Emitter
 from .gate import Gate
 from .handlers import Handlers, default_callback, find_handlers
 from .handles import Device, IoTClient, skipped_ids
+from .lifecycle import Lifecycle
 from .log_throttle import LogThrottle
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
@@ -92,6 +94,8 @@ class Manager:
         self._throttle = LogThrottle(clock)
         self.connections = Connections(options, clock, self._throttle)
         self.gate = Gate(self)
+        self.lifecycle = Lifecycle(self)
+        self.step_of = step_of
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self.callbacks = Callbacks(self)

@@ -58,7 +58,7 @@ class MemoryConnection(InlineConnection):
     def finish(self) -> None:
         """The host is done with the socket."""
         self.ended = True
-        self.farewell()
+        self.tear_down()
         self.manager.connections.detach(self)
 
     def write(self, data: bytes) -> None:

@@ -77,7 +77,7 @@ def _close_all(timeout: float) -> None:
             manager.connections.begin_close(timeout)
             for connection in manager.connections.all():
                 if not connection.busy:
-                    connection.farewell()
+                    connection.tear_down()
     finally:
         for manager in managers:
             manager.connections.finish_close()

@@ -346,7 +346,7 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
     from ..native.server import NativeServer
 
     async def shutdown() -> None:
-        await server.wait_for_farewells(manager.clock() + _GRACE)
+        await server.wait_for_teardowns(manager.clock() + _GRACE)
 
     whole = _tell_browsers(ends_before(app, shutdown))
     server = NativeServer(

@@ -139,7 +139,7 @@ class SocketConnection(InlineConnection):
             try:
                 if not self.over:  # the host takes this thread away
                     self.close(DisconnectReason.SERVER_SHUTDOWN)
-                self.farewell()
+                self.tear_down()
             finally:
                 self._dismiss_relief()
                 self._linger()
@@ -192,8 +192,8 @@ class SocketConnection(InlineConnection):
     def is_reading(self) -> bool:
         return super().is_reading or self._relief is not None
 
-    def _note(self, events: list[Event]) -> None:
-        super()._note(events)
+    def _expect_handling(self, events: list[Event]) -> None:
+        super()._expect_handling(events)
         if not self._away and not all(map(v2.is_answer, events)):
             self._away = True
             self._relieve()
@@ -302,12 +302,12 @@ class SocketConnection(InlineConnection):
     def wait_for(self, signal: Signal, timeout: float) -> bool:
         return self._waits.signal(signal, timeout)
 
-    def farewell_soon(self) -> None:
-        """An `async def` handler dismisses another device: the loop's thread must not run that one's handlers."""
+    def run_aside(self, function: Callable[[], None]) -> None:
+        """Run a function where it may wait. An `async def` handler may call this: the loop's thread must not wait."""
         if self._loops.is_current:
-            start_thread(self.farewell)
+            start_thread(function)
         else:
-            self.farewell()
+            function()
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
         if self._loops.is_current:

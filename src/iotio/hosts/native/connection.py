@@ -20,17 +20,13 @@ from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.frames import Item
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Event, State, string_frame
+from iotio_protocol.session import State, string_frame
 from iotio_protocol.v1 import decode_value
 from iotio_protocol.values import Value
 
 from ...core.connection import Connection
-from ...core.dispatch import step_of
-from ...core.handler_context import HandlerContext, Scope, log_failure
-from ...core.handlers import does_nothing
-from ...core.handles import IoTClient
+from ...core.handler_context import HandlerContext, Scope
 from ...core.lane import Call, Kind, Step
-from ...core.ports import Link
 from ...core.primitives import wait
 from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
@@ -42,7 +38,7 @@ from .lane import LoopLane
 __all__ = ["NativeConnection"]
 
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # to look up a member of an Enum takes its time
-_FAREWELL = 2.0  # seconds that another thread waits for a farewell, which must run on the loop
+_TEARDOWN = 2.0  # seconds that another thread waits for a teardown, which must run on the loop
 _LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 
 
@@ -82,7 +78,7 @@ class NativeConnection(Connection):
         self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
-        self.lane = LoopLane(host, self, transport)
+        self.lane: LoopLane = LoopLane(host, self, transport)
         self._routes: dict[bytes, Route] | None = None  # from the first user code on, if packets can take the short way
         self._name_at = 0  # where the event's name begins in these packets
         self._ending = False  # our end is sent; the peer's is awaited
@@ -237,7 +233,7 @@ class NativeConnection(Connection):
                     continue
                 frame = string_frame(route.reply_head, result)
                 if frame is None:
-                    self._reply(route.event, result)
+                    self.reply(route.event, result)
                     continue
                 if self._gone is not None:
                     continue  # type: ignore[unreachable]  # the handler may have closed it
@@ -317,9 +313,8 @@ class NativeConnection(Connection):
         self._ending = self._lost = True
         if self._linger is not None:
             self._linger.cancel()  # it would keep all this in memory for its time
-        self.farewell()
-        if self.farewell_done.is_set:
-            self.manager.connections.detach(self)
+        self.tear_down()
+        self.teardown_done.add_callback(partial(self.manager.connections.detach, self))
 
     def pause_writing(self) -> None:
         """The transport's buffer is over its high-water mark."""
@@ -331,11 +326,6 @@ class NativeConnection(Connection):
         self.flush()
 
     # -- transport for the core ------------------------------------------------------------------------
-
-    def _let_go(self, reason: DisconnectReason) -> None:
-        super()._let_go(reason)
-        if not self.handles_received:
-            self.lane.drop_events()
 
     def _close(self, reason: DisconnectReason) -> None:
         self._collect()  # what was answered before
@@ -423,111 +413,33 @@ class NativeConnection(Connection):
         else:
             self._transport.write_eof()
             self._abort_later()
-        self.farewell()
+        self.tear_down()
 
     def _abort_later(self) -> None:
         if self._linger is None and not self._lost:
             self._linger = self._host.loop.call_later(_LINGER, self._transport.abort)
 
-    # -- the lane --------------------------------------------------------------------------------------
-
-    def _let_in(self, client: IoTClient) -> None:
-        self._open()
-        before = self.manager.registry.swap(client)
-        if before is client:  # its own device has connected again since
-            self.dismiss(DisconnectReason.TAKEOVER)
-            return
-        if before is None:
-            self._welcome(client)
-            return
-        self.manager.connections.evict(before)
-        patience = self.manager.options.takeover_timeout
-        self.lane.hold(before.socket.farewell_done, patience, partial(self._lose_patience, before.socket))
-        self.lane.push(Step.of(Kind.INTERNAL, "", self._welcome, client))
-
-    def _lose_patience(self, before: Link) -> None:
-        self._log_impatience()
-        before.abandon()  # its on_disconnect runs now, and is waited for
-
-    def _welcome(self, client: IoTClient) -> None:
-        self._greet(client)
-        self._resume()
-
-    def _greet(self, client: IoTClient) -> None:
-        if not self._enter(client):
-            return
-        assert self._handlers is not None
-        steps = [
-            Step.of(Kind.CONNECT, "connect", function, client)
-            for function in (self._handlers.on_connect, self.manager.on_connect)
-            if not does_nothing(function)
-        ]
-        self.lane.push_first(steps + self._presence_steps(Kind.CONNECT, client))
-
-    def _presence_steps(self, kind: Kind, client: IoTClient | None) -> list[Step]:
-        """What tells of the device's presence, if there is anything to tell."""
-        teller = self.manager.notifier
-        if client is None or client.device is None or not teller.waits(client.id):
-            return []
-        if teller.is_async(client.device):
-            return [Step.of(kind, "presence", teller.tell_async, client.id, partial(log_failure, client))]
-        return [Step.of(kind, "presence", self._tell_presence)]
-
-    @property
-    def busy(self) -> bool:
-        return self.lane.running > 0
+    # -- for the core ----------------------------------------------------------------------------------
 
     @property
     def is_reading(self) -> bool:
         return not self.lane.is_full
 
-    def dismiss(self, reason: DisconnectReason) -> bool:
-        self.close(reason)
-        self.lane.call_soon(self._tear_down)
-        return True
-
-    def abandon(self) -> None:
-        if not self._host.is_current:
-            self._host.call_later(self.abandon)
-            return
-        self.lane.abandon()
-        self.farewell()
-
-    def farewell(self) -> None:
-        self.lane.call(self._tear_down)
+    def tear_down(self) -> None:
+        """See `Connection.tear_down`. Another thread waits a moment for the loop, which may be about to end."""
+        super().tear_down()
         if not self._host.is_current and not self._host.loop.is_closed():
-            wait(self.farewell_done, _FAREWELL)
-
-    def _tear_down(self) -> None:
-        owed = self._leave()
-        if owed is None:
-            return
-        for function in owed:
-            self.lane.push(Step.of(Kind.DISCONNECT, "disconnect", function, self.client, self._gone))
-        for step in self._presence_steps(Kind.DISCONNECT, self.client):
-            self.lane.push(step)
-        self.lane.push(Step.of(Kind.INTERNAL, "", self._forget))
-
-    def _forget(self) -> None:
-        super()._forget()
-        if self._lost:  # otherwise the end of the stream is still to be watched
-            self.manager.connections.detach(self)
-
-    def handle(self, event: Event) -> None:
-        """Do what an event asks for; its user code waits in the lane for its turn."""
-        step = step_of(self, event)
-        if step is not None:
-            self.lane.push(step)
+            wait(self.teardown_done, _TEARDOWN)
 
     # -- for the lane ----------------------------------------------------------------------------------
 
     def begin_user_code(self) -> HandlerContext:
         """The first user code is about to run. Many a device is silent, and nobody asks for its context."""
-        assert self._handlers is not None
+        assert self.handlers is not None
         version = self._session.plain
         if version and self._meter is None:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
-            self._routes = self._handlers.routes[version]
+            self._routes = self.handlers.routes[version]
         return self.handler_context
 
     def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
@@ -540,7 +452,7 @@ class NativeConnection(Connection):
         """
         frame = string_frame(reply_head, result)
         if frame is None:
-            self._reply(event, result)
+            self.reply(event, result)
         elif not self.send(frame):
             self.manager.log_update(self.name, event, result)
 

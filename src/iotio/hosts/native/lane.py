@@ -6,6 +6,7 @@ All methods are for the loop's thread, where nothing else is said. This is a hot
 from __future__ import annotations
 
 import asyncio
+from _thread import LockType
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -29,6 +30,8 @@ _LOW = 64
 
 class Dispatcher(Protocol):
     """The connection, as its lane needs it."""
+
+    _lock: LockType
 
     def begin_user_code(self) -> HandlerContext: ...
     def abandon_calls(self, count: int) -> None: ...
@@ -113,6 +116,11 @@ class LoopLane:
         """Like `call`, but not within the step that may run now. From any thread."""
         self._host.call_later(partial(self.call, function))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call has begun and not ended."""
+        return self.running > 0
+
     def hold(self, until: Signal, patience: float, lost: Callable[[], None]) -> None:
         """Begin no step before a signal is set, or after two times `patience`.
 
@@ -133,10 +141,14 @@ class LoopLane:
             self._host.call_later(self._pump)  # the device is read again
 
     def abandon(self) -> None:
-        """Wait no longer for what runs; what is behind it goes on in another context."""
+        """Wait no longer for what runs; what is behind it goes on in another context. From any thread."""
+        if not self._host.is_current:
+            self._host.call_later(self.abandon)
+            return
         self._generation += 1  # the end of what runs now will be none of ours
         if self.running:
-            self._connection.abandon_calls(self.running)
+            with self._connection._lock:
+                self._connection.abandon_calls(self.running)
         self.running = self._on_worker = 0
         self._host.workers.forget(self._owner)
         self._owner = object()  # or what follows could stand behind the stuck job, on the worker of its owner

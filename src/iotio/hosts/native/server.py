@@ -333,13 +333,13 @@ class NativeServer(uvicorn.Server):
         deadline = self.manager.clock() + _GRACE
         try:
             await super().shutdown(sockets)
-            await self.wait_for_farewells(deadline)
+            await self.wait_for_teardowns(deadline)
         finally:
             self.native.close()
             self.manager.connections.end_shutdown()
             self.ready.clear()
 
-    async def wait_for_farewells(self, deadline: float) -> None:
+    async def wait_for_teardowns(self, deadline: float) -> None:
         """Wait until the last device is gone, or the manager's clock says so."""
         while self.manager.connections.all() and not self.force_exit and self.manager.clock() < deadline:
             await asyncio.sleep(0.02)

@@ -1,0 +1,164 @@
+"""Let the connection of a device in, and tear it down: each once, in this order, whatever the host.
+
+A device is let in: WELCOME is sent, the registry has the new connection in the place of an earlier one of this id, the
+earlier one is evicted and its teardown awaited, then `on_connect` runs, and durable messages flow.
+
+A connection is torn down: `on_disconnect` runs if `on_connect` was called, then the client is unregistered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from iotio_protocol.options import Options
+from iotio_protocol.reasons import DisconnectReason
+
+from .connection import Connection
+from .handler_context import log_failure
+from .handlers import does_nothing
+from .handles import IoTClient
+from .lane import Kind, Step
+from .ports import Link
+from .presence_notifier import PresenceNotifier
+from .registry import Registry
+
+__all__ = ["Lifecycle"]
+
+logger = logging.getLogger("iotio.connection")
+
+
+class Evictions(Protocol):
+    """All connections of the server."""
+
+    def evict(self, client: IoTClient) -> None: ...
+
+
+class Server(Protocol):
+    """What the lifecycle of connections needs of the server."""
+
+    @property
+    def options(self) -> Options: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def connections(self) -> Evictions: ...
+    @property
+    def notifier(self) -> PresenceNotifier: ...
+    @property
+    def on_connect(self) -> Callable[..., Any]: ...
+
+
+class Lifecycle:
+    """Begins and ends the connections of one server for user code. See the module.
+
+    Args:
+        server: whose connections they are.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    # -- the beginning ---------------------------------------------------------------------------------
+
+    def let_in(self, connection: Connection) -> None:
+        """Let a device in whose handshake is right. Runs user code, or has it run by the lane."""
+        connection.open()
+        connection.lane.push(Step.of(Kind.INTERNAL, "", self._take_place, connection))
+
+    def _take_place(self, connection: Connection) -> None:
+        """Enter the client in the registry; evict the one before, and have the lane wait for its teardown."""
+        client = connection.client
+        assert client is not None
+        lane = connection.lane
+        before = self._server.registry.swap(client)
+        if before is client:  # its own device has connected again since
+            self.dismiss(connection, DisconnectReason.TAKEOVER)
+            return
+        if before is not None:
+            self._server.connections.evict(before)
+            patience = self._server.options.takeover_timeout
+            lane.hold(before.socket.teardown_done, patience, partial(self._lose_patience, connection, before.socket))
+        lane.push(Step.of(Kind.INTERNAL, "", self._greet, connection))
+
+    def _lose_patience(self, connection: Connection, before: Link) -> None:
+        """Wait no longer for the handler of an evicted connection; its `on_disconnect` runs now, and is awaited."""
+        logger.warning(
+            "device %r connected again while a handler of its old connection has been running for more than"
+            " %.0f s; it is not waited for any longer",
+            connection.name,
+            self._server.options.takeover_timeout,
+        )
+        before.abandon()
+
+    def _greet(self, connection: Connection) -> None:
+        """Run `on_connect`, tell presence, let durable messages flow."""
+        client, handlers = connection.client, connection.handlers
+        assert client is not None
+        assert handlers is not None
+        if connection.enter():
+            steps = [
+                Step.of(Kind.CONNECT, "connect", function, client)
+                for function in (handlers.on_connect, self._server.on_connect)
+                if not does_nothing(function)
+            ]
+            connection.lane.push_first(steps + self._presence_steps(Kind.CONNECT, connection))
+        connection.resume()
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def dismiss(self, connection: Connection, reason: DisconnectReason) -> None:
+        """Close a connection, and tear it down without waiting for the device to answer.
+
+        The teardown follows the user code that runs; the calling thread may be within that.
+
+        Args:
+            connection: the one to end.
+            reason: for `on_disconnect`.
+        """
+        connection.close(reason)
+        connection.lane.call_soon(partial(self._tear_down, connection))
+
+    def abandon(self, connection: Connection) -> None:
+        """Tear a connection down now, although its user code may still run: that is waited for no longer."""
+        connection.lane.abandon()
+        self.tear_down(connection)
+
+    def tear_down(self, connection: Connection) -> None:
+        """Tear a connection down once, behind the steps that wait in its lane. Further calls do nothing."""
+        connection.lane.call(partial(self._tear_down, connection))
+
+    def _tear_down(self, connection: Connection) -> None:
+        owed = connection.claim_teardown()
+        if owed is None:
+            return
+        lane, client = connection.lane, connection.client
+        try:
+            for function in owed:
+                lane.push(Step.of(Kind.DISCONNECT, "disconnect", function, client, connection.gone))
+            for step in self._presence_steps(Kind.DISCONNECT, connection):
+                lane.push(step)
+        finally:  # a server that takes the thread away does so by an exception
+            lane.push(Step.of(Kind.INTERNAL, "", self._unregister, connection))
+
+    def _unregister(self, connection: Connection) -> None:
+        if connection.client is not None:
+            self._server.registry.discard(connection.client)
+        connection.finish_teardown()
+
+    # -- presence --------------------------------------------------------------------------------------
+
+    def _presence_steps(self, kind: Kind, connection: Connection) -> list[Step]:
+        """Return the step that calls `on_presence`, if a change of the device's presence waits for that."""
+        notifier, client = self._server.notifier, connection.client
+        if client is None or client.device is None or not notifier.waits(client.id):
+            return []
+        if notifier.is_async(client.device):
+            return [Step.of(kind, "presence", notifier.tell_async, client.id, partial(log_failure, client))]
+        return [Step.of(kind, "presence", self._tell_presence, connection)]
+
+    def _tell_presence(self, connection: Connection) -> None:
+        assert connection.client is not None
+        self._server.notifier.tell(connection.client.id, connection.handler_context.run_observer)
