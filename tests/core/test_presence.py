@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import astuple
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,37 +15,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from iotio import DeviceType, DisconnectReason, Presence
+from iotio import DisconnectReason, Presence
 from iotio.core.handles import Device as Lasting
 from iotio.core.manager import Manager
 from iotio.core.storage.records import DeviceState
 from tests.support.memory import Clock, Device, make_manager, v1_device
-
-Told = list[tuple[str, str, str, str]]
-
-GRACE = 15.0  # seconds, the default
-
-
-class Telling(DeviceType):
-    """Writes down each change of presence: id, old, new, reason."""
-
-    def __init__(self, type_name: str = "echo", **options: Any) -> None:
-        super().__init__(type_name, **options)
-        self.told: Told = []
-
-    def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-        self.told.append((client.id, str(old), str(new), str(reason)))
-
-    def take(self) -> list[str]:
-        """What was told since, without the ids: "old new reason"."""
-        told, self.told[:] = self.told[:], []
-        return [" ".join(one[1:]) for one in told]
-
-
-def here(manager: Manager) -> Manager:
-    """Have `on_presence` run where it would start a thread."""
-    manager.notifier.spawn = lambda work: work()
-    return manager
+from tests.support.presence import GRACE, Telling, here, known, later
 
 
 @pytest.fixture
@@ -62,18 +36,6 @@ def telling() -> Telling:
 @pytest.fixture
 def manager(clock: Clock, telling: Telling) -> Manager:
     return here(make_manager(telling, clock=clock, ping_interval=0))
-
-
-def later(manager: Manager, seconds: float) -> None:
-    clock: Any = manager.clock
-    clock.now += seconds
-    manager.sweep(clock.now)
-
-
-def known(manager: Manager, device_id: str = "d1") -> Lasting:
-    device = manager.device(device_id)
-    assert device is not None
-    return device
 
 
 # A device.
@@ -415,144 +377,6 @@ def test_deadlines_do_not_pile_up(manager: Manager) -> None:
         known(manager).sleeps(1e6)
         device.drop()
     assert len(manager.presence._deadlines) < 100
-
-
-# Where on_presence comes from and what it may do.
-
-
-def test_the_types_comes_before_the_managers(manager: Manager, telling: Telling) -> None:
-    @manager.event
-    async def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-        telling.told.append((f"manager {client.id}", str(old), str(new), str(reason)))
-
-    v1_device(manager).drop()
-    later(manager, 15.0)
-    assert [one[0] for one in telling.told] == ["d1", "manager d1"] * 2
-
-
-def test_on_presence_is_checked() -> None:
-    class Wrong(DeviceType):
-        def on_presence(self, client: Any) -> None:
-            """Not enough."""
-
-    manager = make_manager()
-    with pytest.raises(TypeError, match=r"Wrong\.on_presence must take \(self, client, old, new, reason\)"):
-        manager.add_type(Wrong("wrong"))
-
-    def on_presence(client: Any) -> None:
-        """Not enough."""
-
-    with pytest.raises(TypeError, match="manager's on_presence must take"):
-        manager.event(on_presence)
-
-
-def test_a_handler_of_the_event_presence_stays_one() -> None:
-    """A program for iot.io 0.4 may have one."""
-
-    class Old(DeviceType):
-        def on_presence(self, message: Any, client: Any) -> Any:
-            return message
-
-    device = v1_device(make_manager(Old("echo")))
-    device.send("presence", 5)
-    assert device.packets() == [("presence", 5)]
-
-
-def test_what_on_presence_raises_is_logged(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    @manager.event
-    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-        raise RuntimeError("boom")
-
-    device = v1_device(manager)
-    device.send("x", 1)
-    device.drop()
-    later(manager, 15.0)
-    assert caplog.text.count("handler on_presence of type 'echo' failed for device 'd1'") == 2
-
-
-def test_on_presence_may_use_the_manager(manager: Manager) -> None:
-    seen: list[str] = []
-
-    @manager.event
-    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-        seen.append(str(new))
-        if new is Presence.ONLINE:
-            client.join("r")
-            assert client.emit("hello", 1).sent == 1
-        elif not client.forget():
-            seen.append("unknown")
-
-    device = v1_device(manager)
-    assert device.packets() == [("hello", 1)]
-    device.drop()
-    later(manager, 15.0)
-    assert (seen, len(manager.devices)) == (["online", "offline"], 0)
-
-
-def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Clock) -> None:
-    go, slow_is_in = threading.Event(), threading.Event()
-    told: Told = []
-    done = {name: threading.Event() for name in ("slow", "quick")}
-
-    class Slow(DeviceType):
-        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-            if client.id == "slow" and not told:
-                slow_is_in.set()
-                assert go.wait(10)
-            told.append((client.id, str(old), str(new), str(reason)))
-            if new is Presence.OFFLINE:
-                done[client.id].set()
-
-    manager = make_manager(Slow("echo", grace=0), clock=clock)
-    first = threading.Thread(target=lambda: v1_device(manager, "slow").drop())
-    first.start()
-    assert slow_is_in.wait(10)
-    second = v1_device(manager, "slow")
-    second.drop()
-    for _ in range(200):
-        v1_device(manager, "slow").drop()
-    assert len(manager.notifier._queues["slow"].items) <= 64
-    go.set()
-    first.join(10)
-    quick = v1_device(manager, "quick")
-    quick.drop()
-    assert done["quick"].wait(10)
-    assert done["slow"].wait(10)
-    chain = [one for one in told if one[0] == "slow"]
-    assert chain[0] == ("slow", "offline", "online", "connected")
-    assert all(one[2] == two[1] for one, two in pairwise(chain))
-    assert manager.notifier.merged > 0
-    assert manager.notifier._queues == {}
-
-
-def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
-    """The device is gone; its handler, and so its on_disconnect, will not end for a while."""
-    entered, release, told = threading.Event(), threading.Event(), threading.Event()
-    reasons: list[str] = []
-
-    class Stuck(DeviceType):
-        def on_wait(self, message: Any, client: Any) -> None:
-            entered.set()
-            assert release.wait(10)
-
-        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
-            reasons.append(str(reason))
-            if new is Presence.OFFLINE:
-                told.set()
-
-    manager = make_manager(Stuck("echo"), clock=clock)
-    device = v1_device(manager)
-    thread = threading.Thread(target=device.send, args=("wait", 1))
-    thread.start()
-    assert entered.wait(10)
-    manager.remove("d1")
-    later(manager, 3.0)
-    try:
-        assert told.wait(10)
-        assert reasons == ["connected", "removed"]
-    finally:
-        release.set()
-        thread.join(10)
 
 
 # Everything at once.
