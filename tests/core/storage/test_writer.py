@@ -485,3 +485,27 @@ def test_a_marked_device_is_asked_for_in_the_thread_that_writes(start: StartWrit
     assert writer.close()
     writer.mark("late")
     assert store.load().devices == (device(),)
+
+
+@pytest.mark.parametrize("how", ["flush", "submit", "close"])
+def test_marks_gather_until_something_is_waited_for(
+    start: StartWriter, store: TroubledStore, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("iotio.core.storage.writer._GATHER", 60.0)
+    writer = start(record=device)
+    for name in ("a", "b", "c"):
+        writer.mark(name)
+    assert not store.asked.acquire(timeout=0.1)
+    if how == "flush":
+        assert writer.flush(5)
+    elif how == "submit":
+        writer.submit(PutMessage(message(1))).wait(5)
+    else:
+        assert writer.close(5)
+    assert [one.id for one in store.load().devices] == ["a", "b", "c"]
+    assert len(store.commits) == 1
+
+
+def test_marks_are_written_soon(start: StartWriter, store: TroubledStore) -> None:
+    start(record=device).mark("a")
+    assert store.asked.acquire(timeout=5)

@@ -1,8 +1,9 @@
 """Writes to the store in a thread of its own: nobody who has something to store ever waits for a disk.
 
-Whatever has come together while one commit ran is the next commit. When the store cannot be written, what is kept (see
-`storage.batch`) waits for as long as it takes; the rest is refused after `patience` seconds, or at once when too much
-waits already. A second thread watches the time, since the first may hang in a commit.
+Whatever has come together while one commit ran is the next commit; marks of devices gather for a moment. When the
+store cannot be written, what is kept (see `storage.batch`) waits for as long as it takes; the rest is refused after
+`patience` seconds, or at once when too much waits already. A second thread watches the time, since the first may
+hang in a commit.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = ["StoreWriter", "Ticket"]
 
 logger = logging.getLogger("iotio.store")
 
+_GATHER = 0.02  # seconds that marks alone wait for more: when all devices come back, a commit for each costs most
 _FIRST_PAUSE = 0.1  # seconds after the first failure; it doubles
 _EXIT_TIMEOUT = 5.0  # seconds that the end of the program waits for what is not written yet
 _WATCH = 0.5  # seconds between two looks at the time, while entries wait
@@ -69,6 +71,7 @@ class StoreWriter:
         self._current: Batch | None = None  # what the thread writes
         self._aging: deque[Entry] = deque()  # all that are not decided, and some that are; the oldest first
         self._waiting = 0
+        self._urgent = False  # what is pending was submitted or is waited for, so that it must not gather
         self._watched = False  # the watch looks at the time, it need not be woken
         self._unsaid = ""  # trouble that the log does not know of yet
         self._closed = False
@@ -104,6 +107,7 @@ class StoreWriter:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
+            self._urgent = True
             if kept:
                 for change in changes:
                     self._pending.add_kept(change)
@@ -123,7 +127,7 @@ class StoreWriter:
         return ticket
 
     def mark(self, device_id: str) -> None:
-        """Have the record of a device written; it is made when it is. Never blocks; ignored after `close`."""
+        """Have the record of a device written soon; it is made then. Never blocks; ignored after `close`."""
         with self._lock:
             if self._closed:
                 return
@@ -144,6 +148,8 @@ class StoreWriter:
         """
         with self._lock:
             batch = self._pending if self._pending else self._current
+            self._urgent = True
+        self._work.ring()
         return batch is None or wait(batch.done, timeout)
 
     def close(self, timeout: float = 5.0, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
@@ -195,18 +201,23 @@ class StoreWriter:
 
     def _next_batch(self) -> Batch | None:
         """Wait for something to write; None when the writer is closed and nothing is left to do."""
+        due: float | None = None  # when what gathers is to be written
         while True:
+            now = time.monotonic()
             with self._lock:
                 if self._abandoned:
                     return None
-                if self._pending:
+                if self._pending and due is None:
+                    due = now + _GATHER
+                if due is not None and (due <= now or self._urgent or self._closed):
                     batch = self._current = self._pending
                     self._pending = Batch()
+                    self._urgent = False
                     return batch
                 self._current = None
                 if self._closed:
                     return None
-            self._work.wait(None)
+            self._work.wait(None if due is None else due - now)
 
     def _write_batch(self, batch: Batch) -> None:
         slots = batch.slots()
