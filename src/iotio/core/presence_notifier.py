@@ -26,12 +26,12 @@ _PATIENCE = 2.0  # seconds that a change may wait for the handlers of its device
 
 
 class _Queue:
-    """What is to be told of one device.
+    """Changes of one device that `on_presence` is to be called with.
 
     Attributes:
         items: the changes, oldest first.
-        is_told: somebody is at it; he goes on with what is added meanwhile.
-        since: when it was begun, on the manager's clock.
+        is_told: a thread is delivering this queue, and will also deliver what is added meanwhile.
+        since: when the queue was made, on the manager's clock.
     """
 
     __slots__ = ("is_told", "items", "since")
@@ -43,10 +43,10 @@ class _Queue:
 
 
 class PresenceNotifier:
-    """Keeps changes of presence until they are told.
+    """Keeps changes of presence until they are delivered.
 
     A change that comes with a connection is told in its lane, after `on_connect` or `on_disconnect`; any other one, and
-    one whose lane is stuck, by a thread of the teller's own.
+    one whose lane is stuck, by a thread of the notifier's own.
 
     Attributes:
         spawn: starts such a thread; a test may put its own here.
@@ -66,13 +66,13 @@ class PresenceNotifier:
         self._threads = 0
 
     def functions(self, device: Device) -> list[Callable[..., Any]]:
-        """What is to be called for a device: its type's `on_presence`, then the manager's."""
+        """List what is to be called for a device: its type's `on_presence`, then the manager's."""
         entry = self._manager.device_type(device.type)
         found = (None if entry is None else entry.on_presence, self._manager.own_presence_handler)
         return [function for function in found if function is not None]
 
     def put(self, device: Device, transition: Transition) -> None:
-        """Keep a change. The registry's lock is held."""
+        """Queue a change. The registry's lock is held."""
         entry = self._manager.device_type(device.state.type)
         if (entry is None or entry.on_presence is None) and self._manager.own_presence_handler is None:
             return
@@ -90,16 +90,16 @@ class PresenceNotifier:
             queue.items.append((device, transition))
 
     def waits(self, device_id: str) -> bool:
-        """Whether there is something to tell that nobody is at."""
+        """Ask whether changes are queued and no thread is delivering them."""
         queue = self._queues.get(device_id)
         return queue is not None and not queue.is_told
 
     def is_async(self, device: Device) -> bool:
-        """Whether all that is to be called for a device is `async def`."""
+        """Ask whether all that is to be called for a device is `async def`."""
         return all(inspect.iscoroutinefunction(function) for function in self.functions(device))
 
     def tell(self, device_id: str, call: Callable[..., object]) -> None:
-        """Tell what there is, here and now.
+        """Deliver the changes of a device in this thread.
 
         Args:
             device_id: of whom.
@@ -114,7 +114,7 @@ class PresenceNotifier:
                 self._told(device_id)
 
     async def tell_async(self, device_id: str, failed: Callable[[str, BaseException], object]) -> None:
-        """The same, where all that is to be called is `async def`. `failed` is told what it raises."""
+        """Deliver the changes of a device by `async def` functions only; `failed` gets what they raise."""
         while (item := self._take(device_id)) is not None:
             device, change = item
             try:
@@ -127,7 +127,7 @@ class PresenceNotifier:
                 self._told(device_id)
 
     def soon(self, device_id: str) -> None:
-        """Have one of our threads tell what there is."""
+        """Have a thread of the notifier deliver the changes of a device."""
         with self._lock:
             if device_id not in self._queues:
                 return
@@ -138,7 +138,7 @@ class PresenceNotifier:
             self.spawn(self._work)
 
     def sweep(self, now: float) -> None:
-        """Take over what has waited too long for its lane."""
+        """Deliver what has waited too long for its lane."""
         if not self._queues:
             return
         with self._lock:

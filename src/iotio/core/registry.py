@@ -61,12 +61,12 @@ class Registry:
     # -- clients ---------------------------------------------------------------------------------------
 
     def ids(self) -> list[str]:
-        """The ids of all clients, in order of arrival."""
+        """List the ids of all clients, in order of arrival."""
         with self.lock:
             return list(self._clients)
 
     def get(self, client_id: str) -> IoTClient | None:
-        """The client of that id."""
+        """Find the client of an id."""
         with self.lock:  # `swap` takes the old one out before it puts the new one in
             return self._clients.get(client_id)
 
@@ -119,7 +119,7 @@ class Registry:
             return True
 
     def audience(self, client_type: str | None = None, room: str | None = None) -> list[IoTClient]:
-        """The clients of a type, of a room, of a type within a room, or all."""
+        """List the clients of a type, of a room, of a type within a room, or all."""
         if room is not None:
             return self.members(room, client_type)[0]
         with self.lock:
@@ -128,7 +128,7 @@ class Registry:
             return list(self._clients.values())
 
     def members(self, room: str, client_type: str | None = None) -> tuple[list[IoTClient], list[Device]]:
-        """Who is in a room: the clients of those that are connected, and the devices that are away. A hot path."""
+        """List the members of a room: the clients of the connected ones, and the devices that are away. A hot path."""
         with self.lock:
             members = list(self._rooms.get(room, ()))
             away = list(self._away[room].values()) if room in self._away else []
@@ -139,12 +139,12 @@ class Registry:
     # -- devices ---------------------------------------------------------------------------------------
 
     def device(self, device_id: str) -> Device | None:
-        """The device of that id, connected or not."""
+        """Find the device of an id, connected or not."""
         with self.lock:
             return self._devices.get(device_id)
 
     def devices(self) -> list[Device]:
-        """All devices, in the order in which they came first."""
+        """List all devices, in the order in which they came first."""
         with self.lock:
             return list(self._devices.values())
 
@@ -175,7 +175,7 @@ class Registry:
         return self._devices.get(device_id)
 
     def knows(self, device: Device) -> bool:
-        """Whether this is the device of its id; the caller holds `lock`."""
+        """Ask whether a device is known; the caller holds `lock`."""
         return self._devices.get(device.id) is device
 
     def drop(self, device: Device) -> bool:
@@ -215,7 +215,7 @@ class Registry:
             return True
 
     def close_room(self, room: str) -> int:
-        """Take everybody out of a room. Returns how many that were."""
+        """Take all members out of a room. Returns how many there were."""
         with self.lock:
             found = [client.device for client in self._rooms.pop(room, ())]
             members = [device for device in (*found, *self._away.pop(room, {}).values()) if device is not None]
@@ -225,13 +225,13 @@ class Registry:
             return len(members)
 
     def rooms_of(self, member: IoTClient | Device) -> list[str]:
-        """The rooms of a device, sorted."""
+        """List the rooms of a device, sorted."""
         with self.lock:
             device = self._device_of(member)
             return [] if device is None else list(device.state.rooms)
 
     def rooms(self) -> dict[str, list[str]]:
-        """All rooms with the ids in them: first those that are connected, then those that are away."""
+        """List all rooms with the ids in them: first those that are connected, then those that are away."""
         with self.lock:
             found = {room: [client.id for client in members] for room, members in self._rooms.items()}
             for room, away in self._away.items():

@@ -76,7 +76,7 @@ class MemoryStore(Store):
 
 
 def _never_down(before: DeviceRecord, record: DeviceRecord) -> DeviceRecord:
-    """The new record, with the larger counts of the streams that are still the same."""
+    """Return the new record, with the larger counts of the streams that are still the same."""
     if record.stream == before.stream and record.counter < before.counter:
         record = replace(record, counter=before.counter)
     known = record.heard_stream is not None

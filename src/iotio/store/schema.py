@@ -20,7 +20,7 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def alembic_config() -> Config:
-    """What an alembic.ini would hold."""
+    """Make what an alembic.ini would hold."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config

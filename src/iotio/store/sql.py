@@ -223,7 +223,7 @@ _TROUBLE = {
 
 
 def _is_trouble(error: DBAPIError) -> bool:
-    """Whether the database is to blame, not the statement."""
+    """Ask whether the database is to blame, not the statement."""
     code: int = getattr(error.orig, "sqlite_errorcode", 0)
     return code & 0xFF in _TROUBLE  # the higher bits tell more
 

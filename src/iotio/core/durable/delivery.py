@@ -1,4 +1,4 @@
-"""What becomes of one durable message: a handle to ask, or to wait on."""
+"""One durable message to one device: a handle that tells its state, and can be waited for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Delivery", "DeliveryState"]
 
 
 class DeliveryState(StrEnum):
-    """Where a durable message stands.
+    """The state of a durable message.
 
     ::
 
@@ -178,7 +178,7 @@ class Delivery:
 
     @property
     def may_go(self) -> bool:
-        """Whether it may be sent: what the store could forget must not have reached the device.
+        """Whether the message may be sent: what the store could forget must not have reached the device.
 
         Its number would be given again, to a message that the device then took for a repetition.
         """

@@ -114,7 +114,7 @@ class IncomingStream:
         self._connection = None
 
     def is_new(self, stream: str, number: int, previous: int) -> bool:
-        """Whether a message of the device is to be handled; a duplicate is acknowledged again. Raises StreamGap."""
+        """Ask whether a message is to be handled; a duplicate is acknowledged again. Raises StreamGap."""
         with self._lock:
             return stream == self._stream.stream and self._stream.is_new(number, previous)
 
@@ -224,5 +224,5 @@ class IncomingStream:
 
 
 def _of_one_stream(effects: list[Effects]) -> list[Effects]:
-    """The first ones of them: a device that has lost its memory begins another stream while these wait."""
+    """List the first ones, of one stream: a device that has lost its memory begins another one while these wait."""
     return [one for one in effects if one[0] == effects[0][0]]

@@ -98,7 +98,7 @@ class DurableMessages:
         return deliveries
 
     def find(self, delivery_id: str) -> Delivery | None:
-        """The message of that id, unless it is over."""
+        """Find the message of an id whose state can still change."""
         with self._lock:
             found = self._kept.get(delivery_id)
         return None if found is None else found[1]
@@ -111,7 +111,7 @@ class DurableMessages:
     # -- for connections -------------------------------------------------------------------------------
 
     def queue(self, device_id: str) -> DurableQueue:
-        """The queue of a device that is here, or about to be let in. Most devices get one when it is needed first."""
+        """Get or create the queue of a device that is known, or about to be let in."""
         with self._lock:
             found = self._queues.get(device_id)
             if found is None:
@@ -119,7 +119,7 @@ class DurableMessages:
         return found
 
     def _queue_of(self, device_id: str) -> DurableQueue:
-        """The queue of a device that a program names; a closed one if it is forgotten meanwhile."""
+        """Get or create the queue of a device that a program names; a closed one if it was forgotten meanwhile."""
         found = self.known_queue(device_id)
         if found is not None:
             return found
@@ -138,12 +138,12 @@ class DurableMessages:
         return found
 
     def known_queue(self, device_id: str) -> DurableQueue | None:
-        """The queue of a device, if it has one."""
+        """Find the queue of a device, if it has one."""
         with self._lock:
             return self._queues.get(device_id)
 
     def drop(self, device_id: str) -> None:
-        """A device is forgotten. The registry's lock is held: what waits is dropped by `drop_forgotten`."""
+        """Close the queue of a forgotten device. The registry's lock is held: `drop_forgotten` drops its messages."""
         with self._lock:
             queue = self._queues.pop(device_id, None)
             if queue is not None:
@@ -151,7 +151,7 @@ class DurableMessages:
                 self._closed.append(queue)
 
     def drop_forgotten(self) -> None:
-        """Drop what waits for devices that are forgotten."""
+        """Drop the messages of forgotten devices."""
         with self._lock:
             closed, self._closed = self._closed, []
         for queue in closed:
@@ -160,7 +160,7 @@ class DurableMessages:
     # -- for queues ---------------------------------------------------------------------------------
 
     def no_room(self, count: int, size: int) -> str:
-        """Why one more message cannot be kept for a device, or "".
+        """Say why one more message cannot be kept for a device; "" if it can.
 
         Args:
             count: messages that are kept for it.
@@ -174,21 +174,21 @@ class DurableMessages:
         return ""
 
     def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None:
-        """A message waits."""
+        """Enter a message that is queued."""
         with self._lock:
             self._kept[delivery.id] = (queue, delivery)
             if delivery.expires is not None:
                 self._expect(delivery.expires, delivery.id)
 
     def _expect(self, when: float, delivery_id: str) -> None:
-        """The lock is held."""
+        """Look at a message when its time is over. The lock is held."""
         heapq.heappush(self._expiries, (when, next(self._numbers), delivery_id))
         if len(self._expiries) > 2 * len(self._kept) + _SLACK:
             self._expiries = [item for item in self._expiries if item[2] in self._kept]
             heapq.heapify(self._expiries)
 
-    def let_go(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
-        """Messages are over."""
+    def removed(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None:
+        """Remove messages whose state can change no more."""
         with self._lock:
             for delivery in deliveries:
                 self._kept.pop(delivery.id, None)
@@ -198,18 +198,18 @@ class DurableMessages:
                     self.writer.submit(DropMessages(queue.device_id, numbers))
 
     def stalled(self, queue: OutgoingQueue) -> None:
-        """Something waits that its device, which reads too slowly, has no room for."""
+        """Have `sweep` go on with a queue whose device reads too slowly."""
         with self._lock:
             self._stalled.add(queue)
 
     def confirm_later(self, stream: IncomingStream) -> None:
-        """What a device has sent could not be written down."""
+        """Have `sweep` confirm a stream again: the store could not be written."""
         with self._lock:
             if not stream.closed:
                 self._unconfirmed.add(stream)
 
     def log_refused(self, device_id: str, error: Exception) -> None:
-        """The same, for the log."""
+        """Log, rate-limited, that acknowledgements to a device are delayed because the store cannot be written."""
         self._server.log_some(
             "store",
             "what handlers of device %r want written has to wait, and so has its acknowledgement: %s",
@@ -253,7 +253,7 @@ class DurableMessages:
         return DeviceRecord.of(state, *(_NO_STREAMS if queue is None else queue.position))
 
     def records(self) -> list[MessageRecord]:
-        """All messages that are kept, as a store keeps them; those of one device in order."""
+        """List the records of all messages; those of one device in order."""
         with self._lock:
             queues = list(self._queues.values())
         return [delivery.record for queue in queues if queue.waiting for delivery in queue.outgoing.kept()]
@@ -274,7 +274,7 @@ class DurableMessages:
         return unknown
 
     def sweep(self) -> None:
-        """Forget what is too old; go on where a device or the store was too slow before."""
+        """Drop what has expired; go on where a device or the store was too slow before."""
         now = self.wall()
         for _ in range(_MOST):
             found = self._take_expired(now)

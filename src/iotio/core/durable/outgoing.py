@@ -41,7 +41,7 @@ class OutgoingOwner(Protocol):
     def no_room(self, count: int, size: int) -> str: ...
     def write(self, queue: OutgoingQueue, delivery: Delivery) -> Ticket | None: ...
     def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None: ...
-    def let_go(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None: ...
+    def removed(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None: ...
     def stalled(self, queue: OutgoingQueue) -> None: ...
 
 
@@ -118,7 +118,7 @@ class OutgoingQueue:
         return ""
 
     def _written(self, delivery: Delivery, replaced: list[Delivery], error: Exception | None) -> None:
-        """In the writer's thread, in the order of the numbers. What could not be written is refused."""
+        """Send a message that is written; drop one that could not be. In the writer's thread, in order of numbers."""
         with self._lock:
             if error is None:
                 self._replace(replaced, delivery)
@@ -129,7 +129,7 @@ class OutgoingQueue:
             self._send_on()
 
     def _replace(self, replaced: list[Delivery], delivery: Delivery) -> None:
-        """Forget the messages whose place a later one has taken, but for what has been sent by now.
+        """Drop the messages whose place a later one has taken, but for those that were sent by now.
 
         The later one is written by now. If the server is killed before this is, the device gets both.
         """
@@ -154,7 +154,7 @@ class OutgoingQueue:
         ]
 
     def withdraw(self, delivery: Delivery, state: DeliveryState, reason: str = "") -> bool:
-        """Forget a message that has not been sent. False: it has, or it is over."""
+        """Drop a message that was not sent. Returns False if it was, or if its state can change no more."""
         with self._lock:
             if delivery.is_over or self._stream.was_sent(delivery.number):
                 return False
@@ -165,15 +165,15 @@ class OutgoingQueue:
         if self._stream.drop(delivery.number) is not None:
             self._size -= len(delivery.record.value)
         delivery.become(state, reason)
-        self._messages.let_go(self, [delivery], write=write)
+        self._messages.removed(self, [delivery], write=write)
 
     def kept(self) -> list[Delivery]:
-        """The messages that wait for the device, in order."""
+        """List the messages that are queued or sent, in order."""
         with self._lock:
             return [delivery for _, delivery in self._stream]
 
     def drop_all(self) -> None:
-        """Forget all: the device is forgotten. The queue is closed, and the store forgets by itself."""
+        """Drop all: the device is forgotten. The store deletes the messages with the device."""
         with self._lock:
             for _, delivery in self._stream:
                 self._remove(delivery, DeliveryState.DROPPED, _FORGOTTEN, write=False)
@@ -212,7 +212,7 @@ class OutgoingQueue:
                 delivery.become(DeliveryState.QUEUED)
 
     def acknowledge(self, connection: DurableLink, upto: int, state: DeliveryState) -> None:
-        """The device has all up to a number.
+        """Finish all messages up to a number: the device has them.
 
         Raises:
             InvalidPacket: that was never sent to it.
@@ -228,7 +228,7 @@ class OutgoingQueue:
             self._size -= len(delivery.record.value)
             delivery.become(state)
         if done:
-            self._messages.let_go(self, [delivery for _, delivery in done])
+            self._messages.removed(self, [delivery for _, delivery in done])
 
     def _send_on(self) -> None:
         """Send what can be sent now. The lock is held."""

@@ -31,7 +31,7 @@ _KEPT = (PutDevice, DropDevice, Heard, DropMessages)
 
 
 def is_kept(changes: Iterable[Change]) -> bool:
-    """Whether these are never given up: there is nothing else among them."""
+    """Ask whether changes are kept ones only, which are never given up."""
     return all(isinstance(change, _KEPT) for change in changes)
 
 
@@ -79,7 +79,7 @@ class Slot:
         self.decided = False
 
     def changes(self) -> Iterable[Change]:
-        """What to write."""
+        """List what to write."""
         raise NotImplementedError
 
 
@@ -102,7 +102,7 @@ class Entry(Slot):
         return self._changes
 
     def messages(self) -> Iterator[tuple[str, int]]:
-        """Device and number of the messages in it."""
+        """List device and number of the messages in it."""
         for change in self._changes:
             if isinstance(change, PutMessage):
                 yield change.record.device_id, change.record.number
@@ -148,7 +148,7 @@ class KeptDevice(Slot):
 
 
 class KeptDrops(Slot):
-    """The messages of a device to forget."""
+    """The messages of a device to delete."""
 
     __slots__ = ("_device_id", "_numbers")
 
@@ -166,7 +166,7 @@ class KeptDrops(Slot):
 
 
 class KeptEnd(Slot):
-    """A device to forget."""
+    """A device to delete."""
 
     __slots__ = ("_change",)
 
@@ -203,7 +203,7 @@ class Batch:
         return bool(self._slots)
 
     def slots(self) -> list[Slot]:
-        """All of it, in the order to write it."""
+        """List all slots, in the order to write them."""
         return list(self._slots.values())
 
     def add_entry(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""What a store holds and what it has to be able to do.
+"""The interface of a store, and the changes that it is asked to write.
 
 The manager's memory is the truth. A store is read once, when the server starts, and only written afterwards, in the
 background, by the writer. So it may be slow, or away for a while, and no device notices.
@@ -69,7 +69,7 @@ class PutDevice:
 
 @dataclass(frozen=True, slots=True)
 class DropDevice:
-    """Forget a device and its messages."""
+    """Delete a device and its messages."""
 
     device_id: str
 
@@ -83,7 +83,7 @@ class PutMessage:
 
 @dataclass(frozen=True, slots=True)
 class DropMessages:
-    """Forget messages: they are acknowledged, expired or replaced."""
+    """Delete messages: they are acknowledged, expired or replaced."""
 
     device_id: str
     numbers: tuple[int, ...]
@@ -91,7 +91,7 @@ class DropMessages:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of the device has been handled; nothing happens if the device is not stored."""
+    """Raise `heard` of a device to the number of a handled message; nothing happens if the device is not stored."""
 
     device_id: str
     stream: str
@@ -125,7 +125,7 @@ class Store(ABC):
 
     @abstractmethod
     def load(self) -> Snapshot:
-        """All that is stored.
+        """Read all that is stored.
 
         Raises:
             StoreError: it cannot be read.
@@ -151,4 +151,4 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections. Harmless if it is closed; it can be opened again."""
+        """Close files and connections. Harmless if it is closed; it can be opened again."""

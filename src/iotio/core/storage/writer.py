@@ -1,4 +1,4 @@
-"""Writes to the store in a thread of its own: nobody who has something to store ever waits for a disk.
+"""Writes to the store in a thread of its own: no handler and no loop waits for a disk.
 
 Whatever has come together while one commit ran is the next commit; marks of devices gather for a moment. When the
 store cannot be written, what is kept (see `storage.batch`) waits for as long as it takes; the rest is refused after
@@ -30,7 +30,7 @@ _WATCH = 0.5  # seconds between two looks at the time, while entries wait
 
 
 class StoreWriter:
-    """The way to a store. Every method may be called from any thread.
+    """Writes to a store in the background. Every method may be called from any thread.
 
     Args:
         store: open; from now on only the writer's thread uses it, and it closes it.
@@ -230,7 +230,7 @@ class StoreWriter:
                 if slots:
                     self._write(batch, slots)
             except Exception as error:
-                self._note(error)
+                self._commit_failed(error)
                 self._hurry.wait(self._pause)
                 self._pause = min(2 * self._pause, _FIRST_PAUSE if self._closed else self._max_pause)
             else:
@@ -264,7 +264,7 @@ class StoreWriter:
             self._write(batch, slots[middle:])
 
     def _commit(self, slots: list[Slot]) -> Exception | None:
-        """Have these committed. Returns what is wrong with one of them, if the store is not to blame."""
+        """Commit these. Returns what is wrong with one of them, if the store is not to blame."""
         try:
             self._store.commit([change for slot in slots for change in slot.changes()])
         except StoreError:
@@ -274,7 +274,7 @@ class StoreWriter:
         return None
 
     def _settle(self, slots: list[Slot]) -> None:
-        """These are written. What was given up while they were has to be taken back."""
+        """Mark these as written, and undo those that were given up meanwhile."""
         settled: list[Entry] = []
         with self._lock:
             for slot in slots:
@@ -289,7 +289,7 @@ class StoreWriter:
             _tell(entry.ticket, None)
 
     def _refuse(self, batch: Batch, slot: Slot, error: Exception) -> None:
-        """This can never be written."""
+        """Give up a slot that can never be written."""
         if isinstance(slot, Entry):
             self._fail([slot], error)
             return
@@ -299,7 +299,7 @@ class StoreWriter:
         logger.log(level, "this cannot be stored: %s", list(slot.changes()), exc_info=error)
 
     def _finish(self, batch: Batch, error: Exception | None) -> None:
-        """Nothing is left of the batch, or nobody waits for it any longer."""
+        """Tell that a batch is written, or given up."""
         with self._lock:
             if batch.finished:
                 return
@@ -307,8 +307,8 @@ class StoreWriter:
         _tell(batch.kept, error or batch.kept.error)
         batch.done.set()
 
-    def _note(self, error: Exception) -> None:
-        """A commit has failed."""
+    def _commit_failed(self, error: Exception) -> None:
+        """Note that a commit failed."""
         self._lost = self._lost or isinstance(error, StoreLost)
         if not isinstance(error, StoreError):
             logger.error("the store has failed in a way that it should not", exc_info=error)
@@ -328,7 +328,7 @@ class StoreWriter:
                 self._fail(late, StoreUnavailable(f"not stored within {self._patience:g} s: {problem}"))
 
     def _take_late(self, now: float) -> list[Entry]:
-        """Those that have waited too long; forget those that are decided."""
+        """Take the entries that have waited too long; pass over those that are decided."""
         late = []
         with self._lock:
             while self._aging and (self._aging[0].decided or self._aging[0].deadline <= now):
@@ -338,7 +338,7 @@ class StoreWriter:
         return late
 
     def _abandon(self) -> None:
-        """The writer is closed and could not write all in time."""
+        """Give up the rest: the writer is closed and could not write all in time."""
         with self._lock:
             self._abandoned = True
             batches = [batch for batch in (self._current, self._pending) if batch is not None]
@@ -358,7 +358,7 @@ class StoreWriter:
             _tell(entry.ticket, error)
 
     def _decide(self, entry: Entry) -> bool:
-        """Whether this is the one to say what became of an entry. Called with the lock."""
+        """Decide an entry. Returns False if it was decided before. The lock is held."""
         if entry.decided:
             return False
         entry.decided = True
@@ -368,7 +368,7 @@ class StoreWriter:
     # What the log says.
 
     def _begin_trouble(self, problem: str, *, first: bool = False) -> str:
-        """The store cannot be written. Returns why; with `first`, what was said before counts."""
+        """Note that the store cannot be written. Returns why; with `first`, what was said before counts."""
         with self._lock:
             begins = not self.trouble
             if begins or not first:
@@ -398,7 +398,7 @@ class StoreWriter:
 
 
 def _undo(entry: Entry) -> list[Slot]:
-    """What takes back the messages of an entry; its sender has been told that they are not stored."""
+    """Delete the messages of an entry again; its sender was told that they are not stored."""
     slots: list[Slot] = []
     for device_id, number in entry.messages():
         drops = KeptDrops(device_id)
