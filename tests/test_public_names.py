@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import FunctionType
 
 import pytest
 
 import iotio
+from tests.support.memory import make_manager, v1_device
 
 NAMES = [
     "CallDisconnected",
@@ -50,6 +52,51 @@ def test_public_names() -> None:
     assert isinstance(iotio.__version__, str)
     assert isinstance(iotio.__author__, str)
     assert isinstance(iotio.__licence__, str)
+
+
+# What documents name, and what iot.io 0.3 and 0.4 have.
+MANAGER = """
+    acall add add_type api app asgi asgi_app auth_decorator call client client_logging_level clients close close_room
+    connected_clients counters delivery device device_types devices emit encoder event forget get_validator init_app
+    join leave log_update logger on_connect on_disconnect on_get_offline_validator on_presence on_update options
+    refusals remove remove_client remove_client_by_id rooms run socket start stop
+"""
+# The parts of a manager and what hosts and handles ask of it: for this package only.
+MANAGER_PARTS = """
+    awaitable_runners callbacks clock closing codec connections durable_messages emitter epochs gate lifecycle
+    log_throttle make_store_writer notifier presence recorder registry rooms_of run_awaitable scope session_factory
+    step_of store_writer sweep types wait_here
+"""
+CLIENT = """
+    acall call close connected connected_since counters data device emit encoder endpoints get_validator id info join
+    last_seen leave logger logging_level manager message parse_endpoints rooms rtt send socket type
+"""
+CLIENT_PARTS = "epoch"
+DEVICE = "acall call client connected data emit forget id join last_seen leave manager presence rooms since type"
+DEVICE_PARTS = "current says_goodbye sleeps snapshot state tracker"
+DEVICES = "forgotten get items keys values"
+MOST_METHODS = 45  # of a manager; what is more belongs to one of its parts
+
+
+def names_of(thing: object) -> set[str]:
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def test_names_of_instances() -> None:
+    manager = make_manager(iotio.DeviceType("echo"))
+    v1_device(manager, "a")
+    client, device = manager.client("a"), manager.device("a")
+    assert names_of(iotio.IoTManager()) == {*MANAGER.split(), *MANAGER_PARTS.split()}
+    assert names_of(client) == {*CLIENT.split(), *CLIENT_PARTS.split()}
+    assert names_of(device) == {*DEVICE.split(), *DEVICE_PARTS.split()}
+    assert names_of(manager.devices) == set(DEVICES.split())
+
+
+def test_a_manager_is_put_together() -> None:
+    kinds = (FunctionType, property, staticmethod, classmethod)
+    of_ours = iotio.IoTManager.__mro__[:-1]
+    methods = {name for one in of_ours for name, value in vars(one).items() if isinstance(value, kinds)}
+    assert len(methods) <= MOST_METHODS, sorted(methods)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from iotio_protocol.presence import Presence, PresenceReason
     from iotio_protocol.reasons import DisconnectReason
 
-    from .app import IoTManager, call, close_room, emit, join, leave
+    from .app import IoTManager
     from .core.device_type import DeviceType
     from .core.durable.delivery import Delivery, DeliveryState
     from .core.handles import IoTClient
     from .core.message import Message
     from .core.results import EmitResult
     from .core.storage.contract import StoreError, StoreUnavailable
+    from .shortcuts import call, close_room, emit, join, leave
 
 __author__ = "The iotio developers"
 __licence__ = "MIT"
@@ -100,11 +101,11 @@ _HOMES = {
     "Options": "iotio_protocol.options",
     "Presence": "iotio_protocol.presence",
     "PresenceReason": "iotio_protocol.presence",
-    "call": ".app",
-    "close_room": ".app",
-    "emit": ".app",
-    "join": ".app",
-    "leave": ".app",
+    "call": ".shortcuts",
+    "close_room": ".shortcuts",
+    "emit": ".shortcuts",
+    "join": ".shortcuts",
+    "leave": ".shortcuts",
 }
 
 # The module names of iot.io 0.4 (iotio.Manager, iotio.Endpoint, ...) live in a folder of their own.

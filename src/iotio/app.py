@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 from wsgiref.types import WSGIEnvironment
@@ -16,13 +16,10 @@ from werkzeug.test import EnvironBuilder
 from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
-from .core.calls import DEFAULT_TIMEOUT
 from .core.connection import Scope
-from .core.handles import Device, IoTClient, current_client
+from .core.handles import IoTClient
 from .core.manager import Manager
-from .core.ports import Operations
 from .core.primitives import Signal, wait
-from .core.results import EmitResult
 from .core.storage.contract import Store
 from .hosts import signals
 from .hosts.asgi.types import is_asgi, what_it_is
@@ -30,6 +27,7 @@ from .hosts.blocking.loop_thread import LoopThread
 from .hosts.blocking.wsgi import IoTManagerMiddleware, waiting_here
 from .hosts.upgrade import subprotocol_at
 from .http import rest
+from .shortcuts import EXTENSION
 from .store import open_store
 
 if TYPE_CHECKING:
@@ -38,9 +36,8 @@ if TYPE_CHECKING:
     from .hosts.native.server import NativeServer
     from .hosts.upgrade import UpgradeRequest
 
-__all__ = ["IoTManager", "call", "close_room", "emit", "join", "leave"]
+__all__ = ["IoTManager"]
 
-_EXTENSION = "iot.io"
 _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(None)`, which is a mistake
 
 
@@ -100,7 +97,15 @@ class IoTManager(Manager):
             ValueError: app is neither a Flask nor an ASGI application, or `endpoint_api` is given without Flask.
         """
         if isinstance(app, flask.Flask):
-            self._init_flask(app)
+            app.extensions[EXTENSION] = self
+            self.scope = _app_scope(app)
+            app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it
+            self._middleware = IoTManagerMiddleware(
+                app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
+            )
+            app.wsgi_app = self._middleware  # type: ignore[method-assign]  # what Flask documents for middleware
+            if self.api:
+                rest.register(app, self, auth_decorator=self.auth_decorator, api=self.api)
         elif not is_asgi(app):
             raise ValueError(
                 "app must be an instance of a flask application, or an ASGI application such as FastAPI() or an"
@@ -111,17 +116,6 @@ class IoTManager(Manager):
         self.app = app
         self._mount = None
         signals.watch(self)
-
-    def _init_flask(self, app: flask.Flask) -> None:
-        app.extensions[_EXTENSION] = self
-        self.scope = _app_scope(app)
-        app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it
-        self._middleware = IoTManagerMiddleware(
-            app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
-        )
-        app.wsgi_app = self._middleware  # type: ignore[method-assign]  # what Flask documents for middleware
-        if self.api:
-            rest.register(app, self, auth_decorator=self.auth_decorator, api=self.api)
 
     @property
     def asgi(self) -> DeviceMount:
@@ -144,7 +138,7 @@ class IoTManager(Manager):
         """
         from .hosts.asgi.app import DeviceMount
 
-        app, scope_of = self._served(request_context)
+        app, scope_of = _served(self.app, request_context)
         return DeviceMount(
             self,
             app,
@@ -204,32 +198,12 @@ class IoTManager(Manager):
     def _server(self, *, request_context: bool = False, **options: Any) -> NativeServer:
         from .hosts.native.server import NativeServer
 
-        app, scope_of = self._served(request_context)
+        app, scope_of = _served(self.app, request_context)
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
         from .hosts.asgi.app import native_server
 
         return native_server(self, app, scope_of=scope_of, **options)
-
-    def _served(self, request_context: bool) -> tuple[ASGIApp, Callable[..., Scope | None]]:
-        """The application as ASGI, and from an upgrade request to the scope of its device's handlers."""
-        app = self.app
-        if app is None:
-            raise RuntimeError("the manager has no application yet: call init_app(app) first")
-        if not isinstance(app, flask.Flask):
-            if request_context:
-                raise ValueError("request_context is Flask's; with an ASGI application leave it out")
-            return app, lambda request, peer, root="": None
-        from a2wsgi import WSGIMiddleware
-
-        without_request = _app_scope(app)
-
-        def scope_of(request: UpgradeRequest, peer: str, root: str = "") -> Scope:
-            if not request_context:
-                return without_request
-            return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
-
-        return cast("ASGIApp", WSGIMiddleware(cast(Any, app))), scope_of
 
     def socket(self, ws: Any) -> None:
         """Serve a device on a gevent-websocket WebSocket until its end; the middleware does this by itself."""
@@ -289,99 +263,26 @@ def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
     return {**builder.get_environ(), "REMOTE_ADDR": host, "REMOTE_PORT": port}
 
 
+def _served(app: Any, request_context: bool) -> tuple[ASGIApp, Callable[..., Scope | None]]:
+    """Return the application as ASGI, and a function from an upgrade request to the scope of its device's handlers."""
+    if app is None:
+        raise RuntimeError("the manager has no application yet: call init_app(app) first")
+    if not isinstance(app, flask.Flask):
+        if request_context:
+            raise ValueError("request_context is Flask's; with an ASGI application leave it out")
+        return app, lambda request, peer, root="": None
+    from a2wsgi import WSGIMiddleware
+
+    without_request = _app_scope(app)
+
+    def scope_of(request: UpgradeRequest, peer: str, root: str = "") -> Scope:
+        if not request_context:
+            return without_request
+        return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
+
+    return cast("ASGIApp", WSGIMiddleware(cast(Any, app))), scope_of
+
+
 def _app_scope(app: flask.Flask) -> Scope:
     """Handlers see the application's context; there is no request."""
     return lambda client: app.app_context()
-
-
-def emit(
-    event: str,
-    data: Any,
-    client_id: str | None = None,
-    client_type: str | None = None,
-    room: str | None = None,
-    trigger_update: bool = True,
-    *,
-    durable: bool = False,
-    ttl: float | None = None,
-    coalesce: str | None = None,
-    skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
-) -> EmitResult:
-    """Send an event: with a target as `IoTManager.emit`, without one to the device whose handler is running.
-
-    Raises:
-        ValueError: `skip` without a target.
-        RuntimeError: no target outside of a device's handler; a target outside of handlers and Flask contexts.
-    """
-    if client_id is None and client_type is None and room is None:
-        if skip is not None:
-            raise ValueError("'skip' needs client_type= or room=: without them the event goes to one device")
-        return _current("emit", "client_id=, client_type= or room=").emit(
-            event, data, trigger_update, durable=durable, ttl=ttl, coalesce=coalesce
-        )
-    return _manager("emit").emit(
-        event,
-        data,
-        client_id,
-        client_type,
-        room,
-        trigger_update,
-        skip=skip,
-        durable=durable,
-        ttl=ttl,
-        coalesce=coalesce,
-    )
-
-
-def call(event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
-    """Call the device whose handler is running, and wait for what it returns. See `IoTClient.call`.
-
-    Raises:
-        CallError: there is no result.
-        RuntimeError: outside of a device's handler, or in an `async def`: write `await client.acall(...)` there.
-    """
-    client = current_client.get(None)
-    if client is None:
-        raise RuntimeError("call() works in a device's handler only; elsewhere use call() of your IoTManager")
-    return client.call(event, data, timeout=timeout)
-
-
-def join(room: str, client: IoTClient | Device | str | None = None) -> bool:
-    """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
-    if client is None:
-        return _current("join", "client=").join(room)
-    return _manager("join").join(client, room)
-
-
-def leave(room: str, client: IoTClient | Device | str | None = None) -> bool:
-    """Take a device out of a room; by default the one whose handler is running. See `IoTManager.leave`."""
-    if client is None:
-        return _current("leave", "client=").leave(room)
-    return _manager("leave").leave(client, room)
-
-
-def close_room(room: str) -> int:
-    """Take every device out of a room. See `IoTManager.close_room`."""
-    return _manager("close_room").close_room(room)
-
-
-def _current(function: str, argument: str) -> IoTClient:
-    client = current_client.get(None)
-    if client is None:
-        raise RuntimeError(f"{function}() without {argument} works in a device's handler only")
-    return client
-
-
-def _manager(function: str) -> Operations:
-    client = current_client.get(None)
-    if client is not None:
-        return client.manager
-    if not flask.has_app_context():
-        raise RuntimeError(
-            f"{function}() works in a device's handler or inside of a Flask context;"
-            f" elsewhere call it on your IoTManager"
-        )
-    manager = flask.current_app.extensions.get(_EXTENSION)
-    if manager is None:
-        raise RuntimeError("the Flask application has no IoTManager: create IoTManager(app) first")
-    return cast(Manager, manager)

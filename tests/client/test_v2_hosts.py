@@ -116,7 +116,7 @@ def test_errors_of_calls(kind: Kind, local_host: LocalHost) -> None:
 def test_calls_in_handlers(kind: Kind, native: LocalHost) -> None:
     with running(kind, native, name(kind, native, "nested")) as (device, known):
         assert isinstance(known.manager, Manager)
-        assert known.manager.device_type("echo") is not None
+        assert known.manager.types.get("echo") is not None
         known.emit("ask_same", 0)  # no such handler: nothing happens
         vars(device)["on_ask"] = asks(device)
         assert known.call("ask", 7) == [7]

@@ -92,11 +92,11 @@ def type_with(name: str, function: Any) -> DeviceType:
 )
 def test_a_wrong_signature_is_a_type_error_that_names_it(name: str, function: Any) -> None:
     manager = make_manager(DeviceType("wrong"))
-    before = manager.device_type("wrong")
+    before = manager.types.get("wrong")
     device = type_with(name, function)
     with pytest.raises(TypeError, match=rf"^Wrong\.{name} must take \(self, "):
         manager.add_type(device)
-    assert manager.device_type("wrong") is before, "nothing is half added"
+    assert manager.types.get("wrong") is before, "nothing is half added"
     assert device.context is None
 
 

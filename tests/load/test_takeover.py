@@ -14,7 +14,6 @@ from iotio import DeviceType, IoTClient, Options
 from iotio.core.manager import Manager
 from iotio.hosts.memory import MemoryConnection
 from iotio_protocol import v1
-from iotio_protocol.handshake import Hello
 from iotio_protocol.session import Event
 from tests.load.conftest import StartServer
 from tests.load.harness import HOSTS, Device, LoadServer, report
@@ -269,7 +268,7 @@ def test_the_registry_always_has_an_id_that_is_taken_over() -> None:
 def make_client(manager: Manager) -> IoTClient:
     """A client that is in no registry."""
     connection = MemoryConnection(manager, v1_headers("one", "plain"))
-    return manager.make_client(connection, Hello("one", "plain", {}, [], 1))
+    return IoTClient(connection, "one", "plain", {}, manager)
 
 
 class Eager(MemoryConnection):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from iotio.app import IoTManager, close_room, emit, join, leave
+from iotio.app import IoTManager
 from iotio.hosts.blocking.wsgi import IoTManagerMiddleware
+from iotio.shortcuts import close_room, emit, join, leave
 
 __all__ = ["IoTManager", "IoTManagerMiddleware", "close_room", "emit", "join", "leave"]

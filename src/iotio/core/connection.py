@@ -21,14 +21,15 @@ from iotio_protocol.errors import (
 )
 from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
-from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State
 from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
+from .callbacks import Callbacks
 from .calls import OutgoingCalls, PendingCall
+from .device_type import DeviceTypes
 from .durable.messages import DurableMessages
 from .durable.queue import DurableQueue
 from .handler_context import HandlerContext, Scope
@@ -93,13 +94,10 @@ class Server(ServerPort, Protocol):
     @property
     def step_of(self) -> Callable[[Connection, Event], Step | None]: ...
     @property
-    def own_disconnect_handler(self) -> Callable[..., Any] | None: ...
+    def types(self) -> DeviceTypes: ...
     @property
-    def tells_updates(self) -> bool: ...
-    def on_connect(self, client: IoTClient) -> Any: ...
+    def callbacks(self) -> Callbacks: ...
     def log_update(self, client_id: str, event: str, data: Any) -> None: ...
-    @property
-    def all_options(self) -> list[Options]: ...
 
 
 class Connection:
@@ -316,7 +314,7 @@ class Connection:
 
     def _log_too_much(self) -> None:
         options = self.manager.options
-        self.manager.log_some(
+        self.manager.log_throttle.warning(
             "rate",
             "device %r sends more than %g messages or %g bytes a second (max_messages_per_second,"
             " max_bytes_per_second); it is let go",
@@ -532,7 +530,7 @@ class Connection:
 
     def cannot_store(self, error: Exception) -> None:
         """Too much of what the device sent waits to be written: it is to send it again, over another connection."""
-        self.manager.log_some("store", "device %r is to come again: %s", self.name, error)
+        self.manager.log_throttle.warning("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
     # -- for the lifecycle -----------------------------------------------------------------------------
@@ -590,7 +588,7 @@ class Connection:
             queue.suspend(self)
         if not self._connected or self.handlers is None:
             return []
-        owed = (self.handlers.on_disconnect, self.manager.own_disconnect_handler)
+        owed = (self.handlers.on_disconnect, self.manager.callbacks.disconnect_handler)
         return [function for function in owed if function is not None]
 
     def finish_teardown(self) -> None:

@@ -140,7 +140,7 @@ class Connections:
         if fought:
             self.hold_back(client.socket)
         if begins:
-            self._throttle.warn(
+            self._throttle.warning(
                 "takeover",
                 "several devices of type %r have the id %r and throw each other out; each is held back for %g s now."
                 " Give every device an id of its own",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 
-from .handlers import default_callback, find_handlers, reply_of
+from .handlers import Handlers, default_callback, find_handlers, reply_of
 from .ports import Operations
 
 if TYPE_CHECKING:
     from .handles import IoTClient
 
-__all__ = ["DeviceType"]
+__all__ = ["DeviceType", "DeviceTypes"]
 
 
 class DeviceType:
@@ -94,3 +94,44 @@ class DeviceType:
         if handler is None:
             return None, None
         return reply_of(event, handler(message, client)) or (None, None)
+
+
+class DeviceTypes:
+    """The device types of one server, by name.
+
+    Args:
+        options: the server's limits and timings; a type may have timings of its own.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._types: dict[str, Handlers] = {}
+
+    def add(self, device: DeviceType, context: Operations) -> None:
+        """Add a type, or replace the one of its name; see `Manager.add_type`.
+
+        Args:
+            device: the type.
+            context: the manager that it belongs to from now on.
+        """
+        if not isinstance(device, DeviceType):
+            raise ValueError("device is not of type DeviceType")
+        if not isinstance(device.type, str):
+            raise ValueError("device.type is not of type str")
+        handlers = find_handlers(device, self._options)
+        device.set_context(context)
+        self._types[device.type] = handlers
+
+    def get(self, name: str) -> Handlers | None:
+        """Return the handlers of a type, or None if it was never added."""
+        return self._types.get(name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the types; a copy."""
+        return list(self._types)
+
+    @property
+    def all_options(self) -> list[Options]:
+        """The options of the server, and those of each type."""
+        return [self._options, *(handlers.options for handlers in self._types.values())]

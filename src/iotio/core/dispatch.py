@@ -110,7 +110,7 @@ def _goodbye(connection: Connection, event: v2.Goodbye) -> None:
 
 
 def _problem(connection: Connection, problem: v2.Problem) -> None:
-    connection.manager.log_some(
+    connection.manager.log_throttle.warning(
         "problem", "device %r reports the problem %.100s: %.200s", connection.name, problem.error, problem.info
     )
 

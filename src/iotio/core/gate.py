@@ -7,7 +7,7 @@ Each check raises a HandshakeError to refuse; the first one that does decides.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import ErrorCode, HandshakeError
@@ -16,23 +16,29 @@ from iotio_protocol.reasons import DisconnectReason
 
 from .connection import Connection
 from .connections import Connections, Phase
-from .handlers import Handlers
+from .device_type import DeviceTypes
 from .handles import IoTClient
+from .log_throttle import LogThrottle
+from .ports import Operations
 from .registry import Registry
 
 __all__ = ["Gate"]
 
 
-class Server(Protocol):
-    """What the gate needs of the server."""
+class Server(Operations, Protocol):
+    """What the gate needs of the server; the handles of devices get it, too."""
+
+    client_logging_level: int
+    encoder: Any
 
     @property
     def connections(self) -> Connections: ...
     @property
     def registry(self) -> Registry: ...
-    def device_type(self, type_name: str) -> Handlers | None: ...
-    def make_client(self, connection: Connection, hello: Hello) -> IoTClient: ...
-    def log_some(self, kind: str, text: str, *args: object) -> None: ...
+    @property
+    def types(self) -> DeviceTypes: ...
+    @property
+    def log_throttle(self) -> LogThrottle: ...
 
 
 class Gate:
@@ -83,10 +89,12 @@ class Gate:
         """
         server = self._server
         try:
-            handlers = server.device_type(hello.type)
+            handlers = server.types.get(hello.type)
             if handlers is None:
                 raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
-            client = server.make_client(connection, hello)
+            client = IoTClient(
+                connection, hello.id, hello.type, hello.data, server, server.client_logging_level, server.encoder
+            )
             _check_endpoints(client, hello)
         except HandshakeError as error:
             self.refuse(connection, error)
@@ -105,7 +113,9 @@ class Gate:
         server = self._server
         server.connections.count_refusal(error.code)
         hold = server.connections.hold_back(connection)
-        server.log_some(error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error))
+        server.log_throttle.warning(
+            error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error)
+        )
         connection.refuse(error, hold=hold)
 
 

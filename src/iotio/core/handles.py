@@ -410,11 +410,11 @@ class Device:
         """
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"a device cannot sleep for {seconds} seconds")
-        self.manager.announce_sleep(self, seconds)
+        self.manager.presence.announce_sleep(self, seconds)
 
     def says_goodbye(self) -> None:
         """The device announced that it will go for long: it is offline as soon as its connection is over."""
-        self.manager.announce_farewell(self)
+        self.manager.presence.announce_farewell(self)
 
 
 current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")

@@ -23,7 +23,7 @@ class LogThrottle:
         self._lock = allocate_lock()
         self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
 
-    def warn(self, kind: str, text: str, *args: object) -> None:
+    def warning(self, kind: str, text: str, *args: object) -> None:
         """Log a warning that a peer can cause at will: after some in a row, one now and then that counts them.
 
         Args:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import CallDisconnected
-from iotio_protocol.handshake import Hello
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
@@ -20,16 +19,16 @@ from iotio_protocol.session import Session
 
 from .callbacks import Callbacks
 from .calls import DEFAULT_TIMEOUT
-from .connection import Connection, Scope
+from .connection import Scope
 from .connections import Connections, Phase
-from .device_type import DeviceType
+from .device_type import DeviceType, DeviceTypes
 from .directory import Directory
 from .dispatch import step_of
 from .durable.delivery import Delivery
 from .durable.messages import DurableMessages
 from .emitter import Emitter
 from .gate import Gate
-from .handlers import Handlers, default_callback, find_handlers
+from .handlers import default_callback
 from .handles import Device, IoTClient, skipped_ids
 from .lifecycle import Lifecycle
 from .log_throttle import LogThrottle
@@ -81,6 +80,9 @@ class Manager:
         self.options = options
         self.clock = clock
         self.codec = codec_of(encoder)
+        self.types = DeviceTypes(options)
+        self.callbacks = Callbacks(self)
+        self.log_throttle = LogThrottle(clock)
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
         self.notifier = PresenceNotifier(self)
@@ -88,37 +90,19 @@ class Manager:
         self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder)
         self.devices = Directory(self.registry, self.presence)
         self.store_writer: StoreWriter | None = None
-        self.awaitable_runners: list[
-            Callable[[Awaitable[Any], Context], Any]
-        ] = []  # each runs an awaitable on a host's loop
-        self._throttle = LogThrottle(clock)
-        self.connections = Connections(options, clock, self._throttle)
+        self.awaitable_runners: list[Callable[[Awaitable[Any], Context], Any]] = []  # one for each loop of a host
+        self.connections = Connections(options, clock, self.log_throttle)
         self.gate = Gate(self)
         self.lifecycle = Lifecycle(self)
         self.step_of = step_of
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self.callbacks = Callbacks(self)
         self.emitter = Emitter(self.registry, self.devices, self.durable_messages, self.callbacks, self.codec)
-        self._types: dict[str, Handlers] = {}
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
                 logging.getLogger(name).setLevel(level)
         if store is not None:
-            self._begin_store(store)
-
-    def _begin_store(self, store: Store) -> None:
-        """Read what is stored, then write down what changes."""
-        snapshot = store.load()
-        for record in snapshot.devices:
-            self.durable_messages.restore(record)
-        self.presence.restore(snapshot.devices)
-        unknown = self.durable_messages.restore_messages(snapshot.messages)
-        self.store_writer = self.durable_messages.writer = self.recorder.writer = self.make_store_writer(store)
-        unknown.update(record.id for record in snapshot.devices)
-        for device_id in unknown:  # more are stored than `max_devices`
-            if self.registry.device(device_id) is None:
-                self.store_writer.submit(DropDevice(device_id))
+            _begin_store(self, store)
 
     def make_store_writer(self, store: Store) -> StoreWriter:
         """Create the background writer of a store."""
@@ -133,27 +117,12 @@ class Manager:
             ValueError: not a DeviceType, its type name is not a str, or one of its timings is wrong.
             TypeError: one of its handlers cannot be called the way handlers are.
         """
-        if not isinstance(device, DeviceType):
-            raise ValueError("device is not of type DeviceType")
-        if not isinstance(device.type, str):
-            raise ValueError("device.type is not of type str")
-        handlers = find_handlers(device, self.options)
-        device.set_context(self)
-        self._types[device.type] = handlers
-
-    def device_type(self, type_name: str) -> Handlers | None:
-        """The handlers of a type, or None if it was never added."""
-        return self._types.get(type_name)
-
-    @property
-    def all_options(self) -> list[Options]:
-        """The manager's options, and those of every device type that has been added."""
-        return [self.options, *(handlers.options for handlers in self._types.values())]
+        self.types.add(device, self)
 
     @property
     def device_types(self) -> list[str]:
         """The names of the types that were added."""
-        return list(self._types)
+        return self.types.names
 
     # -- sending ---------------------------------------------------------------------------------------
 
@@ -213,22 +182,11 @@ class Manager:
             RuntimeError: an event loop runs in this thread; write `await manager.acall(...)` there.
         """
         check_no_loop("call()", "await manager.acall(...)")
-        return self._connected(client_id).call(event, data, timeout=timeout)
+        return _connected(self.registry, client_id).call(event, data, timeout=timeout)
 
     async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """`call` for coroutines: arguments, result and errors are the same."""
-        return await self._connected(client_id).acall(event, data, timeout=timeout)
-
-    def _connected(self, client_id: str) -> IoTClient:
-        client = self.registry.get(client_id)
-        if client is None:
-            raise CallDisconnected(f"device {client_id!r} is not connected")
-        return client
-
-    @property
-    def tells_updates(self) -> bool:
-        """See `Callbacks.tells_updates`."""
-        return self.callbacks.tells_updates
+        return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""
@@ -245,7 +203,8 @@ class Manager:
         Raises:
             TypeError: room is not a str, client none of IoTClient, Device and id.
         """
-        return self._with_device(client, room, self.registry.join)
+        member = _member(self.registry, client, room)
+        return member is not None and self.registry.join(member, room)
 
     def leave(self, client: IoTClient | Device | str, room: str) -> bool:
         """Take a device out of a room.
@@ -256,7 +215,8 @@ class Manager:
         Raises:
             TypeError: room is not a str, client none of IoTClient, Device and id.
         """
-        return self._with_device(client, room, self.registry.leave)
+        member = _member(self.registry, client, room)
+        return member is not None and self.registry.leave(member, room)
 
     def close_room(self, room: str) -> int:
         """Take every device out of a room. Returns how many that were. TypeError if room is not a str."""
@@ -271,17 +231,6 @@ class Manager:
     def rooms(self) -> dict[str, list[str]]:
         """All rooms with the ids in them, connected or away; a copy."""
         return self.registry.rooms()
-
-    def _with_device(
-        self, client: IoTClient | Device | str, room: str, action: Callable[[IoTClient | Device, str], bool]
-    ) -> bool:
-        _check_room(room)
-        if isinstance(client, str):
-            found = self.registry.device(client)
-            return found is not None and action(found, room)
-        if not isinstance(client, (IoTClient, Device)):
-            raise TypeError("'client' must be the ID of the client as a str, or an instance of IoTClient")
-        return action(client, room)
 
     # -- devices ---------------------------------------------------------------------------------------
 
@@ -319,14 +268,6 @@ class Manager:
         else:
             raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
         return device is not None and self.presence.forget(device)
-
-    def announce_sleep(self, device: Device, seconds: float) -> None:
-        """See `Device.sleeps`."""
-        self.presence.announce_sleep(device, seconds)
-
-    def announce_farewell(self, device: Device) -> None:
-        """See `Device.says_goodbye`."""
-        self.presence.announce_farewell(device)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -388,10 +329,6 @@ class Manager:
             return ValidationResponse.CLIENT_NOT_CONNECTED  # as in iot.io 0.4, whatever else a program returned
         return client.get_validator(endpoint_id)
 
-    def make_client(self, connection: Connection, hello: Hello) -> IoTClient:
-        """The client object of a new connection."""
-        return IoTClient(connection, hello.id, hello.type, hello.data, self, self.client_logging_level, self.encoder)
-
     # -- what a program may override or set with `event` -----------------------------------------------
 
     def event(self, coroutine: Callable[..., Any]) -> Any:
@@ -437,21 +374,7 @@ class Manager:
         """The endpoint to check a value for a device that is away; by default there is none."""
         return ValidationResponse.CLIENT_NOT_CONNECTED
 
-    @property
-    def own_disconnect_handler(self) -> Callable[..., Any] | None:
-        """See `Callbacks.disconnect_handler`."""
-        return self.callbacks.disconnect_handler
-
-    @property
-    def own_presence_handler(self) -> Callable[..., Any] | None:
-        """See `Callbacks.presence_handler`."""
-        return self.callbacks.presence_handler
-
     # -- for hosts -------------------------------------------------------------------------------------
-
-    def log_some(self, kind: str, text: str, *args: object) -> None:
-        """Log a warning that a peer can cause at will; see `LogThrottle.warn`."""
-        self._throttle.warn(kind, text, *args)
 
     @property
     def closing(self) -> bool:
@@ -496,3 +419,34 @@ class Manager:
 def _check_room(room: object) -> None:
     if not isinstance(room, str):
         raise TypeError("'room' must be an instance of str")
+
+
+def _begin_store(manager: Manager, store: Store) -> None:
+    """Read the devices and messages of a store, then have the store writer write down what changes."""
+    snapshot = store.load()
+    for record in snapshot.devices:
+        manager.durable_messages.restore(record)
+    manager.presence.restore(snapshot.devices)
+    unknown = manager.durable_messages.restore_messages(snapshot.messages)
+    manager.store_writer = manager.durable_messages.writer = manager.recorder.writer = manager.make_store_writer(store)
+    unknown.update(record.id for record in snapshot.devices)
+    for device_id in unknown:  # more are stored than `max_devices`
+        if manager.registry.device(device_id) is None:
+            manager.store_writer.submit(DropDevice(device_id))
+
+
+def _connected(registry: Registry, client_id: str) -> IoTClient:
+    client = registry.get(client_id)
+    if client is None:
+        raise CallDisconnected(f"device {client_id!r} is not connected")
+    return client
+
+
+def _member(registry: Registry, client: IoTClient | Device | str, room: object) -> IoTClient | Device | None:
+    """Return the device that is to enter or leave a room; None for an id that is not known."""
+    _check_room(room)
+    if isinstance(client, str):
+        return registry.device(client)
+    if not isinstance(client, (IoTClient, Device)):
+        raise TypeError("'client' must be the ID of the client as a str, or an instance of IoTClient")
+    return client

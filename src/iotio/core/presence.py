@@ -223,7 +223,7 @@ class PresenceMonitor:
             self.forgotten += 1
 
     def _grace_of(self, device: Device) -> float:
-        entry = self._server.device_type(device.state.type)
+        entry = self._server.types.get(device.state.type)
         return (self._server.options if entry is None else entry.options).grace
 
     # -- inside: the lock is not held ------------------------------------------------------------------
@@ -258,7 +258,7 @@ class PresenceMonitor:
     def _log_forgotten(self) -> None:
         count, self._logged = self.forgotten - self._logged, self.forgotten
         if count:
-            self._server.log_some(
+            self._server.log_throttle.warning(
                 "max_devices",
                 "%d devices that were away longest are forgotten: more than %d have come (max_devices)",
                 count,

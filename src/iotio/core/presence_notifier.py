@@ -67,14 +67,14 @@ class PresenceNotifier:
 
     def functions(self, device: Device) -> list[Callable[..., Any]]:
         """List what is to be called for a device: its type's `on_presence`, then the manager's."""
-        entry = self._manager.device_type(device.type)
-        found = (None if entry is None else entry.on_presence, self._manager.own_presence_handler)
+        entry = self._manager.types.get(device.type)
+        found = (None if entry is None else entry.on_presence, self._manager.callbacks.presence_handler)
         return [function for function in found if function is not None]
 
     def put(self, device: Device, transition: Transition) -> None:
         """Queue a change. The registry's lock is held."""
-        entry = self._manager.device_type(device.state.type)
-        if (entry is None or entry.on_presence is None) and self._manager.own_presence_handler is None:
+        entry = self._manager.types.get(device.state.type)
+        if (entry is None or entry.on_presence is None) and self._manager.callbacks.presence_handler is None:
             return
         with self._lock:
             queue = self._queues.get(device.id)

@@ -210,7 +210,7 @@ class DurableMessages:
 
     def log_refused(self, device_id: str, error: Exception) -> None:
         """Log, rate-limited, that acknowledgements to a device are delayed because the store cannot be written."""
-        self._server.log_some(
+        self._server.log_throttle.warning(
             "store",
             "what handlers of device %r want written has to wait, and so has its acknowledgement: %s",
             device_id,

@@ -124,7 +124,7 @@ class SocketConnection(InlineConnection):
         self.manager.connections.attach(self)
         try:
             with suppress(OSError, ValueError), self._raw() as raw:
-                limit_silence(raw, *self.manager.all_options)
+                limit_silence(raw, *self.manager.types.all_options)
             self._loops.loop  # noqa: B018  # starts the sweep
             if response:
                 with self._lock:

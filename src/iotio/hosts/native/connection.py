@@ -167,7 +167,7 @@ class NativeConnection(Connection):
         routes, client, most = self._routes, self.client, self._session.options.max_payload
         name_at = self._name_at
         host = self._host
-        loop, replies, tells_updates = host.loop, self._replies, self.manager.tells_updates
+        loop, replies, tells_updates = host.loop, self._replies, self.manager.callbacks.tells_updates
         calls: list[Call] = []  # for a worker
         weight = 0  # bytes of answers
         me = host.stand_in

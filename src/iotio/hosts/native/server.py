@@ -324,7 +324,7 @@ class NativeServer(uvicorn.Server):
         for listening in self.servers:
             for sock in listening.sockets:
                 with _plain(sock) as plain:
-                    limit_silence(plain, *self.manager.all_options)
+                    limit_silence(plain, *self.manager.types.all_options)
         self.ready.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
