@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -54,37 +52,3 @@ def test_the_client_brings_nothing_of_the_server() -> None:
     code = "import sys, iotio_client; print(*sorted(name.partition('.')[0] for name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"flask", "werkzeug", "gevent", "geventwebsocket", "jinja2"} & set(loaded)
-
-
-@pytest.mark.parametrize(
-    ("build", "says"),
-    [
-        (None, "sources"),
-        ("0.4.9, pure Python", "0.4.9, pure Python"),
-        ("0.5.0, compiled, 0123456789ab", "0.5.0, compiled, 0123456789ab"),
-    ],
-)
-def test_two_builds_are_told_apart_at_import(build: str | None, says: str, tmp_path: Path) -> None:
-    """Another protocol than the one that this iotio was built with is found first."""
-    try:
-        own = import_module("iotio._build").BUILD
-    except ModuleNotFoundError:
-        own = "sources"
-    other = tmp_path / "iotio_protocol"
-    shutil.copytree(ROOT / "src" / "iotio_protocol", other, ignore=shutil.ignore_patterns("__pycache__"))
-    if build is not None:
-        (other / "_build.py").write_text(f"BUILD = {build!r}")
-    done = subprocess.run(
-        [sys.executable, "-c", "import iotio"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if own == says:
-        assert done.returncode == 0
-        return
-    assert done.stderr.splitlines()[-1] == (
-        f"ImportError: iotio ({own}) and iotio_protocol ({says}) are not of one build; install both from the same"
-        " source: pip install --force-reinstall ./client ."
-    )

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._same_build import check_build
+from .same_build import check_build
 
 check_build()  # first: modules of two builds would fail in stranger ways
 

@@ -8,7 +8,7 @@ import pickle
 import click
 import pytest
 
-from iotio.cli import run
+from iotio.cli.command import run
 from iotio.cli.settings import Settings
 
 SETTINGS = Settings(

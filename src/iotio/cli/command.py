@@ -1,0 +1,87 @@
+"""The command `iotio`: its options, and their help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import __version__
+
+__all__ = ["main", "run"]
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="iotio")
+def main() -> None:
+    """iot.io connects devices to a Python server.
+
+    \b
+    Example: serve the IoTManager of server.py on port 5000.
+      iotio run server:manager
+    """
+
+
+@main.command()
+@click.argument("target")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 finds a free one."
+)
+@click.option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
+@click.option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
+@click.option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
+@click.option(
+    "--workers", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
+)
+@click.option(
+    "--slow-handler",
+    metavar="SECONDS",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Name a handler in the log that runs longer; 0 for never.",
+)
+@click.option("--request-context", is_flag=True, help="Give handlers `flask.request` of their device's upgrade.")
+@click.option("--reload", is_flag=True, help="Restart when a .py file below the current folder changes.")
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(_LEVELS, case_sensitive=False),
+    help="What to log: this and what is graver.",
+)
+@click.pass_context
+def run(context: click.Context, /, reload: bool, **options: Any) -> None:
+    """Serve an IoTManager and its application on one port, until Ctrl-C.
+
+    TARGET is module:attribute or path/to/file.py:attribute. The attribute is an IoTManager, or a Flask application that
+    has one; without it, `manager`, `app` or the only IoTManager of the module is taken. The current folder is searched
+    first. The module's __name__ is not "__main__": a block `if __name__ == "__main__":` does not run.
+
+    \b
+    Examples:
+      iotio run server:manager
+      iotio run server.py --port 8000 --reload
+      iotio run shop.devices:app --ssl-certfile cert.pem --ssl-keyfile key.pem
+    """
+    from .launch import run_target
+    from .settings import Settings
+
+    _check(context)
+    run_target(Settings(**options), reload=reload)
+
+
+def _check(context: click.Context) -> None:
+    """Refuse options that contradict each other."""
+    from .target import Misuse
+
+    given = click.core.ParameterSource.COMMANDLINE
+    if context.params["uds"] is not None:
+        for name in ("host", "port"):
+            if context.get_parameter_source(name) is given:
+                raise Misuse(f"--uds and --{name} exclude each other: leave one out")
+    if context.params["ssl_keyfile"] and not context.params["ssl_certfile"]:
+        raise Misuse("--ssl-keyfile needs --ssl-certfile, the certificate that the key is of")
