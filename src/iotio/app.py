@@ -129,7 +129,7 @@ class IoTManager(Manager):
         return self._mount
 
     def asgi_app(self, *, workers: int = 32, slow_handler: float = 1.0, request_context: bool = False) -> DeviceMount:
-        """The same as `asgi`, with arguments.
+        """Make the ASGI application that `asgi` is, with arguments.
 
         Args:
             workers: threads for `def` handlers, at most.
@@ -216,7 +216,7 @@ class IoTManager(Manager):
         return waiting_here()(signal, timeout)
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
-        """See `Manager.run_awaitable`: hosts without a loop use that of the manager's own thread."""
+        """Run an awaitable on a host's loop, or on that of the manager's own thread; see `Manager.run_awaitable`."""
         if self.awaitable_runners:
             return super().run_awaitable(awaitable, context)
         outcome = self._loops.submit(awaitable, context)
@@ -251,12 +251,12 @@ class _RequestScope:
 
 
 def _scope(app: flask.Flask, environ: WSGIEnvironment) -> Scope:
-    """Handlers of a device see the context of its upgrade request, entered once for the whole connection."""
+    """Return a scope in which handlers see the context of the upgrade request, entered once for a connection."""
     return lambda client: _RequestScope(app, environ, client)
 
 
 def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
-    """The WSGI environ of an upgrade request that came another way."""
+    """Return the WSGI environ of an upgrade request that came another way."""
     path, _, query = request.path.partition("?")
     host, _, port = peer.rpartition(":")
     builder = EnvironBuilder(path, query_string=query, headers=Headers(request.headers), method="GET")
@@ -284,5 +284,5 @@ def _served(app: Any, request_context: bool) -> tuple[ASGIApp, Callable[..., Sco
 
 
 def _app_scope(app: flask.Flask) -> Scope:
-    """Handlers see the application's context; there is no request."""
+    """Return a scope in which handlers see the application's context, without a request."""
     return lambda client: app.app_context()

@@ -170,7 +170,7 @@ class Manager:
         return self.emitter.emit(Target.of(client_id, client_type, room, skipped_ids(skip)), outgoing)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
-        """The durable message of that id, after a restart too; None once it is over, or if there is none."""
+        """Return the durable message of that id, after a restart too; None once it is done, or if there is none."""
         return self.durable_messages.find(delivery_id)
 
     def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
@@ -185,7 +185,7 @@ class Manager:
         return _connected(self.registry, client_id).call(event, data, timeout=timeout)
 
     async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
-        """`call` for coroutines: arguments, result and errors are the same."""
+        """Call a device's handler in a coroutine; arguments, result and errors are those of `call`."""
         return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
@@ -224,7 +224,7 @@ class Manager:
         return self.registry.close_room(room)
 
     def rooms_of(self, client: IoTClient | Device) -> list[str]:
-        """The rooms of a device, sorted."""
+        """Return the rooms of a device, sorted."""
         return self.registry.rooms_of(client)
 
     @property
@@ -245,11 +245,11 @@ class Manager:
         return self.clients
 
     def client(self, client_id: str) -> IoTClient | None:
-        """The connected device of that id, or None."""
+        """Return the connected device of that id, or None."""
         return self.registry.get(client_id)
 
     def device(self, device_id: str) -> Device | None:
-        """The device of that id, connected or away; None if it has never been let in, or is forgotten."""
+        """Return the device of that id, connected or away; None if it was never let in, or is forgotten."""
         return self.registry.device(device_id)
 
     def forget(self, client: IoTClient | Device | str) -> bool:
@@ -312,15 +312,15 @@ class Manager:
         return True
 
     def remove_client(self, client: IoTClient) -> bool:
-        """`remove` under its name in iot.io 0.3."""
+        """End a device's connection; `remove` under its name in iot.io 0.3."""
         return self.remove(client)
 
     def remove_client_by_id(self, client_id: str) -> bool:
-        """`remove` under its name in iot.io 0.3."""
+        """End a device's connection; `remove` under its name in iot.io 0.3."""
         return self.remove(client_id)
 
     def get_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
-        """The endpoint of a device, or why there is none; `on_get_offline_validator` is asked for a device away."""
+        """Return the endpoint of a device, or why there is none; `on_get_offline_validator` is asked for one away."""
         client = self.registry.get(client_id)
         if client is None:
             found: object = self.on_get_offline_validator(client_id, endpoint_id)
@@ -349,7 +349,7 @@ class Manager:
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
-        """Any device connected; runs after its type's `on_connect`."""
+        """Called when any device has connected, after the `on_connect` of its type."""
 
     if TYPE_CHECKING:
         on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
@@ -357,21 +357,21 @@ class Manager:
 
         @default_callback
         def on_disconnect(self, client: IoTClient) -> Any:
-            """Any device is gone; runs after its type's. May take the reason (DisconnectReason) as well."""
+            """Called when any device is gone, after the `on_disconnect` of its type. May take the reason, too."""
 
     @default_callback
     def on_presence(
         self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
-        """The presence of any device changed; runs after its type's. See `DeviceType`."""
+        """Called when the presence of any device has changed, after the `on_presence` of its type; see `DeviceType`."""
 
     @default_callback
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
-        """An event was sent to a device, or addressed to one that is away. `def` only: it runs in the sender."""
+        """Called when an event was sent to a device, or to one that is away. `def` only: it runs in the sender."""
 
     @staticmethod
     def on_get_offline_validator(client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
-        """The endpoint to check a value for a device that is away; by default there is none."""
+        """Return the endpoint that checks a value for a device that is away; by default there is none."""
         return ValidationResponse.CLIENT_NOT_CONNECTED
 
     # -- for hosts -------------------------------------------------------------------------------------

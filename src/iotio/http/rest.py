@@ -51,10 +51,10 @@ class EndpointSender(Protocol):
     """The part of the manager that the REST API needs."""
 
     def client(self, client_id: str, /) -> object | None:
-        """The connected device of an id."""
+        """Return the connected device of an id, or None."""
 
     def get_validator(self, client_id: str, endpoint_id: str, /) -> Endpoint | ValidationResponse:
-        """The endpoint of a device (or what the program says for one that is away), or why there is none."""
+        """Return the endpoint of a device (or what the program says for one that is away), or why there is none."""
 
     def emit(self, event: str, data: Value, client_id: str, /) -> EmitOutcome:
         """Send to one device; EncodeError for what cannot travel."""
@@ -144,7 +144,7 @@ _ARGUMENTS = {
 
 
 def _read_arguments() -> dict[str, Any]:
-    """The three arguments, from the JSON body or else from the query string.
+    """Read the three arguments from the JSON body, or else from the query string.
 
     Raises:
         HTTPException: one is missing, or the body is not a JSON object.
@@ -162,7 +162,7 @@ def _read_arguments() -> dict[str, Any]:
 
 
 def _read_body() -> dict[str, Any]:
-    """The JSON body; empty where there is none: another content type, or null."""
+    """Read the JSON body; empty where there is none: another content type, or null."""
     if not flask.request.is_json:
         return {}
     try:
@@ -177,7 +177,7 @@ def _read_body() -> dict[str, Any]:
 
 
 def _as_id(value: object) -> str | None:
-    """The text of an id; a number is taken as in 0.4.10, where everything was. None for what is no id."""
+    """Return the text of an id, None for what is no id; a number is one, as everything was in 0.4.10."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) else None
@@ -210,7 +210,7 @@ def _failure(problem: ValidationResponse, status: int = 400) -> tuple[dict[str, 
 
 
 def _as_response(result: Any) -> Response:
-    """What a view returned, as flask-restful took it: a response, or `data[, status[, headers]]` for JSON."""
+    """Make a response of a view's result, as flask-restful did: a response, or `data[, status[, headers]]` for JSON."""
     if result is None:
         raise TypeError("the function that endpoint_auth_decorator made returned None instead of a response")
     if isinstance(result, Response):
@@ -220,7 +220,7 @@ def _as_response(result: Any) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """The response of an HTTP error, its headers kept, with a JSON body unless it brings its own."""
+    """Make the response of an HTTP error, its headers kept, with a JSON body unless it brings its own."""
     response = error.get_response()
     if error.response is None:
         # flask_restful.abort(status, message=...) leaves the body in `data`.

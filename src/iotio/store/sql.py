@@ -143,13 +143,13 @@ class SqlStore(Store):
             raise StoreError(f"{self._path} {what}: {error.strerror}") from error
 
     def _check_kind(self) -> None:
-        """SQLite would take a very short file for an empty one."""
+        """Refuse a file that is no database. SQLite takes a very short one for an empty database."""
         with suppress(FileNotFoundError, IsADirectoryError), open(self._path, "rb") as file:
             if file.read(len(_HEAD)) not in (_HEAD, b""):
                 raise StoreError(f"{self._path} cannot be opened: {_NO_DATABASE}")
 
     def _check_file(self, error: StoreError | None = None) -> None:
-        """SQLite would write for ever to a file that was deleted or moved away, and nobody would find it again."""
+        """Raise an error if the file was deleted or moved away. SQLite would go on to write to it, out of sight."""
         try:
             there = _identity(self._path)
         except FileNotFoundError:
@@ -223,7 +223,7 @@ _TROUBLE = {
 
 
 def _is_trouble(error: DBAPIError) -> bool:
-    """Ask whether the database is to blame, not the statement."""
+    """Return whether the database is to blame for an error, and not the statement."""
     code: int = getattr(error.orig, "sqlite_errorcode", 0)
     return code & 0xFF in _TROUBLE  # the higher bits tell more
 
@@ -271,7 +271,7 @@ class _Statement:
         self._values = values if len(names) > 1 else lambda row: (values(row),)
 
     def run(self, connection: Connection, rows: Iterable[Any]) -> None:
-        """Execute it for each row, which has the values of the parameters under their names."""
+        """Execute the statement for each row, which has the values of the parameters under their names."""
         values = list(map(self._values, rows))
         if values:
             connection.exec_driver_sql(self._sql, values)
