@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from iotio import IoTClient
 from iotio.core.connection import Connection
 from iotio.core.manager import Manager
-from iotio.core.primitives import Signal, wait
+from iotio.core.primitives import Signal, start_thread, wait
+from iotio.core.waiting import loop_runs_here
 from iotio.hosts.memory import MemoryConnection
 from iotio.hosts.native.connection import NativeConnection
 from iotio.hosts.native.host import NativeHost
@@ -40,6 +41,13 @@ class ThreadConnection(MemoryConnection):
 
     def wait_for(self, signal: Signal, timeout: float) -> bool:
         return wait(signal, timeout)
+
+    def run_aside(self, function: Callable[[], None]) -> None:
+        """Run a function where it may wait: not on the loop of other devices."""
+        if loop_runs_here():
+            start_thread(function)
+        else:
+            function()
 
 
 class _ThreadDevice:
