@@ -576,7 +576,7 @@ def test_the_transport_is_the_hosts() -> None:
         connection.pending,
         connection.hang_up,
         lambda: connection.wait_for(Signal(), 0),
-        lambda: connection.run_async(None, connection._context),
+        lambda: connection.run_async(None, connection.context),
     ):
         with pytest.raises(NotImplementedError):
             call()
@@ -585,7 +585,7 @@ def test_the_transport_is_the_hosts() -> None:
 def test_state_of_a_connection(log: Log) -> None:
     device = v1_device(make_manager(log))
     connection = device.connection
-    assert (connection.wire, connection.is_open, connection.busy, connection.over) == ("v1", True, False, False)
+    assert (connection.wire, connection.is_open, connection.lane.is_busy, connection.over) == ("v1", True, False, False)
     assert connection.rtt is None
     assert connection.name == "d1"
     assert MemoryConnection(connection.manager, (), peer="1.2.3.4:5").name == "1.2.3.4:5"

@@ -45,7 +45,7 @@ class Owner:
         if self._handler_context is not None:
             self.context = self._handler_context.abandon(count)
 
-    def reply(self, event: str, result: Any) -> None:
+    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
         self.journal.append(f"reply {result}")
 
     def wait_for(self, signal: Signal, timeout: float) -> bool:

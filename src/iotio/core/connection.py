@@ -22,7 +22,7 @@ from iotio_protocol.errors import (
 from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State
+from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State, string_frame
 from iotio_protocol.v2_session import V2Session
 from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
@@ -111,6 +111,8 @@ class Connection:
         lane: runs the user code of the device; the host chooses it.
         teardown_done: set when the teardown is done.
         handlers: those of the device's type, once it is let in.
+        gone: the reason why this connection stopped accepting emits, or None while it does.
+        context: the one that the next user code runs in.
 
     Args:
         manager: whose device it is.
@@ -158,8 +160,8 @@ class Connection:
         self._lock = Lock()
         self._connected = False  # on_connect has been called
         self._teardown_claimed = False
-        self._gone: DisconnectReason | None = None  # why the device is not reachable here any more
-        self._context: Context = copy_context()  # for the next user code
+        self.gone: DisconnectReason | None = None
+        self.context: Context = copy_context()
         self._scope = scope  # until `_handler_context` has it
         self._handler_context: HandlerContext | None = None  # from the first user code on
 
@@ -193,11 +195,6 @@ class Connection:
 
     # -- the end, from any thread; see `Lifecycle` -----------------------------------------------------
 
-    @property
-    def busy(self) -> bool:
-        """Whether user code of this device is running."""
-        return self.lane.is_busy
-
     def dismiss(self, reason: DisconnectReason) -> None:
         """Close, and tear down without waiting for the device to answer."""
         self.manager.lifecycle.dismiss(self, reason)
@@ -226,12 +223,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether an emit could reach the device now."""
-        return self._gone is None and self._session.state is State.OPEN
-
-    @property
-    def gone(self) -> DisconnectReason | None:
-        """The reason why this connection stopped accepting emits, or None while it does."""
-        return self._gone
+        return self.gone is None and self._session.state is State.OPEN
 
     @property
     def wire(self) -> str:
@@ -274,7 +266,7 @@ class Connection:
             first = not self.n_dropped
             taken = self._make_room(waiting, frame)
         if first:
-            self._log_too_slow(waiting)
+            _log_too_slow(self, waiting)
         return "" if taken else "backpressure"
 
     def _has_room(self, waiting: int, frame: bytes) -> bool:
@@ -284,7 +276,9 @@ class Connection:
     def _make_room(self, waiting: int, frame: bytes) -> bool:
         """Do what the program wants done about a slow reader. Returns whether the frame was taken."""
         options = self.manager.options
-        policy = "disconnect" if self._has_durable() else options.slow_reader  # what is durable must not be dropped
+        queue = self.durable_queue()
+        has_durable = queue is not None and queue.on_their_way > 0
+        policy = "disconnect" if has_durable else options.slow_reader  # what is durable must not be dropped
         if policy == "drop_oldest":
             excess = waiting + len(frame) - options.max_outbox
             self.n_dropped += self.buffer.drop_oldest(excess, len(self.buffer) + 1 - options.max_outbox_messages)
@@ -296,32 +290,6 @@ class Connection:
         if policy == "disconnect":
             self._close(DisconnectReason.BACKPRESSURE)  # if it wakes up in time, it still gets all of it
         return False
-
-    def _has_durable(self) -> bool:
-        """Whether durable messages are on their way to the device."""
-        queue = self.durable_queue()
-        return queue is not None and queue.on_their_way > 0
-
-    def _log_too_slow(self, waiting: int) -> None:
-        logger.warning(
-            "device %r reads too slowly: %d bytes wait, %d bytes or %d messages may; %s",
-            self.name,
-            waiting,
-            self.manager.options.max_outbox,
-            self.manager.options.max_outbox_messages,
-            "some are dropped" if self.is_open else "it is let go",
-        )
-
-    def _log_too_much(self) -> None:
-        options = self.manager.options
-        self.manager.log_throttle.warning(
-            "rate",
-            "device %r sends more than %g messages or %g bytes a second (max_messages_per_second,"
-            " max_bytes_per_second); it is let go",
-            self.name,
-            options.max_messages_per_second or float("inf"),
-            options.max_bytes_per_second or float("inf"),
-        )
 
     def close(self, reason: DisconnectReason) -> None:
         """Send a CLOSE frame; the device is out of reach from now on, `on_disconnect` follows where it reads."""
@@ -386,9 +354,9 @@ class Connection:
                 too_much = self.is_open
                 self._close(DisconnectReason.RATE_LIMIT)
         if too_slow:
-            self._log_too_slow(waiting)
+            _log_too_slow(self, waiting)
         if too_much:
-            self._log_too_much()
+            _log_too_much(self)
         return events
 
     def _expect_handling(self, events: list[Event]) -> None:
@@ -433,11 +401,6 @@ class Connection:
         """Whether the handler of an event may run: the device is in, and its teardown has not begun."""
         return self.client is not None and not self._teardown_claimed and self.handles_received
 
-    @property
-    def context(self) -> Context:
-        """The context that the next user code runs in."""
-        return self._context
-
     def refuse(self, error: HandshakeError, *, hold: bool) -> None:
         """Turn the device away, as the gate has decided.
 
@@ -454,18 +417,16 @@ class Connection:
 
     def begin_call(self, event: str, value: Value) -> PendingCall:
         """Call a handler of the device; see `OutgoingCalls.begin`."""
-        return self._made_calls().begin(event, value)
+        return self.calls.begin(event, value)
 
-    def _made_calls(self) -> OutgoingCalls:
+    @property
+    def calls(self) -> OutgoingCalls:
+        """The calls to the device; made with the first one."""
         calls = self._calls
         if calls is None:
             with self._lock:
                 calls = self._calls = self._calls or OutgoingCalls(self, self._lock)
         return calls
-
-    def take_answer(self, packet: v2.Packet) -> None:
-        """Give a call to the device its answer."""
-        self._made_calls().take_answer(packet)
 
     def answer_awaited(self) -> None:
         """Note that a call is on its way, so that its answer must be read. The lock is held."""
@@ -516,7 +477,7 @@ class Connection:
         return waiting + size <= options.max_outbox // 2 and len(self.buffer) <= options.max_outbox_messages // 2
 
     def acknowledge(self, frame: bytes) -> None:
-        """Tell the device how far it has been heard. That is no event, and no slow reader may miss it."""
+        """Send an acknowledgement of durable messages. It is no event: a slow reader gets it, too."""
         with self._lock:
             if self.is_open:
                 self.write(frame)
@@ -529,7 +490,7 @@ class Connection:
                 self._flush()
 
     def cannot_store(self, error: Exception) -> None:
-        """Too much of what the device sent waits to be written: it is to send it again, over another connection."""
+        """Close, so that the device sends again over another connection what cannot be written to the store."""
         self.manager.log_throttle.warning("store", "device %r is to come again: %s", self.name, error)
         self.close(DisconnectReason.STORE_UNAVAILABLE)
 
@@ -600,20 +561,30 @@ class Connection:
 
     # -- for the lane ----------------------------------------------------------------------------------
 
-    def reply(self, event: str, result: Any) -> None:
-        """Send what a handler returned. Does what `Manager.emit_to` does, less what one device does not need."""
+    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
+        """Send what the handler of an event returned. Does what `Manager.emit_to` does, less what one device needs not.
+
+        Args:
+            event: its name.
+            reply_head: what comes before a text in such an answer; see `Route.reply_head`. None: the general way.
+            result: not None.
+        """
         client = self.client
         assert client is not None
-        try:
-            reply = reply_of(event, result)
-            if reply is None:
+        frame = string_frame(reply_head, result)
+        reply = event, result
+        if frame is None:
+            try:
+                found = reply_of(event, result)
+                if found is None:
+                    return
+                reply = found
+                frame = self._session.encode(*reply)
+            except Exception:  # EncodeError, or what a value of the user's own class raises while it is written
+                logger.exception(
+                    "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
+                )
                 return
-            frame = self._session.encode(*reply)
-        except Exception:  # EncodeError, or what a value of the user's own class raises while it is written
-            logger.exception(
-                "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
-            )
-            return
         if not self.send(frame):
             self.manager.log_update(client.id, *reply)
 
@@ -624,20 +595,20 @@ class Connection:
         if made is None:
             assert self.client is not None
             scope, self._scope = self._scope, None
-            made = self._handler_context = HandlerContext(self, self.client, self._context, scope)
+            made = self._handler_context = HandlerContext(self, self.client, self.context, scope)
         return made
 
     def abandon_calls(self, count: int) -> None:
         """Wait no longer for calls of user code that run; see `HandlerContext.abandon`. The lock is held."""
         if self._handler_context is not None:
-            self._context = self._handler_context.abandon(count)
+            self.context = self._handler_context.abandon(count)
 
     # -- inside ----------------------------------------------------------------------------------------
 
     @property
     def handles_received(self) -> bool:
         """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
-        return self._gone is None or self._gone in _ENDS_OF_THE_DEVICE
+        return self.gone is None or self.gone in _ENDS_OF_THE_DEVICE
 
     def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
         """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
@@ -660,8 +631,8 @@ class Connection:
         logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
 
     def _let_go(self, reason: DisconnectReason) -> None:
-        if self._gone is None:
-            self._gone = reason
+        if self.gone is None:
+            self.gone = reason
             if not self.handles_received:
                 self.lane.drop_events()
             if self._calls is not None:
@@ -683,3 +654,27 @@ class Connection:
 _ENDS_OF_THE_DEVICE = frozenset(
     {DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED, DisconnectReason.PROTOCOL_ERROR}
 )
+
+
+def _log_too_slow(connection: Connection, waiting: int) -> None:
+    options = connection.manager.options
+    logger.warning(
+        "device %r reads too slowly: %d bytes wait, %d bytes or %d messages may; %s",
+        connection.name,
+        waiting,
+        options.max_outbox,
+        options.max_outbox_messages,
+        "some are dropped" if connection.is_open else "it is let go",
+    )
+
+
+def _log_too_much(connection: Connection) -> None:
+    options = connection.manager.options
+    connection.manager.log_throttle.warning(
+        "rate",
+        "device %r sends more than %g messages or %g bytes a second (max_messages_per_second,"
+        " max_bytes_per_second); it is let go",
+        connection.name,
+        options.max_messages_per_second or float("inf"),
+        options.max_bytes_per_second or float("inf"),
+    )

@@ -48,7 +48,7 @@ def _packet(connection: Connection, packet: Packet) -> Step | None:
 def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None:
     """Take what v2 has beside plain events: calls, answers, durable messages, times."""
     if v2.is_answer(packet):
-        connection.take_answer(packet)
+        connection.calls.take_answer(packet)
         return None
     if packet.flags & v2.DURABLE and connection.stream is None:
         connection.complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))

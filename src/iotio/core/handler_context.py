@@ -106,6 +106,11 @@ class HandlerContext:
                 raise
             self.log_failure("presence", error)
 
+    @property
+    def label(self) -> str:
+        """Type and name of the device, for the log."""
+        return f"type {self._client.type!r} for device {self._client.id!r}"
+
     def log_failure(self, event: str, error: BaseException) -> None:
         """Log what a handler raised."""
         log_failure(self._client, event, error)

@@ -29,7 +29,7 @@ class Owner(Runner, Protocol):
     @property
     def handler_context(self) -> HandlerContext: ...
     def abandon_calls(self, count: int) -> None: ...
-    def reply(self, event: str, result: Any) -> None: ...
+    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None: ...
     def wait_for(self, signal: Signal, timeout: float) -> bool: ...
     def run_aside(self, function: Callable[[], None]) -> None: ...
 
@@ -125,13 +125,13 @@ class InlineLane:
                 self._connection.abandon_calls(1)
 
     def _run(self, step: Step, context: Context) -> None:
-        for event, function, arguments, _ in step.calls:
+        for event, function, arguments, reply_head in step.calls:
             if step.kind is Kind.INTERNAL:
                 function(*arguments)
                 continue
             result = self._connection.handler_context.run_handler(event, function, arguments, context)
             if result is not None and step.kind is Kind.EVENT:
-                self._connection.reply(event, result)
+                self._connection.answer(event, reply_head, result)
 
     def _end_turn(self) -> None:
         with self._connection._lock:

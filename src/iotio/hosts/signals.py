@@ -76,7 +76,7 @@ def _close_all(timeout: float) -> None:
             # The connections only: a thread that goes with the program may go with it.
             manager.connections.begin_close(timeout)
             for connection in manager.connections.all():
-                if not connection.busy:
+                if not connection.lane.is_busy:
                     connection.tear_down()
     finally:
         for manager in managers:

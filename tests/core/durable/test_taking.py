@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from iotio import DeviceType, IoTClient
 from iotio.core.durable.taking import taking
 from iotio.core.message import current_message
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.stream import Incoming
+from tests.support.memory import make_manager, v2_device
 
 
 class Receiver:
@@ -26,7 +28,6 @@ class Receiver:
     def __init__(self) -> None:
         self.incoming = Incoming("s")
         self.said: list[Any] = []
-        self.context = Context()
 
     @property
     def announced_queue(self) -> Any:
@@ -144,3 +145,22 @@ def test_a_message_of_another_time_has_no_number(kind: str) -> None:
     run(receiver, packet, handler, kind)
     assert [(found is not None and found.id) for found in seen] == ["", ""]
     assert receiver.said == []
+
+
+def test_a_def_that_returns_an_awaitable_on_a_real_connection() -> None:
+    """Found by reading: the awaitable was to run in the context that its call was still inside of, and never ran."""
+    seen: list[Any] = []
+
+    class Late(DeviceType):
+        def on_x(self, message: Any, client: IoTClient) -> Any:
+            async def later() -> None:
+                told = current_message.get()
+                seen.append((message, told is not None and told.id))
+
+            return later()
+
+    device = v2_device(make_manager(Late("echo")), sends="s")
+    device.decoded()
+    device.durable(1, "x", 5)
+    assert seen == [(5, "s/1")]
+    assert device.decoded() == [v2.Ack(1)]

@@ -38,7 +38,6 @@ class Fake:
     """A connection as far as its lane goes; writes down what runs."""
 
     passed_on: tuple[type[BaseException], ...] = ()
-    label = "type 'kind' for device 'd'"
 
     def __init__(self, host: NativeHost) -> None:
         self._lock = threading.Lock()

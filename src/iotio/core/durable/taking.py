@@ -7,7 +7,7 @@ together with what the handler wants written.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from iotio_protocol import v2
@@ -29,8 +29,6 @@ class Receiver(Protocol):
     def stream(self) -> str | None: ...
     @property
     def announced_queue(self) -> DurableQueue: ...
-    @property
-    def context(self) -> Context: ...
     @property
     def handles_received(self) -> bool: ...
     def complain(self, error: InvalidPacket) -> None: ...
@@ -63,7 +61,7 @@ def _taking(receiver: Receiver, packet: v2.Packet, function: Callable[..., Any])
         try:
             result = function(*arguments)
             if hasattr(result, "__await__"):
-                result = receiver.run_async(result, receiver.context)
+                result = receiver.run_async(result, copy_context())  # this call is inside of its own context
         except BaseException as error:
             if not isinstance(error, receiver.passed_on):  # what has failed counts as handled: it would fail for ever
                 _end(receiver, packet, [])

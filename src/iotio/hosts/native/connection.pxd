@@ -39,6 +39,3 @@ cdef class NativeConnection(Connection):
     cpdef str send(self, bytes frame)
     @cython.locals(lock=Lock, out=WriteBuffer, frames=list, data=bytes)
     cpdef flush(self, bint whole=*)
-    cpdef list _hand_over(self, list calls)
-    @cython.locals(frame=bytes)
-    cpdef answer(self, str event, bytes reply_head, object result)

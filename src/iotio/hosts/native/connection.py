@@ -90,7 +90,7 @@ class NativeConnection(Connection):
     # -- what the transport calls ----------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        """The transport read bytes. Replies to all frames in them leave in one write."""
+        """Take bytes from the transport. Answers to all frames in them leave in one write."""
         if self._ending:
             return
         items = self._frames.feed(data)
@@ -103,7 +103,7 @@ class NativeConnection(Connection):
             done = self._take_turn(items, 0)
             if done != len(items):
                 self._go_on(items, done)
-        if len(self._replies) == 1 and flush and self._gone is None and not self._out.frames:
+        if len(self._replies) == 1 and flush and self.gone is None and not self._out.frames:
             self._answer()
         elif flush:
             self.flush()
@@ -111,7 +111,7 @@ class NativeConnection(Connection):
             self._finish()
 
     def _answer(self) -> None:
-        """`flush` for the usual turn, which had one answer and nothing else to write.
+        """Do what `flush` does, for the usual turn: it had one answer and nothing else to write.
 
         Without the lock: what another thread adds from now on is behind our answer, and has its own flush. If it was
         quicker, it has taken our answer to the buffer already, see `_collect`.
@@ -142,14 +142,14 @@ class NativeConnection(Connection):
             index = self._take_turn(items, index + 1)
 
     def _take_rare(self, items: list[Item], size: int = 0) -> None:
-        """The way that everything can take."""
+        """Handle packets on the general path: decode in the session, and `handle` each event."""
         for event in self.take(items, size):
             self.handle(event)
 
     def _take_turn(self, items: list[Item], index: int) -> int:
         """Call `_turn`: in the context, unless a worker may be in there."""
         if self.lane.is_idle:
-            return self._context.run(self._turn, items, index, True)
+            return self.context.run(self._turn, items, index, True)
         return self._turn(items, index, False)
 
     def _turn(self, items: list[Item], index: int, may_run: bool) -> int:
@@ -176,7 +176,7 @@ class NativeConnection(Connection):
         try:
             for index in range(index, len(items)):  # noqa: B020  # it goes on from there
                 item = items[index]
-                if type(item) is not bytes or len(item) < name_at + 4 or self._gone is not None:
+                if type(item) is not bytes or len(item) < name_at + 4 or self.gone is not None:
                     return index
                 packet = item
                 end = name_at + (packet[name_at - 2] << 8 | packet[name_at - 1])
@@ -204,7 +204,8 @@ class NativeConnection(Connection):
                     calls.append((route.event, route.function, (value, client), route.reply_head))
                     continue
                 if calls:
-                    calls, may_run = self._hand_over(calls), False
+                    self.lane.push(Step(Kind.EVENT, calls, is_async=False))
+                    calls, may_run = [], False
                 if not may_run:
                     call = (route.event, route.function, (value, client), None)
                     self.lane.push(Step(Kind.EVENT, [call], is_async=True))
@@ -218,7 +219,7 @@ class NativeConnection(Connection):
                     seen_by = getrefcount(me)
                     continue
                 if not done:
-                    self.lane.wait_for(route.event, Kind.EVENT, me.promote(self._context, loop))
+                    self.lane.wait_for(route.event, Kind.EVENT, me.promote(self.context, loop))
                     me = host.stand_in = change(me, loop)
                     seen_by = getrefcount(me)
                     may_run = False
@@ -233,9 +234,9 @@ class NativeConnection(Connection):
                     continue
                 frame = string_frame(route.reply_head, result)
                 if frame is None:
-                    self.reply(route.event, result)
+                    self.answer(route.event, None, result)
                     continue
-                if self._gone is not None:
+                if self.gone is not None:
                     continue  # type: ignore[unreachable]  # the handler may have closed it
                 weight += len(frame)
                 if weight <= host.max_outbox:
@@ -248,7 +249,7 @@ class NativeConnection(Connection):
         finally:
             leave(me, loop, previous)
             if calls:
-                self._hand_over(calls)
+                self.lane.push(Step(Kind.EVENT, calls, is_async=False))
 
     def _collect(self) -> None:
         """Put the answers of this turn into the buffer; the lock is held. Whatever else is written comes behind them.
@@ -263,11 +264,6 @@ class NativeConnection(Connection):
             self._out.frames += frames
             self._out.size += sum(map(len, frames))
 
-    def _hand_over(self, calls: list[Call]) -> list[Call]:
-        """Have a worker run `def` handlers in a row, when it is their turn. Returns the list for the next ones."""
-        self.lane.push(Step(Kind.EVENT, calls, is_async=False))
-        return []
-
     def send(self, frame: bytes) -> str:
         """See `Connection.send`: the same for the usual case, a device that reads."""
         if self._writing_paused or self._out.size + len(frame) > self._host.max_outbox:
@@ -275,7 +271,7 @@ class NativeConnection(Connection):
         lock = self._lock
         lock.acquire()  # not `with`: this is a hot path
         try:
-            if self._gone is not None:
+            if self.gone is not None:
                 return "offline"
             if self._replies:
                 self._collect()
@@ -290,13 +286,13 @@ class NativeConnection(Connection):
         return ""
 
     def stream_ended(self) -> None:
-        """The peer sends no more; what it has sent is still handled, and answered."""
+        """Take the end of the peer's half of the stream. What the peer has sent is still handled, and answered."""
         self._peer_ended = True
         if self._ending:
             self._transport.close()
             return
         if self._session.version == 2:
-            calls = self._made_calls()
+            calls = self.calls
             with self._lock:
                 calls.end(DisconnectReason.TRANSPORT_CLOSED)
         self.lane.push(Step.of(Kind.INTERNAL, "", self._take_end))
@@ -307,7 +303,7 @@ class NativeConnection(Connection):
             self._finish()
 
     def ended(self) -> None:
-        """The transport is gone."""
+        """Take the end of the transport."""
         if not self.over:
             self.feed(b"")
         self._ending = self._lost = True
@@ -317,11 +313,11 @@ class NativeConnection(Connection):
         self.teardown_done.add_callback(partial(self.manager.connections.detach, self))
 
     def pause_writing(self) -> None:
-        """The transport's buffer is over its high-water mark."""
+        """Write no more for now: the transport's buffer is over its high-water mark."""
         self._writing_paused = True
 
     def resume_writing(self) -> None:
-        """The transport's buffer has drained."""
+        """Write on: the transport's buffer has drained."""
         self._writing_paused = False
         self.flush()
 
@@ -405,7 +401,7 @@ class NativeConnection(Connection):
         return outcome.result()
 
     def _finish(self) -> None:
-        """The session is over: send our end, give the peer a moment for its own."""
+        """Send our end behind the CLOSE frame, and give the peer a moment for its own."""
         self.flush(whole=True)
         self._ending = True
         if self._peer_ended or not self._transport.can_write_eof():
@@ -434,33 +430,13 @@ class NativeConnection(Connection):
     # -- for the lane ----------------------------------------------------------------------------------
 
     def begin_user_code(self) -> HandlerContext:
-        """The first user code is about to run. Many a device is silent, and nobody asks for its context."""
+        """Make what user code runs in, before the first of it runs: many a device is silent for ever."""
         assert self.handlers is not None
         version = self._session.plain
         if version and self._meter is None:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
             self._routes = self.handlers.routes[version]
         return self.handler_context
-
-    def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
-        """Send what the handler of an event returned.
-
-        Args:
-            event: its name.
-            reply_head: what comes before a text in such an answer; see `Route.reply_head`.
-            result: not None.
-        """
-        frame = string_frame(reply_head, result)
-        if frame is None:
-            self.reply(event, result)
-        elif not self.send(frame):
-            self.manager.log_update(self.name, event, result)
-
-    @property
-    def label(self) -> str:
-        """Type and name of the device, for the log."""
-        kind = self.client.type if self.client is not None else "?"
-        return f"type {kind!r} for device {self.name!r}"
 
 
 def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) -> None:

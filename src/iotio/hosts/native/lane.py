@@ -36,8 +36,6 @@ class Dispatcher(Protocol):
     def begin_user_code(self) -> HandlerContext: ...
     def abandon_calls(self, count: int) -> None: ...
     def answer(self, event: str, reply_head: bytes | None, result: Any) -> None: ...
-    @property
-    def label(self) -> str: ...
 
 
 class LoopLane:
@@ -287,7 +285,8 @@ class LoopLane:
             self._transport.resume_reading()
 
     def _label(self) -> str:
-        return f"handler on_{self._current_event} of {self._connection.label}"
+        assert self._handler_context is not None
+        return f"handler on_{self._current_event} of {self._handler_context.label}"
 
     def _began_at(self) -> float:
         return self._current_since
