@@ -10,10 +10,12 @@ cdef class LoopLane:
     cdef public bint is_idle, is_full
     cdef public Py_ssize_t running
     cdef NativeHost _host
-    cdef object _connection, _transport, _owner, _steps, _timer, _current_event, _current_since
+    cdef public object _steps
+    cdef object _connection, _transport, _owner, _timer, _current_event, _current_since
     cdef HandlerContext _handler_context
     cdef Py_ssize_t _waiting, _on_worker, _generation
-    cdef bint _drops_events, _held
+    cdef public bint _drops_events
+    cdef bint _held
 
     cpdef push(self, Step step)
     cpdef wait_for(self, str event, object kind, object task)
