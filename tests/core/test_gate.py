@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from iotio.hosts.memory import connect
-from iotio_protocol import v1
+from iotio_protocol import v1, v2
 from iotio_protocol.errors import ErrorCode
 from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
-from tests.support.wire import v1_headers
+from tests.support.wire import Opcode, encode_frame, v1_headers
 
 from .log import Log
 
@@ -110,3 +110,14 @@ def test_limits_are_checked_before_the_type(log: Log) -> None:
     v1_device(manager)
     v1_device(manager, "d2", client_type="nosuch")
     assert manager.refusals == {ErrorCode.SERVER_BUSY.value: 1}
+
+
+def test_a_v2_device_with_the_headers_of_v1_introduces_itself_by_hello(log: Log) -> None:
+    """A device that also speaks v1 sends them in case that v2 is not agreed on."""
+    manager = make_manager(log)
+    connection = connect(manager, v1_headers("d1", "echo"), subprotocol=v2.SUBPROTOCOL)
+    assert log.calls == []
+    hello = v2.encode_json(v2.HELLO, {"id": "d2", "type": "echo", "sends": "s"})
+    connection.deliver(encode_frame(Opcode.BINARY, hello))
+    assert manager.clients == ["d2"]
+    assert connection.stream == "s"

@@ -70,7 +70,7 @@ class Gate:
         try:
             for check in self._upgrade_checks:
                 check(upgrade)
-            hello = parse_headers(upgrade.headers) if upgrade.headers else None
+            hello = parse_headers(upgrade.headers) if connection.version == 1 else None
             returns = hello is not None and server.registry.get(hello.id) is not None
             connections.admission.enter(connection.address, returns=returns)
             connection.admitted = True
