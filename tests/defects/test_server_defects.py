@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import logging
 import pkgutil
+import re
 import subprocess
 import sys
 import threading
@@ -565,12 +566,13 @@ def modules_of(package: Any) -> Iterator[str]:
 def test_s39_what_is_installed_is_what_is_needed() -> None:
     """gevent and flask-sockets were required and not used; eventlet was needed and not named."""
     base = [one for one in importlib.metadata.requires("iotio") or [] if "extra ==" not in one]
-    assert sorted(one.split(">")[0] for one in base) == [
+    assert sorted(re.split("[>=]", one)[0] for one in base) == [
         "a2wsgi",
         "alembic",
         "click",
         "flask",
         "httptools",
+        "iotio-client",
         "sqlalchemy",
         "uvicorn",
         "uvloop",

@@ -45,19 +45,22 @@ class Delivery:
         record: the message as a store keeps it; replaced once, when it gets its number.
         reason: why it was dropped, or "".
         not_written: whether the store is that reason.
+        may_go: whether the message may be sent. What the store could forget must not have reached the device: its
+            number would be given again, to a message that the device then took for a repetition.
 
     Args:
         wait: waits in the calling thread for a signal, at most so many seconds; returns whether it is set.
         record: as above.
     """
 
-    __slots__ = ("_ended", "_lock", "_state", "_wait", "_written", "not_written", "reason", "record")
+    __slots__ = ("_ended", "_lock", "_state", "_wait", "_written", "may_go", "not_written", "reason", "record")
 
     def __init__(self, wait: Callable[[Signal, float | None], bool], record: MessageRecord) -> None:
         self._wait = wait
         self.record = record
         self.reason = ""
         self.not_written = False
+        self.may_go = True
         self._lock = allocate_lock()
         self._state = DeliveryState.QUEUED
         self._ended: Signal | None = None  # made when it is waited for
@@ -176,20 +179,17 @@ class Delivery:
             signal.set()
         return True
 
-    @property
-    def may_go(self) -> bool:
-        """Whether the message may be sent: what the store could forget must not have reached the device.
-
-        Its number would be given again, to a message that the device then took for a repetition.
-        """
-        return self._written is None or self._written.is_set
-
     def await_store(self) -> None:
-        """Expect `store_decided`; until then the message may not be sent."""
+        """Expect `store_decided` and then `tell_written`; until then the message may not be sent."""
         self._written = Signal()
+        self.may_go = False
 
     def store_decided(self) -> None:
-        """Note that the message is written, or dropped because it could not be."""
+        """Note that the message is written, or dropped because it could not be. It may be sent from now on."""
+        self.may_go = True
+
+    def tell_written(self) -> None:
+        """Wake those that wait for the store; behind the first attempt to send, so that they see its state."""
         if self._written is not None:
             self._written.set()
 
@@ -197,3 +197,4 @@ class Delivery:
         """Note that the message comes from the store."""
         self.await_store()
         self.store_decided()
+        self.tell_written()

@@ -126,7 +126,10 @@ class OutgoingQueue:
                 delivery.not_written = True
                 self._remove(delivery, DeliveryState.DROPPED, f"it could not be written: {error}", write=False)
             delivery.store_decided()
-            self._send_on()
+            try:
+                self._send_on()
+            finally:
+                delivery.tell_written()
 
     def _replace(self, replaced: list[Delivery], delivery: Delivery) -> None:
         """Drop the messages whose place a later one has taken, but for those that were sent by now.
