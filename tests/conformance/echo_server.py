@@ -109,9 +109,9 @@ def serve_asgi(app: flask.Flask, port: int) -> None:
 
 def serve_native(app: flask.Flask, port: int) -> None:
     """The host that `manager.run` is."""
-    from iotio.hosts.native import server as native
+    from iotio.hosts.native import protocols
 
-    native.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # the suite asks for paths of its own
+    protocols.PATHS = EveryPath()  # type: ignore[assignment, attr-defined]  # the suite asks for paths of its own
     manager: EchoManager = app.extensions["iot.io"]
     server = manager._server(host="127.0.0.1", port=port)
 

@@ -1,0 +1,220 @@
+"""What serves one connection of the native server, from its first bytes on: uvicorn's protocol, or a device's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from iotio_protocol.reasons import DisconnectReason
+
+from ...core.connection import Scope
+from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
+from .connection import NativeConnection
+from .host import NativeHost
+
+__all__ = ["DeviceServer", "FirstReadProtocol", "HttpProtocol", "UpgradeProtocol"]
+
+HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
+
+
+class DeviceServer(Protocol):
+    """What the protocols need of their server.
+
+    Attributes:
+        other_websockets: uvicorn's WebSocket protocol class for other paths than devices have, or None for none.
+    """
+
+    other_websockets: Callable[..., Any] | None
+
+    @property
+    def native(self) -> NativeHost:
+        """Return the host of the running loop."""
+
+    def scope_of(self, request: UpgradeRequest, peer: str, /) -> Scope | None:
+        """Return the scope of a device's handlers, from its upgrade request and its address."""
+
+
+class _Protocol(asyncio.Protocol):
+    """Keep what uvicorn gives a protocol that it makes.
+
+    Args:
+        server: the native server.
+        config: uvicorn's arguments for its protocols.
+        server_state: uvicorn's; uvicorn shuts down the protocols in its `connections`.
+        app_state: uvicorn's.
+    """
+
+    def __init__(
+        self, server: DeviceServer, config: uvicorn.Config, server_state: Any, app_state: Any, _loop: Any = None
+    ) -> None:
+        self._server = server
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+
+
+class FirstReadProtocol(_Protocol):
+    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._state.connections.add(self)
+        self._patience = self._server.native.loop.call_later(HEAD_TIMEOUT, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Abort the connection: a peer that never finishes a request's head must not hold it for ever."""
+        if not self._transport.is_closing():
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Choose by the first bytes who serves the connection. Later data goes past this method."""
+        self._state.connections.discard(self)
+        usual = read_usual(data)
+        if usual is None:
+            http = HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
+            http.patience = self._patience
+            http.connection_made(self._transport)
+            self._transport.set_protocol(http)
+            http.data_received(data)
+            return
+        self._patience.cancel()
+        request, answer, size = usual
+        upgrade = UpgradeProtocol(self._server, self._config, self._state, self._app_state)
+        upgrade.connection_made(self._transport)
+        upgrade.serve(request, answer)
+        if size != len(data):
+            upgrade.data_received(data[size:])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._patience.cancel()
+        self._state.connections.discard(self)
+
+    def shutdown(self) -> None:
+        """Close the connection, as uvicorn is going down."""
+        self._transport.close()
+
+
+class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen by what is installed
+    """Extend uvicorn's HTTP protocol, which drops what came in one read with the upgrade request.
+
+    Attributes:
+        patience: the timer that ends the connection if no request's head is finished.
+    """
+
+    patience: asyncio.TimerHandle
+    _tail = b""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.patience.cancel()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        tail = self._tail
+        self._tail = (tail + data)[-3:]
+        super().data_received(data)
+        successor = self.transport.get_protocol()
+        if successor is not self or self.cycle is not None:
+            self.patience.cancel()
+        if isinstance(successor, UpgradeProtocol):
+            rest = (tail + data).partition(b"\r\n\r\n")[2]
+            if rest:
+                successor.data_received(rest)
+
+
+class UpgradeProtocol(_Protocol):
+    """Choose by the path of a WebSocket upgrade who serves it, and pass everything on to that."""
+
+    _transport: asyncio.Transport | None = None
+    _connection: NativeConnection | None = None
+    _other: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._state.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the upgrade request, which uvicorn has read whole and repeats. Later data goes past this method."""
+        assert self._transport is not None
+        request = read_again(data)
+        if request.path.partition("?")[0] not in PATHS:
+            self._pass_on(data)
+            return
+        response = judge(request)
+        if response.status_code == 101:
+            self.serve(UpgradeRequest(request.path, list(request.headers.raw_items())), response.serialize())
+        else:
+            self._transport.write(response.serialize())
+            self._transport.close()
+
+    def serve(self, request: UpgradeRequest, answer: bytes) -> None:
+        """Answer the upgrade request of a device, and begin its connection."""
+        assert self._transport is not None
+        self._transport.write(answer)
+        peer = _peer(self._transport)
+        connection = NativeConnection(
+            self._server.native,
+            request.headers,
+            self._transport,
+            peer=peer,
+            scope=self._server.scope_of(request, peer),
+            subprotocol=agreed(answer),
+        )
+        self._connection = connection
+        self.data_received = connection.received  # type: ignore[method-assign]  # a hot path without a detour
+        self._transport.set_protocol(self)  # now: what is sent from here on may be more than the transport likes
+        connection.start()
+        connection.flush()
+
+    def _pass_on(self, data: bytes) -> None:
+        """Let uvicorn serve the upgrade: at another path an ASGI application may have a WebSocket."""
+        assert self._transport is not None
+        other_class = self._server.other_websockets
+        if other_class is None:
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.close()
+            return
+        self._state.connections.discard(self)
+        self._other = other_class(config=self._config, server_state=self._state, app_state=self._app_state)
+        self._other.connection_made(self._transport)
+        self._other.data_received(data)
+        self.data_received = self._other.data_received  # type: ignore[method-assign]  # as above
+
+    def eof_received(self) -> bool | None:
+        if self._other is not None:
+            return cast("bool | None", self._other.eof_received())
+        if self._connection is None:
+            return None
+        self._connection.stream_ended()
+        assert self._transport is not None
+        return self._transport.can_write_eof()  # handlers that run may still answer; TLS has no half-closed stream
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._state.connections.discard(self)
+        if self._other is not None:
+            self._other.connection_lost(error)
+        elif self._connection is not None:
+            self._connection.ended()
+
+    def pause_writing(self) -> None:
+        target = self._other or self._connection
+        if target is not None:
+            target.pause_writing()
+
+    def resume_writing(self) -> None:
+        target = self._other or self._connection
+        if target is not None:
+            target.resume_writing()
+
+    def shutdown(self) -> None:
+        """Close the device's connection, as uvicorn is going down."""
+        if self._connection is not None:
+            self._connection.close(DisconnectReason.SERVER_SHUTDOWN)
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "?")
