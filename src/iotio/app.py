@@ -83,7 +83,7 @@ class IoTManager(Manager):
         self.app: Any = None  # the Flask or the ASGI application
         self.api = endpoint_api
         self.auth_decorator = endpoint_auth_decorator
-        self._loops = LoopThread(self)
+        self._loop_thread = LoopThread(self)
         self._middleware: IoTManagerMiddleware | None = None
         self._mount: DeviceMount | None = None
         self._running: tuple[NativeServer, threading.Thread] | None = None
@@ -101,7 +101,7 @@ class IoTManager(Manager):
             self.scope = _app_scope(app)
             app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it
             self._middleware = IoTManagerMiddleware(
-                app, app.wsgi_app, self, loops=self._loops, scope_of=lambda environ: _scope(app, environ)
+                app, app.wsgi_app, self, loop_thread=self._loop_thread, scope_of=lambda environ: _scope(app, environ)
             )
             app.wsgi_app = self._middleware  # type: ignore[method-assign]  # what Flask documents for middleware
             if self.api:
@@ -219,7 +219,7 @@ class IoTManager(Manager):
         """Run an awaitable on a host's loop, or on that of the manager's own thread; see `Manager.run_awaitable`."""
         if self.awaitable_runners:
             return super().run_awaitable(awaitable, context)
-        outcome = self._loops.submit(awaitable, context)
+        outcome = self._loop_thread.submit(awaitable, context)
         wait(outcome.done, None)
         return outcome.result()
 
@@ -228,8 +228,8 @@ class IoTManager(Manager):
 
         Called from an `async def` handler, it does not wait.
         """
-        super().close(0.0 if self._loops.is_current else timeout, wait=wait or waiting_here())
-        self._loops.stop()
+        super().close(0.0 if self._loop_thread.is_current else timeout, wait=wait or waiting_here())
+        self._loop_thread.stop()
 
 
 # No generators here: one that is collected with its connection would run its end in a foreign context.

@@ -201,7 +201,7 @@ def test_a_broadcast_goes_on_where_no_descriptor_is_left_for_a_slow_device() -> 
             connected.release()
 
     manager.add_type(Plain("plain"))
-    loops = LoopThread(manager)
+    loop_thread = LoopThread(manager)
     with ExitStack() as stack:
         serving, theirs = [], []
         for number in range(3):
@@ -211,7 +211,7 @@ def test_a_broadcast_goes_on_where_no_descriptor_is_left_for_a_slow_device() -> 
             server_end.setblocking(False)
             headers = v1_headers(f"d{number}", "plain")
             waits = ThreadWaits(server_end)
-            connection = SocketConnection(manager, headers, server_end, waits, loops, peer="", scope=None)
+            connection = SocketConnection(manager, headers, server_end, waits, loop_thread, peer="", scope=None)
             serving.append(threading.Thread(target=connection.serve))
             serving[-1].start()
             assert connected.acquire(timeout=5)
@@ -226,7 +226,7 @@ def test_a_broadcast_goes_on_where_no_descriptor_is_left_for_a_slow_device() -> 
             thread.join(10)
             assert not thread.is_alive()
         assert manager.clients == []
-        loops.stop()
+        loop_thread.stop()
 
 
 @contextmanager

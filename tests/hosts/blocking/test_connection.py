@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from contextvars import copy_context
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 import pytest
 
 from iotio import DeviceType, IoTClient, Options
-from iotio.hosts.blocking.connection import SocketConnection
-from iotio.hosts.blocking.loop_thread import LoopThread
-from iotio_protocol import v1, v2
-from tests.support.hosts import FAST, GeventHost, eventually, open_descriptors, serve_local
-from tests.support.memory import make_manager
-from tests.support.v2 import PROTOCOL, V2Device
+from iotio_protocol import v1
+from tests.support.hosts import FAST, GeventHost, eventually, serve_local
+from tests.support.v2 import PROTOCOL
 from tests.support.wire import Opcode, v1_headers
 
 KINDS = ["gevent", "flask"]
@@ -57,71 +52,6 @@ def test_an_async_handler_may_remove_another_device(kind: str) -> None:
                 assert v1.decode(one.expect_frame().payload) == (event, answer)
             eventually(lambda: device_type.gone == ["other removed"])
             eventually(lambda: host.manager.clients == ["one"])
-
-
-class Asking(DeviceType):
-    """Calls its device from a handler, and notes what comes later."""
-
-    seen: list[int]
-
-    def on_ask(self, timeout: float, client: IoTClient) -> Any:
-        return client.call("ask", timeout=timeout)
-
-    def on_seq(self, number: int, client: IoTClient) -> None:
-        self.seen.append(number)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_put_aside_while_a_handler_calls_is_bounded(kind: str) -> None:
-    """Then nobody reads, and silence says nothing; all of it is handled when the call has given up."""
-    with serve_local(kind, Options(ping_interval=0.2, ping_timeout=0.2)) as host:
-        device_type = Asking("asking")
-        device_type.seen = []
-        host.manager.add_type(device_type)
-        with V2Device(host.port, "d", "asking") as device:
-            device.send("ask", 0.8, v2.CALL, call=1)
-            number = device.expect_call("ask")
-            client = host.manager.client("d")
-            assert client is not None
-            connection = client.socket
-            assert isinstance(connection, SocketConnection)
-            assert connection.is_reading
-            for n in range(300):
-                device.send("seq", n)
-            eventually(lambda: not connection.is_reading)
-            aside = len(connection._aside)
-            assert 256 <= aside <= 300
-            for n in range(300, 400):
-                device.send("seq", n)
-            device.answer(number, "too late, behind too much")
-            packet = device.expect()
-            assert isinstance(packet, v2.Packet)
-            assert packet.flags == v2.FAILURE
-            assert packet.value == {
-                "error": "exception",
-                "name": "CallTimeout",
-                "message": "device 'd' did not answer the call of 'ask' within 0.8 s",
-            }
-            eventually(lambda: device_type.seen == list(range(400)))
-            device.send("ask", 5, v2.CALL, call=2)
-            device.answer(device.expect_call("ask"), "x")
-            assert device.expect() == v2.Packet("", "x", v2.RESULT, 2)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_descriptor_is_left_over(kind: str) -> None:
-    with serve_local(kind) as host, V2Device(host.port, "warm up") as device:
-        host.log.wait("warm up", "on_connect")
-        before = open_descriptors()
-        for n in range(3):
-            device.send("acallself", None, v2.CALL, call=n)
-            device.answer(device.expect_call("ask"), n)
-            assert device.expect() == v2.Packet("", n, v2.RESULT, n)
-            with V2Device(host.port, f"d{n}") as other:
-                other.send("callself")
-                other.expect_call("ask")
-        eventually(lambda: host.manager.clients == ["warm up"])
-        eventually(lambda: open_descriptors() <= before)  # those of an earlier test may have been open still
 
 
 class WrappedHost(GeventHost):
@@ -175,30 +105,3 @@ def test_close_waits_for_every_farewell(kind: str) -> None:
         assert host.log.of("d")[-1] == "mgr_on_disconnect"
         frame = peer.expect_frame()
         assert (frame.opcode, frame.close_code) == (Opcode.CLOSE, 1001)
-
-
-def test_a_stopped_loop_fails_what_is_submitted() -> None:
-    class Stopped(LoopThread):
-        @property
-        def loop(self) -> asyncio.AbstractEventLoop:
-            loop = asyncio.new_event_loop()
-            loop.close()
-            return loop
-
-    async def never() -> None: ...
-
-    outcome = Stopped(make_manager()).submit(never(), copy_context())
-    assert outcome.done.is_set
-    with pytest.raises(RuntimeError, match="stopped"):
-        outcome.result()
-
-
-def test_a_blocked_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    loops = LoopThread(make_manager())
-    clock = loops._manager.clock
-    swept = threading.Event()
-    loops.loop.call_soon_threadsafe(swept.set)
-    assert swept.wait(5)
-    clock.now += 5  # type: ignore[attr-defined]  # the fake clock of the memory host
-    eventually(lambda: "has blocked the loop thread" in caplog.text)
-    loops.stop()

@@ -1,4 +1,4 @@
-"""WSGI: devices at `/iot.io`, everything else to the application."""
+"""Serve devices at `/iot.io` of a WSGI server, everything else by the application."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NO_SOCKET = (
 
 
 class DeviceEnd(ConnectionResetError):
-    """Raised into a threaded WSGI server when a device is gone: the way to say that there is no HTTP response.
+    """Tell a threaded WSGI server, when a device is gone, that there is no HTTP response.
 
     Werkzeug and gunicorn both take it as a client that went away, which is what happened, and close the socket.
     """
@@ -44,14 +44,14 @@ class DeviceEnd(ConnectionResetError):
 
 
 class IoTManagerMiddleware:
-    """The WSGI application that serves devices and passes all else on.
+    """Serve devices, and pass all other requests on to a WSGI application.
 
     Args:
         app: the Flask application; iot.io 0.4 has this attribute.
-        wsgi_app: what serves all other paths.
+        wsgi_app: the WSGI application that serves all other paths.
         manager: the devices' manager.
-        loops: the manager's loop thread.
-        scope_of: from an environ to the scope of its device's handlers.
+        loop_thread: the manager's; without it a new one.
+        scope_of: returns the scope of a device's handlers, from its environ.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class IoTManagerMiddleware:
         wsgi_app: WSGIApplication,
         manager: Manager,
         *,
-        loops: LoopThread | None = None,
+        loop_thread: LoopThread | None = None,
         scope_of: Callable[[WSGIEnvironment], Scope] | None = None,
     ) -> None:
         self.app = app
         self.wsgi_app = wsgi_app
         self.manager = manager
-        self._loops = loops if loops is not None else LoopThread(manager)
+        self._loop_thread = loop_thread if loop_thread is not None else LoopThread(manager)
         self._scope_of = scope_of
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -120,7 +120,7 @@ class IoTManagerMiddleware:
             headers,
             sock,
             waits,
-            self._loops,
+            self._loop_thread,
             peer=_peer(environ),
             scope=scope,
             subprotocol=subprotocol or agreed(response),
@@ -129,7 +129,7 @@ class IoTManagerMiddleware:
 
 
 def waiting_here() -> Callable[[Signal, float | None], bool]:
-    """How to wait in this thread: a hub that serves devices must go on running."""
+    """Choose how to wait in this thread: a hub that serves devices must go on running."""
     greenlets = sys.modules.get(f"{__package__}.greenlets")  # not there as long as gevent serves nobody
     if greenlets is not None and greenlets.serves_here():
         chosen: Callable[[Signal, float | None], bool] = greenlets.wait_in_greenlet
@@ -138,7 +138,7 @@ def waiting_here() -> Callable[[Signal, float | None], bool]:
 
 
 def _waits(sock: socket.socket) -> Waits:
-    """gunicorn's gevent worker gives sockets of gevent's."""
+    """Choose how to wait on a socket: gunicorn's gevent worker gives sockets of gevent's."""
     if type(sock).__module__.partition(".")[0] == "gevent":
         from .greenlets import GreenletWaits
 
@@ -158,7 +158,7 @@ def _accept(environ: WSGIEnvironment, headers: list[tuple[str, str]]) -> Respons
 
 
 def _leftover(environ: WSGIEnvironment) -> bytes:
-    """Bytes that the server has read behind the request; the socket must be non-blocking by now."""
+    """Return what the server has read behind the request. The socket must be non-blocking by now."""
     stream = environ["wsgi.input"]
     unreader = getattr(getattr(stream, "reader", None), "unreader", None)
     if unreader is not None:  # gunicorn
@@ -177,7 +177,7 @@ def _answer(
 
 
 def _extra(response: Response) -> list[tuple[str, str]]:
-    """The headers that say what a right request would have been."""
+    """Return the headers that say what a right request would have been."""
     wanted = ("allow", "upgrade", "sec-websocket-version")
     return [(name, value) for name, value in response.headers.raw_items() if name.lower() in wanted]
 

@@ -1,0 +1,153 @@
+"""Read on the manager's loop thread while the connection's own thread runs a handler.
+
+The thread of a connection cannot read while it is in a handler. If a call to the device waits for its answer
+meanwhile, the stand-in reader reads in its place: the answer is settled at once, all other events are kept, in order,
+for the connection's own thread. So a handler may call its own device, and handlers each other's.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import LockType
+from collections.abc import Callable
+from typing import Protocol
+
+from iotio.core.primitives import Signal
+from iotio_protocol import v2
+from iotio_protocol.session import Event
+
+from .loop_thread import LoopThread
+
+__all__ = ["Owner", "StandInReader"]
+
+_FULL = 256  # events that are kept; then the device is not read any more, as on the native host
+
+
+class Owner(Protocol):
+    """What the stand-in reader needs of its connection."""
+
+    @property
+    def over(self) -> bool:
+        """See `Connection.over`."""
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Return whether calls to the device wait for their answers."""
+
+    def receive(self) -> bytes | None:
+        """Return what the stream has: None for nothing yet, b"" for its end. The lock is held."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """See `InlineConnection.feed`."""
+
+    def lend(self, function: Callable[[int], object]) -> int | None:
+        """Have the loop thread do something with the stream. The lock is held.
+
+        Args:
+            function: is given a descriptor of its own, which only the function closes.
+
+        Returns:
+            The descriptor, or None: the connection is given up.
+        """
+
+    def lose(self) -> None:
+        """Fail the calls and close the connection, as nothing can be read any more. The lock is held."""
+
+
+class StandInReader:
+    """Read for one connection, whose own thread is busy.
+
+    Args:
+        owner: the connection.
+        lock: the connection's.
+        loop_thread: the manager's; all reading is done there.
+
+    Attributes:
+        reading: set when what has just been read is kept; None while nothing is being read. Under the lock.
+    """
+
+    __slots__ = ("_descriptor", "_kept", "_lock", "_loop_thread", "_owner", "_owner_reads", "reading")
+
+    def __init__(self, owner: Owner, lock: LockType, loop_thread: LoopThread) -> None:
+        self._owner = owner
+        self._lock = lock
+        self._loop_thread = loop_thread
+        self._owner_reads = False  # the connection's own thread reads; else it handles what it has read
+        self._descriptor: int | None = None  # of the stand-in's own, while it reads
+        self._kept: list[Event] = []
+        self.reading: Signal | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether the loop thread reads, or is about to."""
+        return self._descriptor is not None
+
+    def start_if_needed(self) -> None:
+        """Have the loop thread read if calls wait and the connection's own thread does not read. The lock is held."""
+        if self._descriptor is None and self._is_needed():
+            self._descriptor = self._owner.lend(self._begin)
+            if self._descriptor is None:
+                self._owner.lose()
+
+    def owner_has_read(self, events: list[Event]) -> None:
+        """Start if the connection's own thread has events to handle now, and calls wait. The lock is held."""
+        if self._owner_reads and not all(map(v2.is_answer, events)):
+            self._owner_reads = False
+            self.start_if_needed()
+
+    def take(self) -> list[Event]:
+        """Hand the kept events over to the connection's own thread, which handles them now. The lock is held."""
+        events, self._kept = self._kept, []
+        if events:
+            self.start_if_needed()  # it has stopped if they were too many
+        return events
+
+    def let_owner_read(self) -> None:
+        """Leave the reading to the connection's own thread. The lock is held."""
+        self._owner_reads = True
+
+    def end(self) -> None:
+        """Free the descriptor as the connection's own thread ends: it would keep the stream open."""
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None and not self._loop_thread.call(self._release, descriptor):
+            os.close(descriptor)
+
+    def _is_needed(self) -> bool:
+        owner = self._owner
+        return not self._owner_reads and owner.awaits_answers and not owner.over and len(self._kept) < _FULL
+
+    # -- on the loop thread ----------------------------------------------------------------------------
+
+    def _begin(self, descriptor: int) -> None:
+        with self._lock:
+            ended = self._descriptor != descriptor
+        if not ended:
+            self._loop_thread.loop.add_reader(descriptor, self._read, descriptor)
+            self._read(descriptor)  # a TLS object may hold what the descriptor no longer has
+
+    def _read(self, descriptor: int) -> None:
+        while True:
+            with self._lock:
+                if self._descriptor != descriptor:
+                    return
+                if not self._is_needed():
+                    self._descriptor = None
+                    break
+                data = self._owner.receive()
+                if data is None:
+                    return
+                reading = self.reading = Signal()
+            events: list[Event] = []
+            try:
+                events = self._owner.feed(data)
+            finally:
+                with self._lock:
+                    self._kept += events
+                    self.reading = None
+                reading.set()
+        self._release(descriptor)
+
+    def _release(self, descriptor: int) -> None:
+        self._loop_thread.loop.remove_reader(descriptor)
+        os.close(descriptor)

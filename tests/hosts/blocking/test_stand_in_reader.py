@@ -1,0 +1,80 @@
+"""Calls to a device that wait for their answers while the thread of its connection is in a handler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iotio import DeviceType, IoTClient, Options
+from iotio.hosts.blocking.connection import SocketConnection
+from iotio_protocol import v2
+from tests.support.hosts import eventually, open_descriptors, serve_local
+from tests.support.v2 import V2Device
+
+KINDS = ["gevent", "flask"]
+
+
+class Asking(DeviceType):
+    """Calls its device from a handler, and notes what comes later."""
+
+    seen: list[int]
+
+    def on_ask(self, timeout: float, client: IoTClient) -> Any:
+        return client.call("ask", timeout=timeout)
+
+    def on_seq(self, number: int, client: IoTClient) -> None:
+        self.seen.append(number)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_put_aside_while_a_handler_calls_is_bounded(kind: str) -> None:
+    """Then nobody reads, and silence says nothing; all of it is handled when the call has given up."""
+    with serve_local(kind, Options(ping_interval=0.2, ping_timeout=0.2)) as host:
+        device_type = Asking("asking")
+        device_type.seen = []
+        host.manager.add_type(device_type)
+        with V2Device(host.port, "d", "asking") as device:
+            device.send("ask", 0.8, v2.CALL, call=1)
+            number = device.expect_call("ask")
+            client = host.manager.client("d")
+            assert client is not None
+            connection = client.socket
+            assert isinstance(connection, SocketConnection)
+            assert connection.is_reading
+            for n in range(300):
+                device.send("seq", n)
+            eventually(lambda: not connection.is_reading)
+            aside = len(connection._stand_in._kept)
+            assert 256 <= aside <= 300
+            for n in range(300, 400):
+                device.send("seq", n)
+            device.answer(number, "too late, behind too much")
+            packet = device.expect()
+            assert isinstance(packet, v2.Packet)
+            assert packet.flags == v2.FAILURE
+            assert packet.value == {
+                "error": "exception",
+                "name": "CallTimeout",
+                "message": "device 'd' did not answer the call of 'ask' within 0.8 s",
+            }
+            eventually(lambda: device_type.seen == list(range(400)))
+            device.send("ask", 5, v2.CALL, call=2)
+            device.answer(device.expect_call("ask"), "x")
+            assert device.expect() == v2.Packet("", "x", v2.RESULT, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_descriptor_is_left_over(kind: str) -> None:
+    with serve_local(kind) as host, V2Device(host.port, "warm up") as device:
+        host.log.wait("warm up", "on_connect")
+        before = open_descriptors()
+        for n in range(3):
+            device.send("acallself", None, v2.CALL, call=n)
+            device.answer(device.expect_call("ask"), n)
+            assert device.expect() == v2.Packet("", n, v2.RESULT, n)
+            with V2Device(host.port, f"d{n}") as other:
+                other.send("callself")
+                other.expect_call("ask")
+        eventually(lambda: host.manager.clients == ["warm up"])
+        eventually(lambda: open_descriptors() <= before)  # those of an earlier test may have been open still
