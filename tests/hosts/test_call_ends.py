@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from iotio import CallDisconnected, Options
-from iotio.hosts.native.host import SWEEP_INTERVAL
+from iotio.hosts.timing import SWEEP_INTERVAL
 from iotio_protocol import v2
 from tests.support.fault_proxy import FaultProxy
 from tests.support.hosts import FAST, IN_PROCESS, LocalHost, eventually, serve, serve_local

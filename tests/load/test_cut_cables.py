@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from iotio.hosts.native.host import SWEEP_INTERVAL
+from iotio.hosts.timing import SWEEP_INTERVAL
 from scripts.tools.debian import IPTABLES, Tool, ToolUnavailable, tool
 from tests.load.endurance import EnduringServer, SwarmDevice, connect_all, percentile
 from tests.load.harness import PROGRAMS, report

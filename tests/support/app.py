@@ -16,7 +16,6 @@ import flask
 import iotio
 from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
 from iotio.core.handles import Device
-from iotio.hosts.blocking import loop_thread
 from iotio.store import MemoryStore
 from tests.protocol.vectors import revive
 
@@ -304,10 +303,10 @@ def make_app(
         sleep: how a handler waits.
         store: "memory", the URL of a store, or None.
     """
-    loop_thread.SWEEP_INTERVAL = 0.02  # seconds; ten times as often as in production, for tests of time-outs
     app = flask.Flask("tests.support.app")
     kept = MemoryStore() if store == "memory" else store
     manager = RecordingManager(app, endpoint_api=True, options=options, store=kept)
+    manager._loop_thread.sweep_interval = 0.02  # seconds; ten times as often as in production, for tests of time-outs
     manager.record = record
     manager.add_type(Echo(record, sleep))
     manager.add_type(Other(record))

@@ -1,4 +1,4 @@
-"""A host without a network: the test is the device. Everything happens in the caller's thread, at once."""
+"""Connect devices without a network: the test is the device. All is done in the caller's thread, at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
 from iotio.core.write_buffer import WriteBuffer
 
+from .awaitables import as_coroutine
+
 __all__ = ["MemoryConnection", "connect"]
 
 
 class MemoryConnection(InlineConnection):
-    """The server's side of an in-memory pair, with the device's end of it as methods."""
+    """Be the server's side of an in-memory pair, with the device's end of it as methods."""
 
     manager: Manager
 
@@ -37,7 +39,7 @@ class MemoryConnection(InlineConnection):
         self.ended = False
 
     def deliver(self, data: bytes) -> None:
-        """The device sends these bytes; b"" ends its stream."""
+        """Take bytes that the device sends; b"" ends its stream."""
         if self.ended:
             return
         for event in self.feed(data):
@@ -46,17 +48,17 @@ class MemoryConnection(InlineConnection):
             self.finish()
 
     def read(self) -> bytes:
-        """The device reads all that the server has written since the last time."""
+        """Return all that the server has written since the last time, as the device reads it."""
         return self._output.take_all() if self._output else b""
 
     def advance(self) -> None:
-        """Let the server do what is due on its clock."""
+        """Do what is due on the server's clock."""
         self.tick(self.manager.clock())
         if self.over:
             self.finish()
 
     def finish(self) -> None:
-        """The host is done with the socket."""
+        """End the connection for the server, as a host does that is done with a socket."""
         self.ended = True
         self.tear_down()
         self.manager.connections.detach(self)
@@ -85,10 +87,7 @@ class MemoryConnection(InlineConnection):
 
 
 def _run(awaitable: Awaitable[Any], context: Context) -> Any:
-    async def main() -> Any:
-        return await awaitable
-
-    return context.run(asyncio.run, main())
+    return context.run(asyncio.run, as_coroutine(awaitable))
 
 
 def connect(

@@ -18,6 +18,7 @@ from ...core.connection import Scope
 from ...core.manager import Manager
 from ..blocking.wsgi import NO_UPGRADE
 from ..native.host import NativeHost
+from ..timing import SHUTDOWN_GRACE
 from ..upgrade import PATHS, UpgradeRequest
 from .connection import AsgiConnection
 from .lifespan import ends_before
@@ -31,8 +32,6 @@ __all__ = ["DeviceMount", "native_server"]
 
 ScopeOf: TypeAlias = Callable[[UpgradeRequest, str, str], "Scope | None"]
 """Returns the scope of a device's handlers, from its upgrade request, its address and the application's prefix."""
-
-_GRACE = 5.0  # seconds that devices and handlers get at shutdown, as on the native server
 
 
 class DeviceMount:
@@ -106,7 +105,7 @@ class DeviceMount:
         if host is None:
             return
         self.manager.connections.begin_shutdown()
-        deadline = loop.time() + _GRACE
+        deadline = loop.time() + SHUTDOWN_GRACE
         try:
             for connection in self._devices_of(host):
                 connection.close(DisconnectReason.SERVER_SHUTDOWN)
@@ -135,7 +134,7 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
     from ..native.server import NativeServer
 
     async def shutdown() -> None:
-        await server.wait_for_teardowns(manager.clock() + _GRACE)
+        await server.wait_for_teardowns(manager.clock() + SHUTDOWN_GRACE)
 
     whole = _tell_browsers(ends_before(app, shutdown))
     server = NativeServer(

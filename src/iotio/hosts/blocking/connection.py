@@ -27,6 +27,7 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
 from ..keepalive import limit_silence
+from ..timing import LINGER
 from .loop_thread import LoopThread
 from .stand_in_reader import StandInReader
 
@@ -36,7 +37,6 @@ logger = logging.getLogger("iotio.hosts")
 
 _READ_SIZE = 64 * 1024
 _WRITE_SIZE = 256 * 1024
-_LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -337,7 +337,7 @@ class SocketConnection(InlineConnection):
         if waiting:
             self._waits.signal(drained, self.manager.options.close_timeout)
         self._shutdown(socket.SHUT_WR)
-        deadline = self.manager.clock() + _LINGER
+        deadline = self.manager.clock() + LINGER
         try:
             while (left := deadline - self.manager.clock()) > 0 and self._waits.readable(left):
                 if not self._sock.recv(_READ_SIZE):

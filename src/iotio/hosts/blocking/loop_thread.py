@@ -1,6 +1,6 @@
-"""One asyncio loop in a thread of its own, for hosts that have no loop.
+"""Run one asyncio loop in a thread of its own, for hosts that have no loop.
 
-It runs `async def` handlers, the sweep over all deadlines, and what a slow network left to be written.
+The loop runs `async def` handlers, the sweep over all deadlines, and the writing that a slow network left over.
 The thread is a real one, in a monkey-patched program too.
 """
 
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
 
+from ..awaitables import as_coroutine
+from ..timing import HELD_UP, SWEEP_INTERVAL
+
 if TYPE_CHECKING:
     from iotio.core.manager import Manager
 
@@ -22,13 +25,15 @@ __all__ = ["LoopThread", "Outcome"]
 
 logger = logging.getLogger("iotio.hosts")
 
-SWEEP_INTERVAL = 0.2  # seconds; how late a ping or a time-out may be
-_HELD_UP = 1.0  # seconds after which a blocked loop is named in the log: it holds up pings and time-outs
 _START_TIMEOUT = 10.0  # seconds; a thread that has not started by then never will
 
 
 class Outcome:
-    """The result of a coroutine that runs on the loop; `done` says when it is there."""
+    """Keep the result of a coroutine that runs on the loop.
+
+    Attributes:
+        done: set when the result is there.
+    """
 
     def __init__(self) -> None:
         self.done = Signal()
@@ -36,7 +41,7 @@ class Outcome:
         self._error: BaseException | None = None
 
     def settle(self, task: asyncio.Task[Any]) -> None:
-        """Take a finished task's result."""
+        """Take the result of a finished task."""
         if task.cancelled():
             self._error = asyncio.CancelledError()
         else:
@@ -45,12 +50,12 @@ class Outcome:
         self.done.set()
 
     def fail(self, error: BaseException) -> None:
-        """There is no task."""
+        """Take an error in the place of a task's result."""
         self._error = error
         self.done.set()
 
     def result(self) -> Any:
-        """The result, or what the coroutine raised. A cancelled one raises RuntimeError."""
+        """Return the result, or raise what the coroutine raised; RuntimeError if it was cancelled."""
         if isinstance(self._error, asyncio.CancelledError):
             raise RuntimeError("the handler was cancelled") from self._error
         if self._error is not None:
@@ -59,14 +64,18 @@ class Outcome:
 
 
 class LoopThread:
-    """The loop of one manager; its thread starts with the first connection.
+    """Run the loop of one manager. The thread starts with the first connection.
 
     Args:
-        manager: whose deadlines are swept.
+        manager: the manager whose deadlines are swept.
+
+    Attributes:
+        sweep_interval: seconds between two sweeps.
     """
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
+        self.sweep_interval = SWEEP_INTERVAL
         self._lock = allocate_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = Signal()
@@ -76,7 +85,7 @@ class LoopThread:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop; started if need be."""
+        """Return the running loop, which is started if it does not run."""
         with self._lock:
             if self._loop is None:
                 started: list[asyncio.AbstractEventLoop] = []
@@ -90,11 +99,11 @@ class LoopThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the loop's own thread, which must never wait for what runs on it."""
+        """Return whether the calling thread is the loop's own, which must never wait for what runs on the loop."""
         return self._ident == get_ident()
 
     def call(self, function: Callable[..., object], *args: Any) -> bool:
-        """Run a function on the loop soon; from any thread. False: the loop was stopped in between."""
+        """Run a function on the loop soon; from any thread. Returns False if the loop was stopped in between."""
         try:
             self.loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
@@ -106,7 +115,7 @@ class LoopThread:
         outcome = Outcome()
 
         def start() -> None:
-            task = asyncio.get_running_loop().create_task(_whole(awaitable), context=context)
+            task = asyncio.get_running_loop().create_task(as_coroutine(awaitable), context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(outcome.settle)
@@ -118,7 +127,7 @@ class LoopThread:
         return outcome
 
     def stop(self) -> None:
-        """End the thread; handlers that still run on the loop are cancelled. It may be started again."""
+        """End the thread, and cancel handlers that still run on the loop. `loop` starts it again."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is not None:
@@ -146,21 +155,17 @@ class LoopThread:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._manager.clock()
-        late = now - self._swept - SWEEP_INTERVAL
+        late = now - self._swept - self.sweep_interval
         self._swept = now
-        if late > _HELD_UP:
+        if late > HELD_UP:
             logger.warning("an async def handler has blocked the loop thread for %.1f s: await what waits", late)
         self._manager.sweep(now)
-        loop.call_later(SWEEP_INTERVAL, self._sweep, loop)
+        loop.call_later(self.sweep_interval, self._sweep, loop)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """A loop on the interpreter's own selector; a monkey-patched one would run a hub in this thread."""
+    """Make a loop on the interpreter's own selector; a monkey-patched one would run a hub in this thread."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("selectors"):
         return asyncio.SelectorEventLoop()
     return asyncio.SelectorEventLoop(monkey.get_original("selectors", "DefaultSelector")())
-
-
-async def _whole(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable

@@ -1,4 +1,4 @@
-"""What the connections of one native loop share: hand-over from other threads, the sweep, the workers."""
+"""Keep what the connections of one loop share: hand-over from other threads, the sweep, the workers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from ...core.manager import Manager
+from ..awaitables import as_coroutine
+from ..timing import HELD_UP, SWEEP_INTERVAL
 from .stand_in import StandIn
 from .workers import Workers
 
@@ -19,22 +21,21 @@ __all__ = ["NativeHost"]
 
 logger = logging.getLogger("iotio.hosts")
 
-SWEEP_INTERVAL = 0.2  # seconds; how late a ping or a time-out may be
-_HELD_UP = 1.0  # seconds after which a blocked loop is named in the log: it holds up everything
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
 
 
 class Flushable(Protocol):
-    """A connection that has output."""
+    """What the host needs of a connection that has output."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Write the output."""
 
 
 class NativeHost:
-    """What all native connections of one loop share. Lives on the loop's thread.
+    """Serve all native connections of one loop. Lives on the loop's thread.
 
     Args:
-        manager: whose devices are served.
+        manager: the manager whose devices are served.
         workers: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log; 0 for never.
     """
@@ -61,18 +62,18 @@ class NativeHost:
         self.workers.close()
 
     def flush_later(self, connection: Flushable) -> None:
-        """A connection has output; from any thread."""
+        """Flush a connection that has output, on the loop soon; from any thread."""
         self._dirty.append(connection)
         self._wake()
 
     def call_later(self, function: Callable[[], None]) -> None:
-        """Call this on the loop soon; from any thread. Once the loop is closed it does nothing."""
+        """Call a function on the loop soon; from any thread. Does nothing once the loop is closed."""
         self._ended.append(function)
         self._wake()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on the loop, in a copy of a context, and wait for its result; from another thread only."""
-        coroutine = _whole(awaitable)
+        coroutine = as_coroutine(awaitable)
         try:
             outcome = context.run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
         except RuntimeError:  # the loop is closed
@@ -84,7 +85,7 @@ class NativeHost:
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the loop's thread."""
+        """Return whether the calling thread is the loop's."""
         return threading.get_ident() == self.thread
 
     def _wake(self) -> None:
@@ -114,7 +115,7 @@ class NativeHost:
 
     def _sweep(self) -> None:
         late = self.loop.time() - self._sweep_due
-        if late > _HELD_UP:
+        if late > HELD_UP:
             logger.warning("an async def handler has blocked the loop for %.1f s: await what waits", late)
         pause = SWEEP_INTERVAL
         if late > SWEEP_INTERVAL:  # nobody has read since; a loop may run timers before it reads
@@ -123,7 +124,3 @@ class NativeHost:
             self.manager.sweep(self.manager.clock())
         self._sweep_due = self.loop.time() + pause
         self._sweeper = self.loop.call_later(pause, self._sweep)
-
-
-async def _whole(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable

@@ -25,6 +25,7 @@ from ...core.connection import Scope
 from ...core.manager import Manager
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
+from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .host import NativeHost
 from .protocols import FirstReadProtocol, UpgradeProtocol
@@ -33,7 +34,6 @@ __all__ = ["NativeServer"]
 
 logger = logging.getLogger("iotio.server")
 
-_GRACE = 5.0  # seconds that devices, requests and handlers get at shutdown
 _MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
@@ -80,7 +80,7 @@ class NativeServer(uvicorn.Server):
                 ws=cast(Any, partial(UpgradeProtocol, self)),
                 log_config=None,
                 access_log=False,
-                timeout_graceful_shutdown=int(_GRACE),
+                timeout_graceful_shutdown=SHUTDOWN_GRACE,
                 h11_max_incomplete_event_size=_MAX_HEAD,
                 **{"backlog": BACKLOG, **options},
             )
@@ -152,7 +152,7 @@ class NativeServer(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:
         """Close every device's connection, run every `on_disconnect`, finish what runs, within a deadline."""
         self.manager.connections.begin_shutdown()
-        deadline = self.manager.clock() + _GRACE
+        deadline = self.manager.clock() + SHUTDOWN_GRACE
         try:
             await super().shutdown(sockets)
             await self.wait_for_teardowns(deadline)
