@@ -1,1 +1,5 @@
-"""Everything that moves bytes and runs handlers. One module a host; `blocking` is what thread-like hosts share."""
+"""Move bytes and run handlers: a folder for each kind of host, and what several of them share.
+
+`native` and `asgi` run on an asyncio loop, `blocking` in a thread or greenlet for each connection, `memory` in the
+caller.
+"""

@@ -1,4 +1,4 @@
-"""The request by which a device asks for its WebSocket, and the answer to it."""
+"""Read the request by which a device asks for its WebSocket, and make the answer to it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from websockets.utils import accept_key
 from iotio_protocol.v2 import SUBPROTOCOL
 
 __all__ = [
+    "NO_UPGRADE",
     "PATH",
     "PATHS",
     "UpgradeRequest",
@@ -30,6 +31,7 @@ __all__ = [
 
 PATH = "/iot.io"
 PATHS = (PATH, PATH + "/")
+NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
 
 _USUAL = re.compile(
     rb"GET (/iot\.io/?) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
@@ -46,7 +48,7 @@ _checker = ServerProtocol(select_subprotocol=_choose)  # one for all: `accept` k
 
 
 class UpgradeRequest(NamedTuple):
-    """What is asked for.
+    """What a device asks for.
 
     Attributes:
         path: with the query.
@@ -63,7 +65,7 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
     All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, other subprotocols.
 
     Args:
-        data: what the first read of a connection brought.
+        data: the bytes of a connection's first read.
 
     Returns:
         The request, the answer, and where in the data that ends which belongs to it; None for any other data.
@@ -93,11 +95,11 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
 
 
 def welcome(key: str, subprotocol: str | None = None) -> bytes:
-    """The answer to a request that is right (RFC 6455, 4.2.2).
+    """Make the answer to a request that is right (RFC 6455, 4.2.2).
 
     Args:
         key: its `Sec-WebSocket-Key`.
-        subprotocol: what is agreed on.
+        subprotocol: the one agreed on, or None.
     """
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
@@ -107,17 +109,17 @@ def welcome(key: str, subprotocol: str | None = None) -> bytes:
 
 
 def agreed(answer: bytes) -> str | None:
-    """The subprotocol in an answer of `welcome` or `judge`."""
+    """Return the subprotocol in an answer of `welcome` or `judge`."""
     return SUBPROTOCOL if b"\r\nSec-WebSocket-Protocol: " in answer else None
 
 
 def subprotocol_at(path: str) -> str:
-    """What a device at this path may ask for; "" elsewhere. gevent-websocket asks the application."""
+    """Return the subprotocol that a device at a path may ask for; "" elsewhere. gevent-websocket asks this."""
     return SUBPROTOCOL if path in PATHS else ""
 
 
 def read_again(data: bytes) -> Request:
-    """The request that uvicorn has parsed, checked and written again."""
+    """Parse a request that uvicorn has parsed, checked and written again."""
     lines = data.decode("latin-1").split("\r\n")
     method, path, _ = lines[0].split(" ")
     headers = Headers()
@@ -130,7 +132,7 @@ def read_again(data: bytes) -> Request:
 
 
 def judge(request: Request) -> Response:
-    """The answer to a request: 101, or an error after which the connection is to be closed."""
+    """Make the answer to a request: 101, or an error after which the connection is to be closed."""
     return _checker.accept(request)
 
 

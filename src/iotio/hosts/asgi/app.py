@@ -16,10 +16,9 @@ from iotio_protocol.v2 import SUBPROTOCOL
 
 from ...core.connection import Scope
 from ...core.manager import Manager
-from ..blocking.wsgi import NO_UPGRADE
 from ..native.host import NativeHost
 from ..timing import SHUTDOWN_GRACE
-from ..upgrade import PATHS, UpgradeRequest
+from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest
 from .connection import AsgiConnection
 from .lifespan import ends_before
 from .link import Link

@@ -17,7 +17,7 @@ from iotio.core.connection import Scope
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 
-from ..upgrade import PATH, PATHS, agreed, judge
+from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge
 from .connection import SocketConnection, Waits, read_buffered
 from .loop_thread import LoopThread
 from .threads import ThreadWaits
@@ -26,7 +26,6 @@ __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
 
 logger = logging.getLogger("iotio.hosts")
 
-NO_UPGRADE = "This is where iot.io devices connect by WebSocket; there is nothing for a browser to see here.\n"
 _NO_SOCKET = (
     "This WSGI server does not hand its sockets to applications, so no device can connect. Use gevent's pywsgi"
     " with handler_class=WebSocketHandler, Flask's app.run(), or gunicorn with --worker-class gthread.\n"
