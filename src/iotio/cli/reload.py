@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..hosts.signals import handling
 from .serve import serve
 from .settings import Settings
 
@@ -89,7 +90,7 @@ class _Supervisor:
         self._process: SpawnProcess | None = None
 
     def run(self) -> int:
-        with self._signals():
+        with handling(self._on_signal):
             while True:
                 files = snapshot(self._folders)  # before the start: what changes while the program is loaded counts
                 pipe = self._start()
@@ -100,16 +101,6 @@ class _Supervisor:
                 if file is None or self._told:
                     return 0
                 click.echo(f"{os.path.relpath(file)} has changed: restarting", err=True)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """End the server in order at the first signal, and all at once at the second."""

@@ -1,8 +1,8 @@
-"""Tell devices before the program goes.
+"""Close the connections of devices before the program ends.
 
 A TCP end without a CLOSE frame ends the program of an iot.io 0.4.12 device for good, and SIGTERM's default is to
-end this one on the spot. So SIGTERM is caught where nobody else does, a server's own handlers are joined, and the
-end of the interpreter is a last chance.
+end this one on the spot. So SIGTERM is handled where it has no handler, a server's own handlers run after this
+one, and the end of the interpreter is a last chance.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import os
 import signal
 import threading
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from iotio.core.manager import Manager
 from iotio.core.primitives import start_thread
 
-__all__ = ["watch"]
+__all__ = ["handling", "watch"]
 
 _GRACE = 3.0  # seconds for devices to answer the CLOSE frame; below every supervisor's patience
 _LAST_GRACE = 0.5  # seconds at the end of the interpreter, when no connection can run any more
@@ -27,8 +29,19 @@ _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
 _previous: dict[int, Any] = {}
 
 
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM call a function, until the handlers before it are put back. For the main thread only."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
 def watch(manager: Manager) -> None:
-    """Close this manager's connections when the program is told to end. Outside of the main thread: at its exit."""
+    """Close a manager's connections when the program is told to end. Outside of the main thread: at its exit."""
     if not _managers:
         atexit.unregister(_at_exit)
         atexit.register(_at_exit)
@@ -41,7 +54,7 @@ def watch(manager: Manager) -> None:
 
 
 def _is_ours_to_join(number: int) -> bool:
-    """SIGTERM unless it is ignored; the others only where a server has a handler of its own.
+    """Return whether to handle a signal: SIGTERM unless it is ignored, others where a server has a handler.
 
     Python's own SIGINT handler raises KeyboardInterrupt, which ends the program through its exit.
     """
@@ -52,7 +65,10 @@ def _is_ours_to_join(number: int) -> bool:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    """Step aside, close everything in a thread (the main one may hold any lock now), then signal again."""
+    """Put the handler before this one back, close everything in a thread, then signal again.
+
+    The main thread may hold any lock now.
+    """
     previous = _previous.pop(number, signal.SIG_DFL)
     signal.signal(number, previous)
 
@@ -66,9 +82,10 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _close_all(timeout: float) -> None:
-    """Get the CLOSE frames out; then run here what is owed to the program for devices that did not answer.
+    """Send the CLOSE frames, then tear down here the connections of devices that did not answer.
 
-    Last of all, right before the program goes, tell who came in the meantime: it may be back in a millisecond.
+    Last of all, right before the program ends, close what was opened meanwhile: a device that was told may be back in a
+    millisecond.
     """
     managers = list(_managers)
     try:
@@ -84,5 +101,5 @@ def _close_all(timeout: float) -> None:
 
 
 def _at_exit() -> None:
-    """The hub or the server is gone, nobody serves any connection."""
+    """Close everything at the end of the interpreter, when no hub or server serves the connections any more."""
     _close_all(_LAST_GRACE)

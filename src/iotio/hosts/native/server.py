@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import ssl
 import sys
@@ -25,6 +24,7 @@ from ...core.connection import Scope
 from ...core.manager import Manager
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
+from ..signals import handling
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .host import NativeHost
@@ -172,13 +172,8 @@ class NativeServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
+        with handling(self._on_signal):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._signalled:
