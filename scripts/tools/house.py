@@ -49,7 +49,11 @@ def _package(module: str) -> str:
 
 def drawing() -> str:
     """Draw them: one paragraph for each layer, with the modules of each package."""
-    graph = grimp.build_graph(*ROOTS, cache_dir=None)
+    sys.path.insert(0, str(ROOT / "src"))  # what is installed may be a build, with modules that no source has
+    try:
+        graph = grimp.build_graph(*ROOTS, cache_dir=None)
+    finally:
+        sys.path.remove(str(ROOT / "src"))
     modules = sorted(name for name in graph.modules if not set(name.split(".")) & set(LEFT_OUT))
     imports: dict[str, set[str]] = {_package(name): set() for name in modules}
     members: dict[str, list[str]] = {name: [] for name in imports}
