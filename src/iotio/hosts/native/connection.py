@@ -30,6 +30,8 @@ from ...core.lane import Call, Kind, Step
 from ...core.primitives import wait
 from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
+from ..awaitables import as_coroutine
+from ..timing import LINGER
 from .eager import change, enter, leave
 from .first_step import finishes
 from .host import NativeHost
@@ -39,7 +41,6 @@ __all__ = ["NativeConnection"]
 
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # to look up a member of an Enum takes its time
 _TEARDOWN = 2.0  # seconds that another thread waits for a teardown, which must run on the loop
-_LINGER = 2.0  # seconds to wait for the peer's end after ours: closing on unread bytes would reset the stream
 
 
 class NativeConnection(Connection):
@@ -390,7 +391,7 @@ class NativeConnection(Connection):
         outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def begin() -> None:
-            task = self._host.loop.create_task(_whole(coroutine), context=context)
+            task = self._host.loop.create_task(as_coroutine(coroutine), context=context)
             task.add_done_callback(lambda task: _settle(outcome, task))
 
         if self._host.is_current:
@@ -413,7 +414,7 @@ class NativeConnection(Connection):
 
     def _abort_later(self) -> None:
         if self._linger is None and not self._lost:
-            self._linger = self._host.loop.call_later(_LINGER, self._transport.abort)
+            self._linger = self._host.loop.call_later(LINGER, self._transport.abort)
 
     # -- for the core ----------------------------------------------------------------------------------
 
@@ -446,7 +447,3 @@ def _settle(outcome: concurrent.futures.Future[Any], task: asyncio.Task[Any]) ->
         outcome.set_exception(error)
     else:
         outcome.set_result(task.result())
-
-
-async def _whole(awaitable: Any) -> Any:
-    return await awaitable
