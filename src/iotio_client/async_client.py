@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from time import time as wall_clock
 from typing import Any, TypeVar
 
@@ -22,14 +23,8 @@ from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData
 
 from .backoff import Backoff
 from .base import DEFAULT_TIMEOUT, HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
-from .calls import (
-    DEFAULT_CALL_TIMEOUT,
-    DEFAULT_FLUSH_TIMEOUT,
-    TaskCall,
-    deliver,
-    disconnect,
-    timed_out,
-)
+from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, TaskCall, timed_out
+from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
@@ -73,9 +68,7 @@ class AsyncIoTClient(BaseClient):
         self._waiters: set[asyncio.Future[None]] = set()
         self._sender: asyncio.Task[None] | None = None  # sends durable messages
         self._more = asyncio.Event()  # there may be some
-        self._flushes: list[
-            tuple[int, asyncio.Future[None]]
-        ] = []  # who waits until all up to a number are acknowledged
+        self._flushes = Flushes(self._session.buffer, partial(TaskCall, "flush"))
         self._buffer_turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
@@ -285,11 +278,11 @@ class AsyncIoTClient(BaseClient):
         when = None if time is None else milliseconds(time)
         if durable:
             made = milliseconds(wall_clock()) if when is None else when
-            number = await self._in_buffer(lambda: self._session.keep(event, message, made))
+            number = await self._in_buffer(lambda: self._session.durable.keep(event, message, made))
             self._more.set()
             return number
         connection = self._connection
-        await self._write(self._session.encode(event, message, when), connection)
+        await self._write(self._session.codec.encode(event, message, when), connection)
         return None
 
     async def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:
@@ -303,17 +296,15 @@ class AsyncIoTClient(BaseClient):
             ValueError: `timeout` is not above 0.
         """
         limit = check_timeout(timeout)
-        waiter = asyncio.get_running_loop().create_future()
-        entry = (self._session.buffer.outgoing.counter, waiter)
-        self._flushes.append(entry)
+        waiting = self._flushes.add()
         try:
-            self._settle_flushes()
+            self._flushes.settle()
             async with asyncio.timeout(limit):
-                await waiter
+                await waiting.future
         except TimeoutError:
             raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s") from None
         finally:
-            self._flushes.remove(entry)
+            self._flushes.remove(waiting)
 
     async def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
         """Call a handler of the server and wait for what it returns, also in a handler.
@@ -340,17 +331,17 @@ class AsyncIoTClient(BaseClient):
         limit = check_timeout(timeout)
         pending = TaskCall(event)
         connection = self._connection
-        number = self._session.begin_call(pending)
+        number = self._session.calls.begin(pending)
         try:
             async with asyncio.timeout(limit):
-                await self._write(self._session.encode_call(number, event, data), connection)
+                await self._write(self._session.calls.encode(number, event, data), connection)
                 return await pending.future
         except NotConnected as error:
             raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
         except TimeoutError:
             raise timed_out(event, limit) from None
         finally:
-            self._session.end_call(number)
+            self._session.calls.end(number)
 
     def stop(self) -> None:
         """End `run`, `run_async` or `handle`: CLOSE 1000, `on_disconnect`, and they return.
@@ -482,7 +473,7 @@ class AsyncIoTClient(BaseClient):
                 received = self._session.welcome(await connection.recv(), time.monotonic(), wall_clock())
                 if received is not None:
                     await self._take(received, connection)
-            await self._in_buffer(self._session.resume)
+            await self._in_buffer(self._session.durable.resume)
         except ConnectionClosed as error:
             raise not_let_in(error, target) from error
         except ClientError:
@@ -499,7 +490,7 @@ class AsyncIoTClient(BaseClient):
         self._reader = asyncio.create_task(self._read(connection, self._inbox))
         self._more = asyncio.Event()
         self._sender = asyncio.create_task(self._send_durable(connection, self._more))
-        self._settle_flushes()
+        self._flushes.settle()
         self.handshake_sent = True
 
     def _announce(self) -> None:
@@ -521,7 +512,7 @@ class AsyncIoTClient(BaseClient):
                     if connection.state is not WireState.OPEN:
                         await connection.close()
                     continue
-                received = self._session.receive(message)
+                received = self._session.codec.receive(message)
                 if isinstance(received, Answer):
                     self._settle(received)
                     continue
@@ -560,15 +551,11 @@ class AsyncIoTClient(BaseClient):
             await self._finish(connection)
 
     def _settle(self, answer: Answer) -> None:
-        pending = self._session.end_call(answer.call)
-        if pending is None:
+        if not self._session.calls.answer(answer):
             self.logger.debug("Dropped an answer that nobody waits for any more")
-        else:
-            deliver(answer, pending)
 
     def _end_calls(self, why: str) -> None:
-        for pending in self._session.end_calls():
-            disconnect(pending, why)
+        self._session.calls.end_all(why)
 
     async def _take(self, received: Received, connection: ClientConnection) -> None:
         if isinstance(received, Dispatch):
@@ -584,7 +571,11 @@ class AsyncIoTClient(BaseClient):
                 await self._answer("the protocol", received.reply, connection)
 
     async def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
-        known = await self._in_buffer(lambda: self._session.known(received), quick=True) if received.number else None
+        known = (
+            await self._in_buffer(lambda: self._session.durable.known(received), quick=True)
+            if received.number
+            else None
+        )
         if known is not None:
             await self._take(known, connection)
             if known.invalid:
@@ -606,12 +597,12 @@ class AsyncIoTClient(BaseClient):
         effects = message.effects if message is not None else []
         try:
             try:
-                return await self._in_buffer(lambda: self._session.handled(received, effects))
+                return await self._in_buffer(lambda: self._session.durable.handled(received, effects))
             except BufferFailed:
                 raise
             except Exception:
                 self._log_handler_error(name)
-                return await self._in_buffer(lambda: self._session.handled(received))
+                return await self._in_buffer(lambda: self._session.durable.handled(received))
         except BufferFailed as error:
             self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
             raise self._session.give_up(str(error)) from error
@@ -623,7 +614,7 @@ class AsyncIoTClient(BaseClient):
         reply: bytes | str | None
         if handler is None:
             self.logger.debug("No handler %s", name)
-            reply = self._session.unhandled(received)
+            reply = self._session.codec.unhandled(received)
         else:
             self.logger.debug("Calling Event Handler: %s", name)
             reply = await self._handle(name, handler, received)
@@ -632,16 +623,16 @@ class AsyncIoTClient(BaseClient):
     async def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
         """Run a handler. Returns what to send."""
         try:
-            value = self._session.check(received)
+            value = self._session.codec.check(received)
         except InvalidData as error:
             self.logger.warning("Refused a call: %s", error)
-            return self._session.failed(received, error)
+            return self._session.codec.failed(received, error)
         try:
-            return self._session.answer(received, await self._invoke(handler, value))
+            return self._session.codec.answer(received, await self._invoke(handler, value))
         except Exception as error:
             self._log_handler_error(name)
             self._forget_effects()
-            return self._session.failed(received, error)
+            return self._session.codec.failed(received, error)
 
     async def _answer(self, name: str, packet: bytes | str, connection: ClientConnection) -> None:
         try:
@@ -682,7 +673,7 @@ class AsyncIoTClient(BaseClient):
             while True:
                 more.clear()
                 await self._send_all(connection)
-                upto = self._session.probe()
+                upto = self._session.durable.probe()
                 if upto:
                     await (await connection.ping())
                     await self._acknowledged(upto)
@@ -696,10 +687,10 @@ class AsyncIoTClient(BaseClient):
     async def _send_all(self, connection: ClientConnection) -> None:
         while True:
             try:
-                packet = await self._in_buffer(self._session.next_durable, quick=True)
+                packet = await self._in_buffer(self._session.durable.next, quick=True)
             except (EncodeError, BufferFailed) as error:
                 self._log_dropped(error)
-                self._settle_flushes()
+                self._flushes.settle()
                 continue
             if packet is None:
                 return
@@ -708,21 +699,13 @@ class AsyncIoTClient(BaseClient):
 
     async def _acknowledged(self, upto: int) -> Received | None:
         try:
-            wrong = await self._in_buffer(lambda: self._session.acknowledged(upto))
+            wrong = await self._in_buffer(lambda: self._session.durable.acknowledged(upto))
         except BufferFailed as error:
             self._log_unnoted(error)
             wrong = None
-        self._settle_flushes()
+        self._flushes.settle()
         self._more.set()
         return wrong
-
-    def _settle_flushes(self) -> None:
-        if not self._flushes:
-            return
-        oldest = self._session.buffer.oldest
-        for number, waiter in self._flushes:
-            if (oldest is None or oldest > number) and not waiter.done():
-                waiter.set_result(None)
 
     async def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
         if connection is None:
@@ -743,7 +726,7 @@ class AsyncIoTClient(BaseClient):
             await self._close(connection)
         finally:
             mine, self._connection = self._connection is connection, None
-            self._session.suspend()
+            self._session.durable.suspend()
             self._end_calls("it is closed")
             self.handshake_sent = self._ready = False
             if mine:

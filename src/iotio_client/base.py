@@ -272,13 +272,13 @@ class BaseClient:
 
     def _lost(self, error: ConnectionClosed) -> ConnectionLost:
         """How an open connection ended."""
-        return connection_lost(error, self._session.goodbye)
+        return connection_lost(error, self._session.codec.goodbye)
 
     def _about(self, received: Dispatch) -> Message | None:
         """What `message` is while the handler runs."""
         if not received.number and received.time is None:
             return None
-        return Message(self, self._session.message_id(received), received.time)
+        return Message(self, self._session.durable.message_id(received), received.time)
 
     def _forget_effects(self) -> None:
         """A handler that raises has none."""

@@ -1,4 +1,4 @@
-"""A call that waits for the server's answer."""
+"""The calls of a device to the server: those under way, and their callers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import asyncio
 import threading
 from typing import Any, Protocol
 
-from iotio_protocol.calls import error_of
-from iotio_protocol.errors import CallDisconnected, CallError, CallTimeout
+from iotio_protocol.calls import Calls, error_of
+from iotio_protocol.errors import CallDisconnected, CallError, CallsUnsupported, CallTimeout
 
+from .codec import Codec
+from .link import Link, State
 from .received import Answer
 
 __all__ = [
     "DEFAULT_CALL_TIMEOUT",
     "DEFAULT_FLUSH_TIMEOUT",
+    "DeviceCalls",
     "PendingCall",
     "TaskCall",
     "ThreadCall",
-    "deliver",
-    "disconnect",
     "timed_out",
 ]
 
@@ -31,19 +32,19 @@ DEFAULT_FLUSH_TIMEOUT = 10.0
 
 
 class PendingCall(Protocol):
-    """Who waits."""
+    """The caller of a call that has no answer yet."""
 
     event: str
 
     def settle(self, value: Any) -> None:
-        """The result is here."""
+        """Take the result."""
 
     def fail(self, error: CallError) -> None:
-        """There is no result."""
+        """Take the reason why there is no result."""
 
 
 class ThreadCall:
-    """A call that a thread waits for.
+    """Let a thread wait for a call.
 
     Attributes:
         event: what is called.
@@ -57,22 +58,24 @@ class ThreadCall:
         self._error: CallError | None = None
 
     def settle(self, value: Any) -> None:
+        """Take the result."""
         self._value = value
         self.done.set()
 
     def fail(self, error: CallError) -> None:
+        """Take the reason why there is no result."""
         self._error = error
         self.done.set()
 
     def result(self) -> Any:
-        """The value, once `done`. Raises CallError if there is none."""
+        """Return the value, once `done`. Raises CallError if there is none."""
         if self._error is not None:
             raise self._error
         return self._value
 
 
 class TaskCall:
-    """A call that a coroutine waits for.
+    """Let a coroutine wait for a call.
 
     Attributes:
         event: what is called.
@@ -84,29 +87,89 @@ class TaskCall:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def settle(self, value: Any) -> None:
+        """Take the result."""
         if not self.future.done():
             self.future.set_result(value)
 
     def fail(self, error: CallError) -> None:
+        """Take the reason why there is no result."""
         if not self.future.done():
             self.future.set_exception(error)
 
 
-def deliver(answer: Answer, pending: PendingCall) -> None:
-    """Give an answer to who waits for it."""
-    if answer.failed:
-        pending.fail(error_of(pending.event, answer.value))
-    else:
-        pending.settle(answer.value)
+class DeviceCalls:
+    """Keep the calls of a device that have no answer yet. Not thread-safe: the owner locks.
 
+    Args:
+        link: the connection.
+        codec: makes the packets.
+    """
 
-def disconnect(pending: PendingCall, why: str) -> None:
-    """Tell who waits that the connection is over."""
-    pending.fail(
-        CallDisconnected(f"the connection ended before the server answered the call of {pending.event!r}: {why}")
-    )
+    def __init__(self, link: Link, codec: Codec) -> None:
+        self._link = link
+        self._codec = codec
+        self._calls: Calls[PendingCall] = Calls()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def begin(self, pending: PendingCall) -> int:
+        """Begin a call; `encode` is next.
+
+        Returns:
+            The call's number.
+
+        Raises:
+            CallsUnsupported: the server speaks v0 or v1, or this device was told to.
+            CallDisconnected: there is no connection.
+            TooManyCalls: as many as may be are on their way.
+        """
+        if self._link.wanted in (0, 1):
+            raise CallsUnsupported(
+                f"this device speaks protocol {self._link.wanted}, which has no calls:"
+                " leave out protocol_version and encoder"
+            )
+        if self._link.state is not State.OPEN:
+            raise CallDisconnected(f"the call of {pending.event!r} cannot be sent: the client is not connected")
+        if self._link.version != 2:
+            raise CallsUnsupported(
+                "the server speaks protocol 1, which has no calls: install iotio 0.5 or newer on the server"
+            )
+        return self._calls.begin(pending)
+
+    def encode(self, number: int, event: str, value: Any) -> bytes:
+        """Return the packet of a call.
+
+        Raises:
+            EncodeError: the event or the value cannot travel; `end` is next.
+        """
+        return self._codec.encode_call(number, event, value)
+
+    def end(self, number: int) -> None:
+        """Forget a call: it has its answer, or its caller waits no longer."""
+        self._calls.end(number)
+
+    def answer(self, answer: Answer) -> bool:
+        """Give an answer to its caller. Returns False for a late one, whose caller waits no longer."""
+        pending = self._calls.end(answer.call)
+        if pending is None:
+            return False
+        if answer.failed:
+            pending.fail(error_of(pending.event, answer.value))
+        else:
+            pending.settle(answer.value)
+        return True
+
+    def end_all(self, why: str) -> None:
+        """Fail all calls, as the connection has ended."""
+        for pending in self._calls.end_all():
+            pending.fail(
+                CallDisconnected(
+                    f"the connection ended before the server answered the call of {pending.event!r}: {why}"
+                )
+            )
 
 
 def timed_out(event: str, seconds: float) -> CallTimeout:
-    """The error of a call whose time is over."""
+    """Return the error of a call without an answer in time."""
     return CallTimeout(f"the server did not answer the call of {event!r} within {seconds:g} s")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from .session import RESERVED
+from .codec import RESERVED
 
 __all__ = ["Handler", "Handlers", "check_handler"]
 

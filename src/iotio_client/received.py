@@ -1,4 +1,4 @@
-"""What a received message means, one class per meaning: the answers of `Session.receive`."""
+"""What a received message means, one class per meaning: the answers of `Codec.receive`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Acknowledged", "Answer", "Dispatch", "Ignored", "Received", "ServerE
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Call the handler of this event; `Session.answer` and its neighbours say what to send then.
+    """Call the handler of this event; `Codec.answer` and its neighbours say what to send then.
 
     Attributes:
         event: its name.
@@ -33,7 +33,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The server has handled durable messages of this device: give it to `Session.acknowledged`, then send more.
+    """The server has handled durable messages of this device: give it to `acknowledged`, then send more.
 
     Attributes:
         upto: the last of them.
@@ -44,7 +44,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A call of this device has its answer: give it to `Session.end_call`, whatever handlers are doing.
+    """A call of this device has its answer: give it to `DeviceCalls.answer`, whatever handlers are doing.
 
     Attributes:
         call: the call's number.

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import time as wall_clock
 from typing import Any, cast
@@ -26,14 +27,8 @@ from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
-from .calls import (
-    DEFAULT_CALL_TIMEOUT,
-    DEFAULT_FLUSH_TIMEOUT,
-    ThreadCall,
-    deliver,
-    disconnect,
-    timed_out,
-)
+from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, ThreadCall, timed_out
+from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
@@ -68,7 +63,7 @@ class IoTClient(BaseClient):
         self._aside: deque[Received] = deque()  # came while a handler waited for the answer of a call
         self._turn = threading.Lock()  # held by who sends durable messages, so that they go in order
         self._more = False  # there may be some
-        self._flushes: list[tuple[int, ThreadCall]] = []  # who waits until all up to a number are acknowledged
+        self._flushes = Flushes(self._session.buffer, partial(ThreadCall, "flush"))
         # stop() may run in a signal handler: neither flags nor a SimpleQueue need a lock that may be held.
         self._wake: SimpleQueue[None] = SimpleQueue()
 
@@ -221,11 +216,11 @@ class IoTClient(BaseClient):
         """
         when = None if time is None else milliseconds(time)
         if durable:
-            number = self._session.keep(event, message, milliseconds(wall_clock()) if when is None else when)
+            number = self._session.durable.keep(event, message, milliseconds(wall_clock()) if when is None else when)
             self._send_durable()
             return number
         connection = self._connection  # before it is encoded: the next one may speak another version
-        self._write(self._session.encode(event, message, when), connection)
+        self._write(self._session.codec.encode(event, message, when), connection)
         return None
 
     def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:
@@ -242,15 +237,12 @@ class IoTClient(BaseClient):
             ValueError: `timeout` is not above 0.
         """
         limit = check_timeout(timeout)
-        waiting = ThreadCall("flush")
-        entry = (self._session.buffer.outgoing.counter, waiting)
-        self._flushes.append(entry)
+        waiting = self._flushes.add()
         try:
-            self._settle_flushes()
+            self._flushes.settle()
             self._await(waiting, time.monotonic() + limit)
         finally:
-            with suppress(ValueError):
-                self._flushes.remove(entry)
+            self._flushes.remove(waiting)
         if not waiting.done.is_set():
             raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s")
 
@@ -285,16 +277,16 @@ class IoTClient(BaseClient):
         pending = ThreadCall(event)
         with self._changed:
             connection = self._connection
-            number = self._session.begin_call(pending)
+            number = self._session.calls.begin(pending)
         try:
             try:
-                self._write(self._session.encode_call(number, event, data), connection)
+                self._write(self._session.calls.encode(number, event, data), connection)
             except NotConnected as error:
                 raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
             self._await(pending, deadline)
         finally:
             with self._changed:
-                self._session.end_call(number)
+                self._session.calls.end(number)
         if not pending.done.is_set():
             raise timed_out(event, limit)
         return pending.result()
@@ -397,7 +389,7 @@ class IoTClient(BaseClient):
                 if received is not None:
                     self._take(received, connection)
             with self._turn:  # who still sends over the last connection sees that it is over
-                self._session.resume()
+                self._session.durable.resume()
         except ConnectionClosed as error:
             raise not_let_in(error, target) from error
         except ClientError:
@@ -410,7 +402,7 @@ class IoTClient(BaseClient):
             self._aside.clear()
             self._connection = connection
             self._changed.notify_all()
-        self._settle_flushes()
+        self._flushes.settle()
         self._send_durable()
 
     def _receive(self) -> ConnectionLost | None:
@@ -450,17 +442,15 @@ class IoTClient(BaseClient):
             if connection.state is not WireState.OPEN:
                 connection.close()
             return None
-        received = self._session.receive(message)
+        received = self._session.codec.receive(message)
         if isinstance(received, Acknowledged):
             return self._acknowledged(received.upto)
         if not isinstance(received, Answer):
             return received
         with self._changed:
-            pending = self._session.end_call(received.call)
-        if pending is None:
+            late = not self._session.calls.answer(received)
+        if late:
             self.logger.debug("Dropped an answer that nobody waits for any more")
-        else:
-            deliver(received, pending)
         return None
 
     def _take(self, received: Received, connection: ClientConnection) -> None:
@@ -478,7 +468,7 @@ class IoTClient(BaseClient):
                     connection.send(received.reply)
 
     def _dispatch(self, received: Dispatch, connection: ClientConnection) -> None:
-        known = self._session.known(received)
+        known = self._session.durable.known(received)
         if known is not None:
             self._take(known, connection)
             if known.invalid:
@@ -502,12 +492,12 @@ class IoTClient(BaseClient):
         """Note that a message is through. Returns its ACK if it is durable."""
         try:
             try:
-                return self._session.handled(received, message.effects if message is not None else ())
+                return self._session.durable.handled(received, message.effects if message is not None else ())
             except BufferFailed:
                 raise
             except Exception:
                 self._log_handler_error(name)
-                return self._session.handled(received)
+                return self._session.durable.handled(received)
         except BufferFailed as error:
             self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
             raise self._session.give_up(str(error)) from error
@@ -519,7 +509,7 @@ class IoTClient(BaseClient):
         reply: bytes | str | None
         if handler is None:
             self.logger.debug("No handler %s", name)
-            reply = self._session.unhandled(received)
+            reply = self._session.codec.unhandled(received)
         else:
             self.logger.debug("Calling Event Handler: %s", name)
             reply = self._handle(name, handler, received)
@@ -528,17 +518,17 @@ class IoTClient(BaseClient):
     def _handle(self, name: str, handler: Handler, received: Dispatch) -> bytes | str | None:
         """Run a handler. Returns what to send."""
         try:
-            value = self._session.check(received)
+            value = self._session.codec.check(received)
         except InvalidData as error:
             self.logger.warning("Refused a call: %s", error)
-            return self._session.failed(received, error)
+            return self._session.codec.failed(received, error)
         self._calling = threading.get_ident()
         try:
-            return self._session.answer(received, handler(value))
+            return self._session.codec.answer(received, handler(value))
         except Exception as error:
             self._log_handler_error(name)
             self._forget_effects()
-            return self._session.failed(received, error)
+            return self._session.codec.failed(received, error)
         finally:
             self._calling = None
 
@@ -581,9 +571,7 @@ class IoTClient(BaseClient):
 
     def _end_calls(self, why: str) -> None:
         with self._changed:
-            waiting = self._session.end_calls()
-        for pending in waiting:
-            disconnect(pending, why)
+            self._session.calls.end_all(why)
 
     def _call(self, name: str, *args: Any) -> None:
         """Call on_connect, on_disconnect or on_error."""
@@ -615,15 +603,15 @@ class IoTClient(BaseClient):
         """Send what may be sent over this connection. It is this thread's turn."""
         while connection is self._connection:
             try:
-                packet = self._session.next_durable()
+                packet = self._session.durable.next()
             except (EncodeError, BufferFailed) as error:
                 self._log_dropped(error)
-                self._settle_flushes()
+                self._flushes.settle()
                 continue
             if packet is None:
                 break
             self._write(packet, connection)
-        upto = self._session.probe()
+        upto = self._session.durable.probe()
         if upto:
             try:
                 answered = connection.ping()
@@ -642,21 +630,13 @@ class IoTClient(BaseClient):
 
     def _acknowledged(self, upto: int) -> Received | None:
         try:
-            wrong = self._session.acknowledged(upto)
+            wrong = self._session.durable.acknowledged(upto)
         except BufferFailed as error:
             self._log_unnoted(error)
             wrong = None
-        self._settle_flushes()
+        self._flushes.settle()
         self._send_durable()
         return wrong
-
-    def _settle_flushes(self) -> None:
-        if not self._flushes:
-            return
-        oldest = self._session.buffer.oldest
-        for number, waiting in list(self._flushes):
-            if oldest is None or oldest > number:
-                waiting.settle(None)
 
     def _write(self, data: bytes | str, connection: ClientConnection | None) -> None:
         if connection is None or connection is not self._connection or self._session.state is not State.OPEN:
@@ -685,7 +665,7 @@ class IoTClient(BaseClient):
         finally:
             with self._changed:
                 mine, self._connection = self._connection is connection, None
-            self._session.suspend()
+            self._session.durable.suspend()
             self._end_calls("it is closed")
             if mine:
                 self._call("on_disconnect")

@@ -17,6 +17,8 @@ import pytest
 from iotio import DeviceType
 from iotio import IoTClient as ServerSide
 from iotio_client import Buffer, BufferFailed, BufferFull, NotConnected
+from iotio_client.calls import ThreadCall
+from iotio_client.durable import Flushes
 from iotio_client.session import State
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError
@@ -451,7 +453,7 @@ def test_a_backlog_leaves_room_for_live_messages(kind: Kind, host_kind: str) -> 
 
 
 def send_quickly(device: Device, value: Any) -> None:
-    device._session.keep("reading", value, 0)
+    device._session.durable.keep("reading", value, 0)
 
 
 @BOTH
@@ -564,3 +566,26 @@ def test_flush_where_nobody_receives() -> None:
 
         asyncio.run(steps())
     assert sensor.seen == [1, 3]
+
+
+# Who waits in flush.
+
+
+def test_flushes_are_settled_by_what_they_wait_for() -> None:
+    buffer = Buffer()
+    flushes = Flushes(buffer, lambda: ThreadCall("flush"))
+    none = flushes.add()
+    flushes.settle()
+    assert none.done.is_set()
+    buffer.put("e", 0, b"", 0)
+    first = flushes.add()
+    buffer.put("e", 0, b"", 0)
+    second, third = flushes.add(), flushes.add()
+    flushes.remove(third)
+    flushes.remove(third)
+    buffer.resume(buffer.outgoing.name, 1, None)
+    flushes.settle()
+    assert [waiter.done.is_set() for waiter in (first, second)] == [True, False]
+    buffer.resume(buffer.outgoing.name, 2, None)
+    flushes.settle()
+    assert [waiter.done.is_set() for waiter in (second, third)] == [True, False]

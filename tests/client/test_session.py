@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from iotio_client.backoff import Backoff
 from iotio_client.errors import ClientError, ConnectFailed, DeviceRejected, VersionNotSpoken
 from iotio_client.identity import Identity
-from iotio_client.session import Dispatch, Ignored, ServerError, Session, State
+from iotio_client.received import Dispatch, Ignored, ServerError
+from iotio_client.session import Session, State
 from iotio_protocol import v1, v2
 from iotio_protocol.errors import EncodeError, ErrorCode
 from iotio_protocol.options import Options
@@ -27,24 +28,24 @@ def session(version: int | None = 1, **more: Any) -> Session:
 
 def test_packets_both_ways() -> None:
     one = session()
-    assert one.encode("hello", "x") == b"\x03\x00\x05hello\x00\x00\x00\x01x"
-    assert one.receive(b"\x03\x00\x05hello\x00\x00\x00\x01x") == Dispatch("hello", "x")
+    assert one.codec.encode("hello", "x") == b"\x03\x00\x05hello\x00\x00\x00\x01x"
+    assert one.codec.receive(b"\x03\x00\x05hello\x00\x00\x00\x01x") == Dispatch("hello", "x")
     zero = session(0)
-    assert zero.encode("hello", "x") == '[/"hello"/][/"x"/]'
-    assert zero.receive('[/"hello"/][/"7"/]') == Dispatch("hello", 7)
-    assert zero.receive(b'[/"hello"/][/"7"/]') == Dispatch("hello", 7)
+    assert zero.codec.encode("hello", "x") == '[/"hello"/][/"x"/]'
+    assert zero.codec.receive('[/"hello"/][/"7"/]') == Dispatch("hello", 7)
+    assert zero.codec.receive(b'[/"hello"/][/"7"/]') == Dispatch("hello", 7)
 
 
 @pytest.mark.parametrize("value", [1.5, None, (1, 2), object(), {1}])
 def test_encode_refuses_what_v1_does_not_send(value: object) -> None:
     with pytest.raises(EncodeError, match="A non-sendable value was passed to a client's send method"):
-        session().encode("e", value)
+        session().codec.encode("e", value)
 
 
 @pytest.mark.parametrize("value", [b"x", [1], None])
 def test_encode_refuses_what_v0_does_not_send(value: object) -> None:
     with pytest.raises(ValueError, match="non-sendable"):
-        session(0).encode("e", value)
+        session(0).codec.encode("e", value)
 
 
 @pytest.mark.parametrize(
@@ -61,33 +62,33 @@ def test_encode_refuses_what_v0_does_not_send(value: object) -> None:
     ],
 )
 def test_reply(result: object, packet: bytes | None) -> None:
-    assert session().reply("e", result) == packet
+    assert session().codec.reply("e", result) == packet
 
 
 @pytest.mark.parametrize("result", [("only",), (5, "b"), ("a", 1, 2), (), 1.5])
 def test_reply_that_is_none(result: object) -> None:
     with pytest.raises(EncodeError):
-        session().reply("e", result)
+        session().codec.reply("e", result)
 
 
 @pytest.mark.parametrize("event", ["connect", "disconnect"])
 def test_reserved_events_are_not_dispatched(event: str) -> None:
-    assert isinstance(session().receive(v1.encode(event, "")), Ignored)
-    assert isinstance(session(0).receive(f'[/"{event}"/][/""/]'), Ignored)
+    assert isinstance(session().codec.receive(v1.encode(event, "")), Ignored)
+    assert isinstance(session(0).codec.receive(f'[/"{event}"/][/""/]'), Ignored)
 
 
 def test_text_is_ignored_and_an_invalid_packet_is_counted() -> None:
     one = session()
-    assert one.receive("words") == Ignored("a text message, which protocol v1 does not use", invalid=False)
-    assert one.invalid_packets == 0
-    received = one.receive(b"")
+    assert one.codec.receive("words") == Ignored("a text message, which protocol v1 does not use", invalid=False)
+    assert one.codec.invalid_packets == 0
+    received = one.codec.receive(b"")
     assert isinstance(received, Ignored)
     assert received.invalid
-    assert one.invalid_packets == 1
+    assert one.codec.invalid_packets == 1
 
 
 def test_error_packet_of_the_original() -> None:
-    received = session().receive(CLIENT_NO_ID)
+    received = session().codec.receive(CLIENT_NO_ID)
     assert isinstance(received, ServerError)
     assert (received.error, received.info) == ("client_no_id", None)
     assert isinstance(received.rejection, DeviceRejected)
@@ -98,7 +99,7 @@ def test_error_packet_of_the_original() -> None:
 @pytest.mark.parametrize("as_dict", [True, False])
 def test_error_codes(code: ErrorCode, as_dict: bool) -> None:
     value = {"error": code.value, "info": {"a": 1}} if as_dict else code.value
-    received = session().receive(v1.encode("error", value))
+    received = session().codec.receive(v1.encode("error", value))
     assert isinstance(received, ServerError)
     assert received.error == code.value
     passing = (
@@ -116,24 +117,24 @@ def test_error_codes(code: ErrorCode, as_dict: bool) -> None:
     [("teapot", "teapot"), ({"error": "x"}, "x"), (5, "5"), ([1], "[1]"), ({}, "{}"), ({"error": [1]}, "[1]")],
 )
 def test_errors_that_nobody_knows_are_not_fatal(value: Any, text: str) -> None:
-    assert session().receive(v1.encode("error", value)) == ServerError(text, None, None)
+    assert session().codec.receive(v1.encode("error", value)) == ServerError(text, None, None)
 
 
 @given(st.binary(max_size=300))
 def test_receive_never_raises_v1(data: bytes) -> None:
-    assert isinstance(session().receive(data), (Dispatch, ServerError, Ignored))
+    assert isinstance(session().codec.receive(data), (Dispatch, ServerError, Ignored))
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300))
 def test_receive_never_raises_v0(data: bytes | str) -> None:
-    assert isinstance(session(0).receive(data), (Dispatch, ServerError, Ignored))
+    assert isinstance(session(0).codec.receive(data), (Dispatch, ServerError, Ignored))
 
 
 def test_limits() -> None:
     one = session(options=Options(max_payload=3, max_event=3))
-    assert isinstance(one.receive(v1.encode("abc", "xyz")), Dispatch)
-    assert isinstance(one.receive(v1.encode("abcd", "xyz")), Ignored)
-    assert isinstance(one.receive(v1.encode("abc", "wxyz")), Ignored)
+    assert isinstance(one.codec.receive(v1.encode("abc", "xyz")), Dispatch)
+    assert isinstance(one.codec.receive(v1.encode("abcd", "xyz")), Ignored)
+    assert isinstance(one.codec.receive(v1.encode("abc", "wxyz")), Ignored)
 
 
 class Upper:
@@ -151,9 +152,9 @@ class Upper:
 
 def test_own_encoder() -> None:
     one = session(encoder=Upper)
-    assert one.encode("e", 5) == b"e:5"
-    assert one.receive(b"e:5") == Dispatch("e", 5)
-    received = one.receive(b"e:x")
+    assert one.codec.encode("e", 5) == b"e:5"
+    assert one.codec.receive(b"e:5") == Dispatch("e", 5)
+    received = one.codec.receive(b"e:x")
     assert isinstance(received, Ignored)
     assert received.invalid
 
@@ -245,7 +246,7 @@ def opened(welcome: dict[str, object] | None = None) -> Session:
     before = one.unwelcomed
     assert one.welcome(v2.encode_json(v2.WELCOME, welcome or {}), 100.0) is None
     assert [before, one.unwelcomed] == [True, False]
-    one.resume()
+    one.durable.resume()
     one.opened(100.0)
     return one
 
@@ -258,12 +259,12 @@ def test_version_by_the_answer() -> None:
     assert (one.version, one.fell_back, one.unwelcomed) == (1, True, False)
     one.opened(0.0)
     with pytest.raises(EncodeError, match="v1 sends"):
-        one.encode("e", 1.5)
+        one.codec.encode("e", 1.5)
     one.wait(1.0)
     one.connecting()
     assert one.agreed("iotio.v2") is not None
     assert (one.version, one.fell_back) == (2, False)
-    assert one.encode("e", 1.5) == v2.encode("e", 1.5)
+    assert one.codec.encode("e", 1.5) == v2.encode("e", 1.5)
     two = session(2)
     assert two.connecting() == []
     with pytest.raises(VersionNotSpoken):
@@ -321,7 +322,7 @@ def test_welcome_that_is_wrong(fields: dict[str, object]) -> None:
 
 
 def durable(one: Session, number: int, previous: int = 0) -> Dispatch:
-    received = one.receive(v2.encode("e", number, v2.DURABLE, number=number, previous=previous))
+    received = one.codec.receive(v2.encode("e", number, v2.DURABLE, number=number, previous=previous))
     assert received == Dispatch("e", number, None, number, previous)
     assert isinstance(received, Dispatch)
     return received
@@ -331,11 +332,11 @@ def test_what_was_not_handled_is_heard_again() -> None:
     one = opened({"sends": "s"})
     first = durable(one, 1)
     durable(one, 2, 1)
-    assert one.known(first) is None
-    assert one.handled(first) == v2.encode_ack(1)
-    again = one.known(durable(one, 1))
+    assert one.durable.known(first) is None
+    assert one.durable.handled(first) == v2.encode_ack(1)
+    again = one.durable.known(durable(one, 1))
     assert again == Ignored("durable message 1, which came before", invalid=False, reply=v2.encode_ack(1))
-    one.suspend()
+    one.durable.suspend()
     one.wait(1.0)
     one.connecting()
     greeting = one.agreed("iotio.v2")
@@ -344,14 +345,14 @@ def test_what_was_not_handled_is_heard_again() -> None:
     assert isinstance(hello, v2.Greeting)
     assert hello.fields["heard"] == {"stream": "s", "upto": 1}
     assert one.welcome(v2.encode_json(v2.WELCOME, {"sends": "s"}), 0.0) is None
-    one.resume()
+    one.durable.resume()
     one.opened(0.0)
-    assert one.known(durable(one, 2, 1)) is None
+    assert one.durable.known(durable(one, 2, 1)) is None
 
 
 def test_a_gap_in_the_servers_stream() -> None:
     one = opened({"sends": "s"})
-    gap = one.known(durable(one, 3, 2))
+    gap = one.durable.known(durable(one, 3, 2))
     assert isinstance(gap, Ignored)
     assert gap.invalid
     assert gap.reply is not None
@@ -365,7 +366,7 @@ def test_a_gap_in_the_servers_stream() -> None:
 
 @given(st.binary(max_size=300))
 def test_receive_never_raises_v2(data: bytes) -> None:
-    received = opened({"sends": "s"}).receive(data)
+    received = opened({"sends": "s"}).codec.receive(data)
     if isinstance(received, Ignored) and received.invalid:
         assert (received.reply is None) == (data[:1] == b"\x15")  # a PROBLEM is not answered by one
         if received.reply is not None:
@@ -374,7 +375,7 @@ def test_receive_never_raises_v2(data: bytes) -> None:
 
 @given(st.sampled_from(range(24)), st.sampled_from([0, 1, 2, 4, 8, 16, 17, 32]), st.binary(max_size=60))
 def test_packets_that_are_nearly_right(kind: int, flags: int, rest: bytes) -> None:
-    opened({"sends": "s"}).receive(bytes((kind, flags)) + rest)
+    opened({"sends": "s"}).codec.receive(bytes((kind, flags)) + rest)
 
 
 @given(st.binary(max_size=300))
@@ -385,4 +386,4 @@ def test_welcome_raises_one_error_only(data: bytes) -> None:
     try:
         one.welcome(data, 0.0)
     except ConnectFailed:
-        assert one.invalid_packets == 1
+        assert one.codec.invalid_packets == 1

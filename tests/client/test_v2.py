@@ -352,7 +352,7 @@ def test_problem_and_malformed_packets(kind: Kind) -> None:
 
     device = run(kind, script)
     assert device.log.rest() == [("connect",), ("error", "client_invalid_packet"), ("disconnect",)]
-    assert device._session.invalid_packets == 7
+    assert device._session.codec.invalid_packets == 7
 
 
 @BOTH
@@ -493,7 +493,7 @@ def test_call_fails_at_once_when_the_connection_ends(kind: Kind, end: Callable[[
         assert Running(device.run, server.domain).join() is None
     for one in calls:
         assert isinstance(one.join(), CallDisconnected)
-    assert not device._session._calls
+    assert not device._session.calls
     with pytest.raises(CallDisconnected):
         asyncio.run(device.call("x")) if isinstance(device, AsyncDevice) else device.call("x")
 
@@ -542,7 +542,7 @@ def test_calls_are_limited(kind: Kind) -> None:
     def script(peer: Peer) -> None:
         let_in(peer)
         for _ in range(1000):
-            device._session.begin_call(Waiter())
+            device._session.calls.begin(Waiter())
         with pytest.raises(TooManyCalls):
             call(device, "one more")
         quit_in_order(peer)

@@ -161,7 +161,7 @@ def test_call_when_the_server_lets_the_device_go(kind: Kind, native: LocalHost) 
     with running(kind, native, name(kind, native, "gone")) as (device, known):
         begun = time.monotonic()
         waiting = Running(call, device, "sleep", 0.5, timeout=1000)
-        eventually(lambda: device._session._calls)
+        eventually(lambda: device._session.calls)
         known.close()
         assert isinstance(waiting.join(), CallDisconnected)
         assert time.monotonic() - begun < 0.5

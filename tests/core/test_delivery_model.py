@@ -154,7 +154,7 @@ class Device:
         if connection is not None:
             connection.deliver(b"")
             connection.read()
-            self.session.suspend()
+            self.session.durable.suspend()
             self.session.wait(0.0)
 
     def take_output(self) -> None:
@@ -185,24 +185,24 @@ class Device:
                 self.cut()  # its WELCOME was lost
                 return
             assert session.welcome(message, 0.0) is None
-            session.resume()
+            session.durable.resume()
             session.opened(0.0)
             self.send_on()
         else:
             self.react(message)
 
     def react(self, message: bytes) -> None:
-        received = self.session.receive(message)
+        received = self.session.codec.receive(message)
         if isinstance(received, Dispatch):
-            known = self.session.known(received)
+            known = self.session.durable.known(received)
             if known is None:
-                ack = self.session.handled(received, [lambda _: self.effects.append(received.value)])
+                ack = self.session.durable.handled(received, [lambda _: self.effects.append(received.value)])
                 assert ack is not None
                 self.up.append(ack)
             else:
                 self.ignore(known)
         elif isinstance(received, Acknowledged):
-            wrong = self.session.acknowledged(received.upto)
+            wrong = self.session.durable.acknowledged(received.upto)
             if wrong is not None:
                 self.ignore(wrong)
         elif isinstance(received, Ignored):
@@ -218,13 +218,13 @@ class Device:
 
     def send_on(self) -> None:
         """What may be sent now."""
-        while (packet := self.session.next_durable()) is not None:
+        while (packet := self.session.durable.next()) is not None:
             assert isinstance(packet, bytes)
             self.up.append(packet)
 
     def send(self, value: int) -> None:
         """A durable reading."""
-        self.session.keep("reading", value, 0)
+        self.session.durable.keep("reading", value, 0)
         if self.connection is not None:
             self.send_on()
 
@@ -430,7 +430,7 @@ class BothEnds(RuleBasedStateMachine):
         self.unwritten.clear()
         connection, self.device.connection = self.device.connection, None
         if connection is not None:
-            self.device.session.suspend()
+            self.device.session.durable.suspend()
             self.device.session.wait(0.0)
         self.device.up.clear()
         self.device.down.clear()
