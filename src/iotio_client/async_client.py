@@ -28,7 +28,7 @@ from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
-from .inbox import Inbox
+from .inbox import TaskInbox
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Answer, Dispatch, Received, ServerError
 from .session import State
@@ -55,7 +55,7 @@ class AsyncIoTClient(BaseClient):
     def _init_connection_fields(self) -> None:
         self.handshake_sent = False
         self._connection: ClientConnection | None = None
-        self._inbox = Inbox()
+        self._inbox = TaskInbox()
         self._reader: asyncio.Task[None] | None = None  # fills it
         self._limit = DEFAULT_TIMEOUT
         self._own_loop: asyncio.AbstractEventLoop | None = None
@@ -486,7 +486,7 @@ class AsyncIoTClient(BaseClient):
     def _opened(self, connection: ClientConnection) -> None:
         self._session.opened(asyncio.get_running_loop().time())
         self._connection = connection
-        self._inbox = Inbox()
+        self._inbox = TaskInbox()
         self._reader = asyncio.create_task(self._read(connection, self._inbox))
         self._more = asyncio.Event()
         self._sender = asyncio.create_task(self._send_durable(connection, self._more))
@@ -500,7 +500,7 @@ class AsyncIoTClient(BaseClient):
             if self._ready and not waiter.done():
                 waiter.set_result(None)
 
-    async def _read(self, connection: ClientConnection, inbox: Inbox) -> None:
+    async def _read(self, connection: ClientConnection, inbox: TaskInbox) -> None:
         """Receive until the connection ends: answers go to who waits for them, all else into `inbox`."""
         try:
             while True:

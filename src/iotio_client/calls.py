@@ -59,13 +59,15 @@ class ThreadCall:
 
     def settle(self, value: Any) -> None:
         """Take the result."""
-        self._value = value
-        self.done.set()
+        if not self.done.is_set():
+            self._value = value
+            self.done.set()
 
     def fail(self, error: CallError) -> None:
         """Take the reason why there is no result."""
-        self._error = error
-        self.done.set()
+        if not self.done.is_set():
+            self._error = error
+            self.done.set()
 
     def result(self) -> Any:
         """Return the value, once `done`. Raises CallError if there is none."""

@@ -9,8 +9,7 @@ import struct
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,12 +25,13 @@ from websockets.sync.client import connect as ws_connect
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
-from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
+from .base import HANDLE_PATIENCE, MAX_QUEUE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
 from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, ThreadCall, timed_out
 from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
+from .inbox import ThreadInbox
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Answer, Dispatch, Received, ServerError
 from .session import State
@@ -41,7 +41,7 @@ from .tls import TurnTakingSocket
 __all__ = ["IoTClient"]
 
 _MAX_ASIDE = 1000  # messages that may come while a handler waits for the answer of a call
-_POLL = 0.05  # seconds; a call with nobody in handle() looks so often whether it may read itself
+_INTERVAL = 1.0  # seconds between two looks at what wakes no event: Ctrl-C on Windows, a connection that ends
 
 
 class IoTClient(BaseClient):
@@ -58,9 +58,9 @@ class IoTClient(BaseClient):
         self._said_farewell: ClientConnection | None = None  # GOODBYE is sent once
         self._looping = False  # somebody is in run or handle, and cleans up
         self._calling: int | None = None  # the thread that is in a handler
-        self._reading = threading.RLock()  # held by who receives; in a handler, too
-        self._reader: int | None = None  # the thread that is in _receive
-        self._aside: deque[Received] = deque()  # came while a handler waited for the answer of a call
+        self._inbox = ThreadInbox()
+        self._reader: threading.Thread | None = None  # fills it
+        self._asking: dict[ThreadCall, bool] = {}  # calls that wait, and whether the running handler made them
         self._turn = threading.Lock()  # held by who sends durable messages, so that they go in order
         self._more = False  # there may be some
         self._flushes = Flushes(self._session.buffer, partial(ThreadCall, "flush"))
@@ -243,14 +243,18 @@ class IoTClient(BaseClient):
             self._await(waiting, time.monotonic() + limit)
         finally:
             self._flushes.remove(waiting)
-        if not waiting.done.is_set():
-            raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s")
+        try:
+            if waiting.done.is_set():
+                waiting.result()
+                return
+        except CallDisconnected:  # in a handler
+            pass
+        raise TimeoutError(f"{self.waiting} durable messages are not acknowledged within {limit:g} s")
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_CALL_TIMEOUT) -> Any:
         """Call a handler of the server and wait for what it returns. May be called from any thread.
 
-        In a handler of this client other messages wait until that returns. In another thread the answer comes when
-        the handler that is running now, if any, has returned or calls something itself.
+        In a handler of this client other messages wait until that returns.
 
         Args:
             event: its event.
@@ -397,46 +401,69 @@ class IoTClient(BaseClient):
             raise
 
     def _opened(self, connection: ClientConnection) -> None:
+        inbox = ThreadInbox()
+        reader = threading.Thread(target=self._read, args=(connection, inbox), name="iotio-client-reader", daemon=True)
+        reader.start()  # before the connection counts: where no thread can be made, there is none
         with self._changed:
             self._session.opened(time.monotonic())
-            self._aside.clear()
+            self._inbox, self._reader = inbox, reader
+            if self._asking:
+                inbox.allow(_MAX_ASIDE)
             self._connection = connection
             self._changed.notify_all()
         self._flushes.settle()
         self._send_durable()
 
     def _receive(self) -> ConnectionLost | None:
-        """Receive until the connection ends; None: by `stop`."""
-        connection = self._connection
+        """Handle what comes until the connection ends; None: by `stop`."""
+        connection, inbox = self._connection, self._inbox
         if connection is None:  # stopped by another thread between connect() and handle()
             return None
         try:
-            with self._reading:
-                self._reader = threading.get_ident()
-                while not self._asked_to_stop():
+            while not self._asked_to_stop():
+                try:
+                    received = inbox.get(_INTERVAL)
+                except ConnectionLost as error:
+                    return None if self._asked_to_stop() else error
+                if received is not None:
                     try:
-                        received = self._aside.popleft() if self._aside else self._next(connection)
-                    except ConnectionClosed as error:
-                        return None if self._asked_to_stop() else self._lost(error)
-                    if received is not None:
-                        try:
-                            self._take(received, connection)
-                        except ConnectionBroken as error:
-                            return error
+                        self._take(received, connection)
+                    except ConnectionBroken as error:
+                        return error
             return None
         finally:
-            self._reader = None
             self._finish(connection)
 
-    def _next(self, connection: ClientConnection, timeout: float | None = None) -> Received | None:
-        """Receive one message. Answers of calls go to who waits for them; None then, or when there is none.
+    def _read(self, connection: ClientConnection, inbox: ThreadInbox) -> None:
+        """Receive until the connection ends: answers go to their callers, all else into `inbox`."""
+        end: Exception
+        try:
+            while not inbox.closed:
+                received = self._next(connection)
+                if received is None:
+                    continue
+                while inbox.must_wait and connection.state is not WireState.CLOSED:
+                    self._fail_asking(_too_many, inside=False)
+                    inbox.wait_for_room(lambda: connection.state is WireState.CLOSED, _INTERVAL)
+                inbox.put(received)
+            end = ConnectionLost(1006)  # `stop` or `_finish` was first
+        except ConnectionClosed as error:
+            end = self._lost(error)
+        except Exception as error:  # no error of a server's making: `_receive` raises it
+            end = error
+        why = "it is closed" if inbox.closed or self._asked_to_stop() else str(end)
+        self._end_calls(why)
+        inbox.end(end)
+        self._fail_asking(partial(_disconnected, why=why), inside=True)
+
+    def _next(self, connection: ClientConnection) -> Received | None:
+        """Receive one message. Answers of calls go to their callers; None then, or when there is none.
 
         Raises:
             ConnectionClosed: the connection is over, and all that came before has been received.
         """
-        limit = self._options.close_timeout
         try:
-            message = connection.recv(timeout=limit if timeout is None else min(timeout, limit))
+            message = connection.recv(timeout=self._options.close_timeout)
         except TimeoutError:
             # The library gives a closing handshake that the server began no deadline: close() does.
             if connection.state is not WireState.OPEN:
@@ -537,37 +564,35 @@ class IoTClient(BaseClient):
     def _await(self, pending: ThreadCall, deadline: float) -> None:
         """Wait until a call is done, or its time is over.
 
-        Somebody must receive the answer: the thread in `handle`; where that is this one, or where there is none, who
-        waits.
+        Its answer is read by the thread of the connection, also while more messages than usual wait for the handlers:
+        the handler that waits here keeps them waiting.
         """
-        while not pending.done.is_set() and (left := deadline - time.monotonic()) > 0:
-            inside = threading.get_ident() in (self._calling, self._reader)
-            if (inside or not self._looping) and self._reading.acquire(blocking=False):
-                try:
-                    self._read_until(pending, deadline)
-                finally:
-                    self._reading.release()
-                if not pending.done.is_set() and not self.connected:
-                    if inside:
-                        return  # there is no other connection before the handler has returned
-                    pending.done.wait(min(left, _POLL))
-            else:
-                pending.done.wait(left if self._looping else min(left, _POLL))
-
-    def _read_until(self, pending: ThreadCall, deadline: float) -> None:
-        """Receive until a call is done; put all that is not an answer aside, for `_receive`."""
-        connection = self._connection
+        inside = threading.get_ident() == self._calling
+        with self._changed:
+            self._asking[pending] = inside
+            inbox = self._inbox
+            inbox.allow(_MAX_ASIDE)
         try:
-            while not pending.done.is_set() and (left := deadline - time.monotonic()) > 0:
-                if connection is None:
-                    return self._end_calls("it is closed")
-                if len(self._aside) >= _MAX_ASIDE:
-                    raise CallError(f"{_MAX_ASIDE} messages came before the answer of the call of {pending.event!r}")
-                received = self._next(connection, left)
-                if received is not None:
-                    self._aside.append(received)
-        except ConnectionClosed as error:
-            self._end_calls(str(self._lost(error)))
+            if inside and inbox.ended:  # there is no other connection before the handler has returned
+                pending.fail(_disconnected(pending, "it has ended"))
+            pending.done.wait(max(deadline - time.monotonic(), 0))
+        finally:
+            with self._changed:
+                del self._asking[pending]
+                if not self._asking:
+                    self._inbox.allow(MAX_QUEUE)
+
+    def _fail_asking(self, error: Callable[[ThreadCall], CallError], *, inside: bool) -> None:
+        """Fail the calls that wait for an answer and keep the messages before it waiting.
+
+        Args:
+            error: makes the error of a call.
+            inside: only the one of the running handler; False: those where nobody is in `handle`, too.
+        """
+        with self._changed:
+            asking = [pending for pending, own in self._asking.items() if own or not (inside or self._looping)]
+        for pending in asking:
+            pending.fail(error(pending))
 
     def _end_calls(self, why: str) -> None:
         with self._changed:
@@ -660,9 +685,14 @@ class IoTClient(BaseClient):
     def _finish(self, connection: ClientConnection) -> None:
         """Close a connection and call `on_disconnect`, once."""
         self._end_calls("it is closed")
+        reader = self._reader
         try:
+            self._inbox.close()
             self._close(connection)
+            if reader is not None:
+                reader.join()
         finally:
+            self._reader = None
             with self._changed:
                 mine, self._connection = self._connection is connection, None
             self._session.durable.suspend()
@@ -685,6 +715,14 @@ class IoTClient(BaseClient):
                 self._wake.get(timeout=left)  # tokens of earlier stops are used up by the loop
             except Empty:
                 return
+
+
+def _too_many(pending: ThreadCall) -> CallError:
+    return CallError(f"{_MAX_ASIDE} messages came before the answer of the call of {pending.event!r}")
+
+
+def _disconnected(pending: ThreadCall, why: str) -> CallError:
+    return CallDisconnected(f"the connection ended before {pending.event!r} was through: {why}")
 
 
 def _shut(connection: ClientConnection) -> None:

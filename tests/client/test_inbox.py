@@ -1,14 +1,16 @@
-"""What waits for the handlers of the async client."""
+"""What waits for the handlers of both clients."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from iotio_client.inbox import Inbox
+from iotio_client.inbox import TaskInbox, ThreadInbox
 from iotio_client.received import Dispatch
 
+from .devices import Running
 from .fake_server import TIMEOUT
 
 
@@ -22,7 +24,7 @@ async def at_once() -> None:
 
 def test_messages_come_out_in_order_and_the_end_after_them() -> None:
     async def main() -> None:
-        inbox = Inbox()
+        inbox = TaskInbox()
         for number in range(3):
             inbox.put(Dispatch("e", number))
         inbox.end(ConnectionError("over"))
@@ -36,7 +38,7 @@ def test_messages_come_out_in_order_and_the_end_after_them() -> None:
 
 def test_a_get_waits() -> None:
     async def main() -> None:
-        inbox = Inbox()
+        inbox = TaskInbox()
         getting = asyncio.create_task(inbox.get())
         await asyncio.sleep(0)
         inbox.put(Dispatch("e", 1))
@@ -47,7 +49,7 @@ def test_a_get_waits() -> None:
 
 def test_room_is_made_when_half_is_gone_or_the_connection_is_closed() -> None:
     async def main() -> None:
-        inbox = Inbox(4)
+        inbox = TaskInbox(4)
         for number in range(4):
             assert not inbox.full
             inbox.put(Dispatch("e", number))
@@ -61,3 +63,57 @@ def test_room_is_made_when_half_is_gone_or_the_connection_is_closed() -> None:
         await asyncio.wait_for(inbox.wait_for_room(at_once()), TIMEOUT)
 
     asyncio.run(main())
+
+
+# Between threads.
+
+
+def never() -> bool:
+    return False
+
+
+def test_threads_get_all_in_order_and_the_end_after_it() -> None:
+    inbox = ThreadInbox(8)
+    count = 2000
+
+    def put() -> None:
+        for number in range(count):
+            if inbox.must_wait:
+                inbox.wait_for_room(never, TIMEOUT)
+            inbox.put(Dispatch("e", number))
+        inbox.end(ConnectionError("over"))
+
+    putting = Running(put)
+    for number in range(count):
+        assert inbox.get(TIMEOUT) == Dispatch("e", number)
+        assert len(inbox._waiting) <= 8
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="over"):
+            inbox.get(TIMEOUT)
+    assert inbox.ended
+    assert putting.join() is None
+
+
+def test_a_thread_looks_up_when_nothing_comes() -> None:
+    assert ThreadInbox().get(0.01) is None
+
+
+@pytest.mark.parametrize("way", ["half is gone", "more are allowed", "closed", "the connection is over"])
+def test_what_wakes_the_thread_that_waits_for_room(way: str) -> None:
+    over = threading.Event()
+    inbox = ThreadInbox(2)
+    for number in range(2):
+        inbox.put(Dispatch("e", number))
+    waiting = Running(inbox.wait_for_room, over.is_set, 0.01 if way.startswith("the") else 1000.0)
+    waiting._thread.join(0.02)
+    assert waiting._thread.is_alive()
+    match way:
+        case "half is gone":
+            inbox.get()
+        case "more are allowed":
+            inbox.allow(3)
+        case "closed":
+            inbox.close()
+        case _:
+            over.set()
+    assert waiting.join() is None

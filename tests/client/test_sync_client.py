@@ -16,7 +16,8 @@ import pytest
 import trustme
 
 from iotio_client import IoTClient, NotConnected
-from iotio_client.errors import ClientError, ConnectFailed
+from iotio_client.errors import ClientError, ConnectFailed, ConnectionLost
+from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError
 from tests.support.wire import Opcode
 
@@ -332,3 +333,162 @@ def test_ping_is_answered_while_a_handler_is_busy() -> None:
         one = device()
         vars(one)["on_slow"] = lambda message: pinged.wait(TIMEOUT)
         assert Running(one.run, server.domain, reconnect=False).join() is None
+
+
+# The thread that reads.
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "iotio-client-reader"]
+
+
+def packet(peer: Peer, event: str, value: Any, flags: int = 0, **more: int) -> None:
+    peer.send(Opcode.BINARY, v2.encode(event, value, flags, **more))
+
+
+def test_call_is_answered_while_a_handler_of_another_thread_runs() -> None:
+    release = threading.Event()
+    results: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "slow", 0)
+        assert one.log.next() == ("connect",)
+        assert one.log.next() == ("slow",)
+        asked = Running(lambda: results.append(one.call("question", timeout=TIMEOUT)))
+        assert peer.recv_v2() == v2.Packet("question", None, v2.CALL, 1)
+        packet(peer, "", "yes", v2.RESULT, call=1)
+        assert asked.join() is None
+        release.set()
+        peer.close(1000)
+
+    def slow(message: Any) -> None:
+        one.log.put("slow")
+        release.wait(TIMEOUT)
+
+    with FakeServer(script) as server:
+        one = device()
+        vars(one)["on_slow"] = slow
+        assert Running(one.run, server.domain, reconnect=False).join() is None
+    assert results == ["yes"]
+    assert not readers()
+
+
+def test_answer_comes_to_a_handler_behind_a_full_inbox() -> None:
+    full = 600
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "ask", 0)
+        for number in range(full):
+            packet(peer, "mark", number)
+        assert one.log.next() == ("connect",)
+        release.set()
+        assert peer.recv_v2() == v2.Packet("question", 0, v2.CALL, 1)
+        packet(peer, "", "yes", v2.RESULT, call=1)
+        assert peer.recv_v2() == v2.Packet("ask", "yes")
+        peer.close(1000)
+
+    def ask(message: Any) -> Any:
+        assert release.wait(TIMEOUT)
+        return one.call("question", message, timeout=TIMEOUT)
+
+    release = threading.Event()
+    marks: list[int] = []
+    with FakeServer(script) as server:
+        one = device()
+        vars(one).update(on_ask=ask, on_mark=marks.append)
+        assert Running(one.run, server.domain, reconnect=False).join() is None
+    assert marks == list(range(full))
+
+
+def test_full_inbox_stops_the_reader() -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "slow", 0)
+        for number in range(600):
+            packet(peer, "mark", number)
+        sent.set()
+        peer.close(1000)
+
+    def slow(message: Any) -> None:
+        assert sent.wait(TIMEOUT)
+        seen.append(len(one._inbox._waiting))
+
+    sent = threading.Event()
+    seen: list[int] = []
+    marks: list[int] = []
+    with FakeServer(script) as server:
+        one = device()
+        vars(one).update(on_slow=slow, on_mark=marks.append)
+        assert Running(one.run, server.domain, reconnect=False).join() is None
+    assert seen[0] <= 256
+    assert marks == list(range(600))
+
+
+def test_stop_in_another_thread_while_the_inbox_is_full() -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "slow", 0)
+        for number in range(600):
+            packet(peer, "mark", number)
+        assert one.log.next() == ("connect",)
+        assert one.log.next() == ("slow",)
+        one.stop()
+        stopped.set()
+        assert peer.recv().payload[:1] == b"\x14"  # GOODBYE
+        assert peer.recv_close() == 1000
+
+    def slow(message: Any) -> None:
+        one.log.put("slow")
+        stopped.wait(TIMEOUT)
+
+    stopped = threading.Event()
+    marks: list[int] = []
+    with FakeServer(script) as server:
+        one = device()
+        vars(one).update(on_slow=slow, on_mark=marks.append)
+        assert Running(one.run, server.domain).join() is None
+    assert not marks
+    assert not readers()
+
+
+def test_error_of_the_reader_comes_out_of_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(message: object) -> Any:
+        raise RuntimeError("a bug")
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "hello", 0)
+        assert peer.recv().payload[:1] == b"\x14"  # GOODBYE
+        assert peer.recv_close() == 1000
+
+    with FakeServer(script) as server:
+        one = device()
+        monkeypatch.setattr(one._session.codec, "receive", broken)
+        error = Running(one.run, server.domain).join()
+        assert isinstance(error, RuntimeError)
+        assert str(error) == "a bug"
+        assert one.log.rest() == [("connect",), ("disconnect",)]
+    assert not readers()
+
+
+def test_flush_in_a_handler_ends_with_the_connection() -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "keep", 0)
+        peer.recv_v2()
+        peer.reset()
+
+    def keep(message: Any) -> None:
+        one.send("reading", 1, durable=True)
+        try:
+            one.flush(1000)
+        except TimeoutError:
+            one.log.put("not in time")
+
+    with FakeServer(script) as server:
+        one = device()
+        vars(one)["on_keep"] = keep
+        assert isinstance(Running(one.run, server.domain, reconnect=False).join(), ConnectionLost)
+        assert one.log.rest() == [("connect",), ("not in time",), ("disconnect",)]
