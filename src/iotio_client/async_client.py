@@ -105,7 +105,7 @@ class AsyncIoTClient(BaseClient):
             raise TimeoutError(f"not connected within {timeout} s")
 
     async def _wait_ready(self, timeout: float | None = None) -> bool:
-        """Returns False at the time-out."""
+        """Wait until `_announce`. Returns False at the time-out."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
@@ -494,7 +494,7 @@ class AsyncIoTClient(BaseClient):
         self.handshake_sent = True
 
     def _announce(self) -> None:
-        """Connected, and `on_connect` is through: whoever waits may go on."""
+        """Let all go on that wait for the connection, as `on_connect` has returned."""
         self._ready = self._connection is not None
         for waiter in self._waiters:
             if self._ready and not waiter.done():
@@ -608,7 +608,7 @@ class AsyncIoTClient(BaseClient):
             raise self._session.give_up(str(error)) from error
 
     async def _run_handler(self, received: Dispatch) -> tuple[str, bytes | str | None]:
-        """Returns the handler's name, and what to send."""
+        """Run the handler of a message. Returns its name, and what to send."""
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
         reply: bytes | str | None

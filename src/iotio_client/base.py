@@ -206,7 +206,7 @@ class BaseClient:
         return message if message is not None and message.owner is self else None
 
     def server_time(self) -> datetime:
-        """The server's time, in UTC.
+        """Return the server's time, in UTC.
 
         By what the server said when this connection began, and a clock that nobody sets meanwhile: right also on
         a device whose own time is wrong.
@@ -251,7 +251,7 @@ class BaseClient:
         return arguments
 
     def _capped(self, reconnect_delay: float | None) -> Backoff:
-        """The waits of one `run`: `reconnect_delay` is their upper limit."""
+        """Return the waits of one `run`: `reconnect_delay` is their upper limit."""
         if reconnect_delay is None:
             return self._backoff
         if not 0 <= reconnect_delay < float("inf"):
@@ -275,13 +275,13 @@ class BaseClient:
         return connection_lost(error, self._session.codec.goodbye)
 
     def _about(self, received: Dispatch) -> Message | None:
-        """What `message` is while the handler runs."""
+        """Return what `message` is while the handler runs."""
         if not received.number and received.time is None:
             return None
         return Message(self, self._session.durable.message_id(received), received.time)
 
     def _forget_effects(self) -> None:
-        """A handler that raises has none."""
+        """Drop the effects of a handler that raised."""
         if (message := self.message) is not None:
             message.effects.clear()
 
@@ -304,7 +304,7 @@ class BaseClient:
             self.logger.error("The server reports the error %s (info: %s)", received.error, received.info)
 
     def _log_handler_error(self, name: str) -> None:
-        """Called while the exception is handled."""
+        """Log the exception that is being handled."""
         identity = self._session.identity
         self.logger.exception("Exception in the handler %s of device %r of type %r", name, identity.id, identity.type)
 
@@ -325,7 +325,7 @@ _USER_AGENT = (
 
 
 def time_limit(timeout: float | None) -> float:
-    """The seconds that an operation gets.
+    """Return the seconds that an operation gets.
 
     Raises:
         ValueError: not a positive number.

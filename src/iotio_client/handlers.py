@@ -48,7 +48,7 @@ class Handlers:
             self._methods[name[len(_PREFIX) :]] = method
 
     def find(self, event: str) -> Handler | None:
-        """The handler of an event, or None. The peer chose the name: nothing but handlers can be found."""
+        """Return the handler of an event, or None. The peer chose the name: nothing but handlers can be found."""
         if event in RESERVED:
             return None
         found = vars(self._owner).get(_PREFIX + event)

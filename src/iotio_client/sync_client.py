@@ -530,7 +530,7 @@ class IoTClient(BaseClient):
             raise self._session.give_up(str(error)) from error
 
     def _run_handler(self, received: Dispatch) -> tuple[str, bytes | str | None]:
-        """Returns the handler's name, and what to send."""
+        """Run the handler of a message. Returns its name, and what to send."""
         name = f"on_{received.event}"
         handler = self._handlers.find(received.event)
         reply: bytes | str | None
@@ -646,7 +646,7 @@ class IoTClient(BaseClient):
             threading.Thread(target=self._await_pong, args=arguments, name="iotio-client-pong", daemon=True).start()
 
     def _await_pong(self, connection: ClientConnection, answered: threading.Event, upto: int) -> None:
-        """A server without ACK has all durable messages up to a number when it answers the ping behind them."""
+        """Take the answer of a ping for the ACK of all durable messages before it, with a server that sends none."""
         while not answered.wait(self._options.close_timeout):
             if connection is not self._connection or connection.state is not WireState.OPEN:
                 return
