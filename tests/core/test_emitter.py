@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iotio import DeviceType, DisconnectReason, EncodeError
+from iotio import DeviceType, DisconnectReason, EmitResult, EncodeError
 from iotio.core.manager import Manager
 from tests.support.memory import make_manager, v0_device, v1_device
 from tests.support.wire import Opcode
@@ -37,6 +37,38 @@ def test_targets(manager: Manager) -> None:
         assert (result.sent, result.offline, result.dropped) == (len(who), (), {}), target
         received = [bool(device.packets()) for device in (a, b, c)]
         assert received == [one in who for one in "abc"], target
+
+
+def test_a_manager_of_its_own_class_sees_what_handles_emit() -> None:
+    seen: list[str] = []
+
+    class Audited(Manager):
+        def emit(self, event: str, *arguments: Any, **options: Any) -> EmitResult:
+            seen.append(f"emit {event} {sorted(options.items())}")
+            return super().emit(event, *arguments, **options)
+
+        def on_update(self, client_id: str, event: str, data: Any) -> None: ...
+
+        def log_update(self, client_id: str, event: str, data: Any) -> None:
+            seen.append(f"update {event}")
+
+    manager = Audited()
+    manager.add_type(DeviceType("echo"))
+    v1_device(manager, "a")
+    client, device = manager.client("a"), manager.device("a")
+    assert client is not None
+    assert device is not None
+    client.emit("x", 1)
+    device.emit("y", 1)
+    client.emit("z", 1, durable=True, ttl=5.0)
+    options = "('coalesce', None), ('durable', {}), ('trigger_update', True), ('ttl', {})"
+    assert seen == [
+        "update x",
+        f"emit y [{options.format(False, None)}]",
+        "update y",
+        f"emit z [{options.format(True, 5.0)}]",
+        "update z",
+    ]
 
 
 def test_emit_says_who_is_away(manager: Manager) -> None:

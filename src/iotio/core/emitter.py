@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from iotio_protocol.session import Codec
@@ -31,6 +31,7 @@ class Emitter:
         durable_messages: keeps durable messages.
         callbacks: has the program's `on_update`.
         codec: of v1 packets; checks a value where no device is there to check it for.
+        log_update: tells `on_update` of an event; a program may have overridden it.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Emitter:
         durable_messages: DurableMessages,
         callbacks: Callbacks,
         codec: Codec,
+        log_update: Callable[[str, str, Any], None],
     ) -> None:
         self._registry = registry
         self._directory = directory
         self._durable_messages = durable_messages
         self._callbacks = callbacks
         self._codec = codec
+        self._log_update = log_update
 
     def emit(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Send an event to the devices of a target.
@@ -87,7 +90,7 @@ class Emitter:
             self._check_encodable(outgoing)
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:
-                self._callbacks.notify_update(client.id, outgoing.event, outgoing.value)
+                self._log_update(client.id, outgoing.event, outgoing.value)
         if away:
             offline += [device.id for device in away]
         return EmitResult(len(sent), tuple(offline), dropped)
@@ -124,7 +127,7 @@ class Emitter:
     def _notify(self, ids: list[str], outgoing: Outgoing) -> None:
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for device_id in ids:
-                self._callbacks.notify_update(device_id, outgoing.event, outgoing.value)
+                self._log_update(device_id, outgoing.event, outgoing.value)
 
     def _check_encodable(self, outgoing: Outgoing) -> None:
         """Raise EncodeError for a value that no device could take, where there is none. A float travels in v0, too."""

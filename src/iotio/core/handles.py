@@ -27,7 +27,7 @@ from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
 from .storage.records import DeviceState
-from .target import Outgoing, Target, check_event
+from .target import Outgoing, check_event, options_of
 from .waiting import check_no_loop
 
 __all__ = ["Device", "IoTClient", "current_client", "last_seen", "skipped_ids"]
@@ -172,8 +172,9 @@ class IoTClient:
             StoreUnavailable: a durable message cannot be written to the store.
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
-        emitter = self.manager.emitter
-        return emitter.emit(Target(self.id), outgoing) if durable else emitter.emit_to(self, outgoing)
+        if durable:  # by the manager's own emit, which a program may have overridden
+            return self.manager.emit(event, data, self.id, **options_of(outgoing))
+        return self.manager.emitter.emit_to(self, outgoing)
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call the device's handler of an event, and wait in this thread for what it returns.
@@ -372,7 +373,7 @@ class Device:
             StoreUnavailable: a durable message cannot be written to the store.
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
-        return self.manager.emitter.emit(Target(self.id), outgoing)
+        return self.manager.emit(event, data, self.id, **options_of(outgoing))
 
     def call(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call the device's handler of an event; see `IoTClient.call`. CallDisconnected if it is away."""

@@ -97,7 +97,9 @@ class Manager:
         self.step_of = step_of
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self.emitter = Emitter(self.registry, self.devices, self.durable_messages, self.callbacks, self.codec)
+        self.emitter = Emitter(
+            self.registry, self.devices, self.durable_messages, self.callbacks, self.codec, self.log_update
+        )
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
                 logging.getLogger(name).setLevel(level)

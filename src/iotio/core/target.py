@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["Outgoing", "Target", "check_event"]
+__all__ = ["Outgoing", "Target", "check_event", "options_of"]
 
 
 class Target(NamedTuple):
@@ -75,6 +75,13 @@ class Outgoing(NamedTuple):
             if ttl is not None and not 0 < ttl < float("inf"):
                 raise ValueError(f"'ttl' must be seconds above 0, not {ttl!r}")
         return cls(event, value, durable, ttl, coalesce, trigger_update)
+
+
+def options_of(outgoing: Outgoing) -> dict[str, Any]:
+    """Return the options of an emit, as `Manager.emit` takes them."""
+    options = outgoing._asdict()
+    del options["event"], options["value"]
+    return options
 
 
 def check_event(event: object) -> None:
