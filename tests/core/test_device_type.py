@@ -1,0 +1,112 @@
+"""Device types: what a subclass says of its devices, and the types of a server by name."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from iotio import DeviceType, IoTClient, Options
+from iotio.core.device_type import DeviceTypes
+from iotio.core.handlers import does_nothing
+from tests.support.memory import make_manager
+
+CLIENT = cast(IoTClient, None)  # the handlers here do not look at it
+OPTIONS = Options(ping_interval=20, ping_timeout=7, grace=3)
+
+
+class Lamp(DeviceType):
+    def on_switch(self, message: Any, client: IoTClient) -> Any:
+        return "switched", message
+
+    def on_dim(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+
+def test_a_type_of_its_own_has_no_callbacks() -> None:
+    plain = DeviceType("lamp")
+    assert plain.type == "lamp"
+    assert plain.context is None
+    assert does_nothing(plain.on_connect)
+    assert does_nothing(plain.on_disconnect)
+    plain.on_connect(CLIENT)
+    plain.on_disconnect(CLIENT)
+
+
+def test_the_timings_of_the_server_hold() -> None:
+    assert DeviceType("lamp").options(OPTIONS) == OPTIONS
+
+
+@pytest.mark.parametrize("timing", ["ping_interval", "ping_timeout", "grace"])
+def test_a_timing_of_the_type_goes_first(timing: str) -> None:
+    options = DeviceType("lamp", **{timing: 1.5}).options(OPTIONS)
+    for name in ("ping_interval", "ping_timeout", "grace"):
+        assert getattr(options, name) == (1.5 if name == timing else getattr(OPTIONS, name))
+
+
+def test_zero_is_a_timing() -> None:
+    assert DeviceType("lamp", ping_interval=0).options(OPTIONS).ping_interval == 0
+
+
+@pytest.mark.parametrize("timing", ["ping_interval", "grace"])
+def test_a_wrong_timing(timing: str) -> None:
+    with pytest.raises(ValueError, match=timing):
+        DeviceType("lamp", **{timing: -1.0}).options(OPTIONS)
+
+
+def test_a_handler_can_be_called_by_hand() -> None:
+    lamp = Lamp("lamp")
+    assert lamp.call_event_handler("switch", True, CLIENT) == ("switched", True)
+    assert lamp.call_event_handler("dim", 5, CLIENT) == ("dim", 5)
+    assert lamp.call_event_handler("dim", None, CLIENT) == (None, None)
+    assert lamp.call_event_handler("nosuch", 5, CLIENT) == (None, None)
+
+
+def test_the_types_of_a_server() -> None:
+    manager = make_manager()
+    types = DeviceTypes(OPTIONS)
+    assert types.get("lamp") is None
+    assert types.names == []
+    lamp = Lamp("lamp", grace=9)
+    types.add(lamp, manager)
+    types.add(DeviceType("door"), manager)
+    assert lamp.context is manager
+    assert types.names == ["lamp", "door"]
+    types.names.clear()
+    assert types.names == ["lamp", "door"], "a copy"
+    handlers = types.get("lamp")
+    assert handlers is not None
+    assert sorted(handlers.events) == ["dim", "switch"]
+    assert handlers.options.grace == 9
+    assert [options.grace for options in types.all_options] == [3, 9, 3]
+
+
+def test_a_type_of_the_same_name_takes_its_place() -> None:
+    types = DeviceTypes(OPTIONS)
+    for device in (Lamp("lamp"), DeviceType("lamp")):
+        types.add(device, make_manager())
+    handlers = types.get("lamp")
+    assert handlers is not None
+    assert types.names == ["lamp"]
+    assert handlers.events == {}
+
+
+def test_what_is_no_type() -> None:
+    manager = make_manager()
+    types = DeviceTypes(OPTIONS)
+    for wrong, text in ((Lamp, "device is not of type DeviceType"), (Lamp(cast(Any, 5)), "device.type is not of type")):
+        with pytest.raises(ValueError, match=text):
+            types.add(cast(Any, wrong), manager)
+    assert types.names == []
+
+
+def test_a_type_that_is_refused_belongs_to_no_manager() -> None:
+    class Wrong(DeviceType):
+        def on_switch(self) -> None:
+            raise AssertionError
+
+    wrong, types = Wrong("lamp"), DeviceTypes(OPTIONS)
+    with pytest.raises(TypeError, match=r"Wrong.on_switch must take \(self, message, client\)"):
+        types.add(wrong, make_manager())
+    assert wrong.context is None
+    assert types.names == []

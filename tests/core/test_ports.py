@@ -1,0 +1,95 @@
+"""The interfaces between the parts of the core: the real parts have all that they ask for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iotio import DeviceType
+from iotio.core import ports
+from iotio.core.connection import Connection
+from iotio.core.manager import Manager
+from tests.support.memory import make_manager, v1_device
+
+
+def needs(port: type) -> set[str]:
+    """Return the names that an interface asks for, those of its bases included."""
+    return {
+        name
+        for base in port.__mro__
+        if base.__module__ == ports.__name__
+        for name in (*vars(base), *inspect.get_annotations(base))
+        if not name.startswith("_")
+    }
+
+
+# mypy compares the signatures; the tests compare the names, for the compiled classes, too.
+
+
+def of_a_connection(connection: Connection) -> list[ports.CallLink | ports.DurableLink | ports.Link]:
+    call_link: ports.CallLink = connection
+    durable_link: ports.DurableLink = connection
+    link: ports.Link = connection
+    return [call_link, durable_link, link]
+
+
+def of_a_manager(manager: Manager) -> dict[type, object]:
+    operations: ports.Operations = manager
+    presence: ports.PresencePort = manager
+    server: ports.ServerPort = manager
+    emitter: ports.EmitterPort = manager.emitter
+    announcements: ports.Announcements = manager.presence
+    warnings: ports.Warnings = manager.log_throttle
+    types: ports.TypesPort = manager.types
+    callbacks: ports.CallbacksPort = manager.callbacks
+    found = manager.types.get("echo")
+    assert found is not None
+    options: ports.TypeOptions = found
+    return {
+        ports.Operations: operations,
+        ports.PresencePort: presence,
+        ports.ServerPort: server,
+        ports.EmitterPort: emitter,
+        ports.Announcements: announcements,
+        ports.Warnings: warnings,
+        ports.TypesPort: types,
+        ports.CallbacksPort: callbacks,
+        ports.TypeOptions: options,
+    }
+
+
+@pytest.fixture
+def manager() -> Manager:
+    return make_manager(DeviceType("echo"))
+
+
+def test_a_connection_is_each_link(manager: Manager) -> None:
+    connection = v1_device(manager).connection
+    assert len(of_a_connection(connection)) == 3
+    for port in (ports.CallLink, ports.DurableLink, ports.Link):
+        assert [name for name in sorted(needs(port)) if not hasattr(connection, name)] == []
+
+
+def test_the_parts_of_a_manager(manager: Manager) -> None:
+    for port, part in of_a_manager(manager).items():
+        assert [name for name in sorted(needs(port)) if not hasattr(part, name)] == [], port
+
+
+def test_each_interface_is_tested() -> None:
+    here: set[Any] = {ports.CallLink, ports.DurableLink, ports.Link, *of_a_manager(make_manager(DeviceType("echo")))}
+    assert here == {one for one in vars(ports).values() if inspect.isclass(one) and one.__module__ == ports.__name__}
+
+
+def test_a_link_is_what_calls_and_queues_need() -> None:
+    assert needs(ports.CallLink) | needs(ports.DurableLink) < needs(ports.Link)
+    assert needs(ports.Operations) | needs(ports.PresencePort) < needs(ports.ServerPort)
+
+
+def test_the_interfaces_name_no_part_above_them() -> None:
+    tree = ast.parse(Path(str(ports.__file__)).read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level}
+    assert imported == {"primitives", "results", "target"}
