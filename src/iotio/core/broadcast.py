@@ -1,4 +1,4 @@
-"""One event to many devices. This is a hot path."""
+"""Send one event to many devices. This is a hot path."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ __all__ = ["broadcast"]
 def broadcast(
     audience: list[IoTClient], event: str, data: Any
 ) -> tuple[list[IoTClient], list[str], dict[str, str], EncodeError | None]:
-    """Send an event to each of these; it is encoded once for each kind of wire.
+    """Send an event to each client; the event is encoded once for each kind of wire.
+
+    Args:
+        audience: connections of devices, open or not.
+        event: the event's name.
+        data: its value.
 
     Returns:
-        Who was sent it; the ids of those who are away; by id, why it was dropped for others; the first error if it
-        could be encoded for none of the devices.
+        The clients that were sent the event; the ids of those whose connection is gone; by id, the reason why the
+        event was dropped for other clients; the first error if the event could be encoded for none of them.
     """
     frames: dict[str, bytes | EncodeError] = {}
     sent: list[IoTClient] = []

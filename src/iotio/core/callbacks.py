@@ -47,7 +47,7 @@ class Callbacks:
         _check_presence(source.on_presence)
 
     def set(self, function: Callable[..., Any]) -> bool:
-        """Set the callback that the name of a function says.
+        """Set the callback that a function is named after.
 
         Returns:
             Whether there is a callback of that name; if not, a warning is logged.
@@ -71,7 +71,7 @@ class Callbacks:
 
     @property
     def disconnect_handler(self) -> Callable[..., Any] | None:
-        """A function that calls `on_disconnect` with client and reason; None if the program has none of its own."""
+        """The program's `on_disconnect`, as a function of client and reason; None if it has none of its own."""
         return None if does_nothing(self._source.on_disconnect) else self._call_disconnect
 
     @property

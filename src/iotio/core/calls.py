@@ -173,7 +173,7 @@ class OutgoingCalls:
             self._calls.end(number)
 
     def take_answer(self, packet: v2.Packet) -> None:
-        """Give a call the answer that came from the device."""
+        """Settle the call that a packet of the device answers."""
         with self._lock:
             pending = self._calls.end(packet.call)
         if pending is None:

@@ -59,12 +59,12 @@ class DeviceType:
         return self._context
 
     def set_context(self, context: Operations) -> None:
-        """Tell the type which manager it belongs to; `add_type` does."""
+        """Set the manager that this type belongs to; `add_type` calls this."""
         self._context = context
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
-        """A device of this type is connected."""
+        """Run when a device of this type is connected; override it."""
 
     if TYPE_CHECKING:
         on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
@@ -72,10 +72,10 @@ class DeviceType:
 
         @default_callback
         def on_disconnect(self, client: IoTClient) -> Any:
-            """A device of this type is gone. Write `(self, client, reason)` to be told why (DisconnectReason)."""
+            """Run when a device of this type is gone. Write `(self, client, reason)` to get the DisconnectReason."""
 
     def options(self, general: Options) -> Options:
-        """The limits and timings of this type, given those of the manager. Raises ValueError for a wrong one."""
+        """Return the limits and timings of this type, given those of the manager. Raises ValueError for a wrong one."""
         if self._ping_interval is not None:
             general = replace(general, ping_interval=self._ping_interval)
         if self._ping_timeout is not None:
@@ -133,5 +133,5 @@ class DeviceTypes:
 
     @property
     def all_options(self) -> list[Options]:
-        """The options of the server, and those of each type."""
+        """The options of the server, and behind them those of each type."""
         return [self._options, *(handlers.options for handlers in self._types.values())]

@@ -34,13 +34,13 @@ _WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, cli
 
 
 def default_callback(function: Function) -> Function:
-    """Mark a callback of a base class as one that does nothing, so that it need not be called."""
+    """Mark a callback of a base class as one that does nothing, so that the server need not call it."""
     _DEFAULTS.add(function)
     return function
 
 
 def does_nothing(function: Callable[..., Any]) -> bool:
-    """Return whether this is a callback that no subclass has overridden: not worth a step."""
+    """Return whether a callback is one that no subclass has overridden: not worth a step."""
     return getattr(function, "__func__", None) in _DEFAULTS
 
 
@@ -90,7 +90,7 @@ class Handlers:
 
 
 def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> Handlers:
-    """All handlers of a type.
+    """Find and check all handlers of a type.
 
     Args:
         device: the type.
@@ -144,7 +144,7 @@ def _disconnect_handler(device: HandlerSource) -> Callable[..., Any] | None:
 
 
 def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """An `on_disconnect` as a callable of (client, reason), whether it wants the reason or not; None if neither."""
+    """Return an `on_disconnect`, with or without a reason, as a callable of (client, reason); None if it is neither."""
     if _takes(function, 2):
         return function
     if _takes(function, 1):
@@ -153,7 +153,7 @@ def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 def takes_presence(function: Callable[..., Any]) -> bool:
-    """Whether this can be called as an `on_presence`."""
+    """Return whether a function can be called as an `on_presence`."""
     return _takes(function, 4)
 
 
@@ -170,7 +170,7 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def reply_of(event: str, result: Any) -> tuple[str, Value] | None:
-    """What a handler's return value means.
+    """Find out what a handler's return value means.
 
     Returns:
         Event and value to send, or None for no reply.

@@ -38,7 +38,7 @@ logger = logging.getLogger("iotio.client")
 
 
 class IoTClient:
-    """One connection of a device: who it is, and how to reach it.
+    """One connection of a device: what the device is, and how to reach it.
 
     The server makes these; a program gets them in handlers and from the manager. When the device connects again,
     it gets a new one. All properties are snapshots or never change, so any thread may read them.
@@ -135,7 +135,7 @@ class IoTClient:
         return self.socket.rtt
 
     def _date(self, when: float) -> datetime:
-        """A time on the manager's clock as a date."""
+        """Return a time on the manager's clock as a date."""
         return datetime.now(UTC) - timedelta(seconds=self.manager.clock() - when)
 
     @property
@@ -237,11 +237,11 @@ class IoTClient:
             raise ConnectionEnded
 
     def join(self, room: str) -> bool:
-        """Have the device enter a room, for good. Returns whether it is in the room now; False if it is forgotten."""
+        """Put the device into a room, where it stays when it is away. Returns False if the device is forgotten."""
         return self.manager.join(self, room)
 
     def leave(self, room: str) -> bool:
-        """Have the device leave a room. Returns whether it was in there."""
+        """Take the device out of a room. Returns whether it was in there."""
         return self.manager.leave(self, room)
 
     def close(self) -> None:
@@ -249,13 +249,13 @@ class IoTClient:
         self.manager.remove(self)
 
     def get_validator(self, endpoint_id: str) -> Endpoint | ValidationResponse:
-        """The endpoint of that id, or why there is none."""
+        """Return the endpoint of an id, or the reason why there is none."""
         if self._endpoints is None:
             return ValidationResponse.CLIENT_ENDPOINTS_NOT_INITIALIZED
         return self._endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
 
     def parse_endpoints(self, endpoints: object) -> tuple[Any, EndpointParseResponse]:
-        """Take the device's endpoint declarations; where one is wrong, take none.
+        """Read the device's endpoint declarations; if one is wrong, none counts.
 
         Returns:
             ("", VALID), or the id in the wrong declaration and what is wrong with it.
@@ -268,7 +268,7 @@ class IoTClient:
 
 
 class Device:
-    """The lasting thing of one id: it exists from its first connection on, until it is forgotten.
+    """A device that the server knows: from its first connection on, until it is forgotten.
 
     The manager makes these, see `Manager.device`. All properties are snapshots, so any thread may read them.
 
@@ -384,15 +384,15 @@ class Device:
         return await self.manager.acall(self.id, event, data, timeout=timeout)
 
     def join(self, room: str) -> bool:
-        """Enter a room, connected or not. Returns whether it is in the room now; False if it is forgotten."""
+        """Put the device into a room, connected or not. Returns False if the device is forgotten."""
         return self.manager.join(self, room)
 
     def leave(self, room: str) -> bool:
-        """Leave a room. Returns whether it was in there."""
+        """Take the device out of a room. Returns whether it was in there."""
         return self.manager.leave(self, room)
 
     def forget(self) -> bool:
-        """Forget the device: it is in no room, and offline at once. Its connection ends, with the reason `removed`.
+        """Forget the device: it leaves all rooms and is offline at once; its connection ends with the reason `removed`.
 
         If it comes back, it is a new device.
 
@@ -402,9 +402,12 @@ class Device:
         return self.manager.forget(self)
 
     def sleeps(self, seconds: float) -> None:
-        """The device announced that it will go and be back within so many seconds, counted from now.
+        """Note that the device has announced a sleep: it will go, and be back within so many seconds from now.
 
-        It is `sleeping` once its connection is over. 0 takes it back, and so does its next connection.
+        The device is `sleeping` once its connection has ended. 0 withdraws the sleep, and so does its next connection.
+
+        Args:
+            seconds: until the device should be back.
 
         Raises:
             ValueError: seconds is negative or no finite number.
@@ -414,7 +417,7 @@ class Device:
         self.manager.presence.announce_sleep(self, seconds)
 
     def says_goodbye(self) -> None:
-        """The device announced that it will go for long: it is offline as soon as its connection is over."""
+        """Note that the device has announced to go for long: it is offline as soon as its connection has ended."""
         self.manager.presence.announce_farewell(self)
 
 

@@ -16,7 +16,7 @@ _BURST = 10.0  # seconds: a device that was away sends what it has kept
 
 
 class Bucket:
-    """Tokens that come back with time.
+    """Tokens that come back with time, up to a limit.
 
     Args:
         rate: tokens a second; 0 for no limit.
@@ -32,7 +32,7 @@ class Bucket:
         self._when = now
 
     def take(self, count: int, now: float) -> bool:
-        """Take tokens; False if there are not enough, and then none is taken."""
+        """Take tokens. Returns False if there are not enough; then none is taken."""
         if not self._rate:
             return True
         self._tokens = min(self._room, self._tokens + (now - self._when) * self._rate)
@@ -44,7 +44,7 @@ class Bucket:
 
 
 class Meter:
-    """What one device sends, against `max_messages_per_second` and `max_bytes_per_second`."""
+    """The limits `max_messages_per_second` and `max_bytes_per_second` of one device."""
 
     __slots__ = ("_bytes", "_messages")
 
@@ -53,12 +53,12 @@ class Meter:
         self._bytes = Bucket(options.max_bytes_per_second, _BURST, now)
 
     def accepts(self, messages: int, size: int, now: float) -> bool:
-        """Whether so many more messages and bytes are within the limits."""
+        """Count messages and their bytes. Returns whether they are within the limits."""
         return self._messages.take(messages, now) and self._bytes.take(size, now)
 
 
 def metered(options: Options) -> bool:
-    """Whether a device's sending is limited at all."""
+    """Return whether options limit what a device sends."""
     return bool(options.max_messages_per_second or options.max_bytes_per_second)
 
 
@@ -102,7 +102,7 @@ class Admission:
                 self._addresses[address] += 1
 
     def leave(self, address: str) -> None:
-        """A connection that was let in has ended."""
+        """Count a connection that was let in and has ended."""
         with self._lock:
             self._total -= 1
             if address in self._addresses:

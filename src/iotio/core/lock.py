@@ -1,4 +1,4 @@
-"""The lock of a connection. `lock.pyx` has the same for compiled code, which calls it without a detour."""
+"""The lock of a connection. `lock.pyx` has the same for compiled code, which calls it by the C interface."""
 
 from __future__ import annotations
 

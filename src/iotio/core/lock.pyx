@@ -1,4 +1,4 @@
-"""A real lock, also in a program that gevent has monkey-patched; see native.py."""
+"""A real lock, also in a program that gevent has monkey-patched; see primitives.py."""
 
 cdef extern from "pythread.h":
     int NOWAIT_LOCK, WAIT_LOCK

@@ -1,4 +1,4 @@
-"""Which device, and which message, the running handler is about."""
+"""The message that the running handler is about, where more is known of it than event and value."""
 
 from __future__ import annotations
 

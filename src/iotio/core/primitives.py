@@ -23,7 +23,7 @@ def _original(name: str) -> Any:
 
 
 def allocate_lock() -> _thread.LockType:
-    """A real lock."""
+    """Make a lock of the interpreter itself, which blocks the real thread."""
     lock: _thread.LockType = _original("allocate_lock")()
     return lock
 
@@ -34,15 +34,18 @@ def start_thread(target: Callable[[], None]) -> None:
 
 
 def get_ident() -> int:
-    """The real thread that this runs in, whatever the greenlet."""
+    """Return the number of the real thread that this runs in, whatever the greenlet."""
     ident: int = _original("get_ident")()
     return ident
 
 
 class Signal:
-    """Something that happens once; whoever wants to know leaves a callback.
+    """A state that is set once, and calls callbacks when it is.
 
-    How to wait for it differs between threads, greenlets and event loops, so that is theirs to add.
+    How to wait for it differs between threads, greenlets and event loops, so each of them adds its own way.
+
+    Attributes:
+        is_set: whether `set` was called.
     """
 
     __slots__ = ("_callbacks", "_lock", "is_set")
@@ -53,7 +56,7 @@ class Signal:
         self.is_set = False
 
     def set(self) -> None:
-        """It happened. Callbacks run now, in this thread; a second call does nothing."""
+        """Set the signal. Callbacks run now, in this thread; a second call does nothing."""
         with self._lock:
             if self.is_set:
                 return
@@ -63,7 +66,7 @@ class Signal:
             callback()
 
     def add_callback(self, callback: Callable[[], object]) -> None:
-        """Call this when it happens, or at once if it has. It must be quick and may run in any thread."""
+        """Have a callback called when the signal is set, or now if it is. It must be quick; any thread may run it."""
         with self._lock:
             if not self.is_set:
                 self._callbacks.append(callback)
@@ -72,7 +75,7 @@ class Signal:
 
 
 class Bell:
-    """Wakes one real thread; what is rung while nobody waits is not lost, and several rings are as one."""
+    """A bell that wakes one real thread. A ring while no thread waits is kept, and several of them are as one."""
 
     __slots__ = ("_lock",)
 
@@ -81,12 +84,12 @@ class Bell:
         self._lock.acquire()
 
     def ring(self) -> None:
-        """Wake it. Never blocks."""
+        """Wake the thread that waits, or the next one that would. Never blocks."""
         with contextlib.suppress(RuntimeError):  # it has rung already
             self._lock.release()
 
     def wait(self, timeout: float | None) -> None:
-        """Block this thread until it rings, or for so many seconds."""
+        """Block this thread until the bell rings, or for so many seconds; None waits as long as it takes."""
         self._lock.acquire(timeout=-1 if timeout is None else timeout)
 
 

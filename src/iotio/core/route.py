@@ -1,4 +1,4 @@
-"""Where packets of one kind go: what the hot path of the native host looks up."""
+"""The handler of packets of one kind: what the hot path of the native host looks up."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Route:
     Attributes:
         event: the event's name.
         function: its handler.
-        is_async: whether that is an `async def`.
+        is_async: whether the handler is an `async def`.
         kind: the type byte of the value.
-        reply_head: what the packet of an answer begins with that is a str.
+        reply_head: the bytes that the packet of an answer begins with, if the answer is a str.
     """
 
     __slots__ = ("event", "function", "is_async", "kind", "reply_head")

@@ -85,6 +85,6 @@ def options_of(outgoing: Outgoing) -> dict[str, Any]:
 
 
 def check_event(event: object) -> None:
-    """Raise TypeError unless it can be an event's name."""
+    """Raise TypeError if a value cannot be an event's name."""
     if not isinstance(event, str):
         raise TypeError("'event' must be of type str")

@@ -1,4 +1,4 @@
-"""Waiting for a signal on an event loop, whichever that is."""
+"""Wait for a signal on an event loop, whichever that is, and refuse to wait in a thread that runs one."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ async def wait_on_loop(signal: Signal, timeout: float | None) -> bool:
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether it is what a task raises that was cancelled."""
+    """Return whether an error is what a task raises that was cancelled."""
     return isinstance(error, asyncio.CancelledError)
 
 
 def loop_runs_here() -> bool:
-    """Whether an event loop is running in this thread, which must not wait then."""
+    """Return whether an event loop is running in this thread, which then must not wait."""
     return asyncio._get_running_loop() is not None
 
 
 def check_no_loop(function: str, instead: str) -> None:
-    """Refuse to wait in a thread whose event loop would stand still meanwhile.
+    """Raise an error in a thread that runs an event loop, which would stand still while the thread waits.
 
     Args:
-        function: what was called.
-        instead: what to write.
+        function: the name of the function that was called and would wait.
+        instead: what to write in its place.
 
     Raises:
         RuntimeError: an event loop is running here.

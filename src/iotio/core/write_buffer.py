@@ -1,4 +1,4 @@
-"""What waits to be written to one device."""
+"""The frames that wait to be written to one device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class WriteBuffer:
     """Frames in order. Not thread-safe; the connection's lock guards it.
 
     Attributes:
-        frames: what is in it; the hot path of the native host pushes and takes by itself.
+        frames: the frames; the hot path of the native host pushes and takes by itself.
         begun: whether a part of the first frame has been sent, so that the rest must follow.
-        size: bytes in it.
+        size: of all frames, in bytes; less what was sent of the first.
     """
 
     __slots__ = ("begun", "frames", "size")
@@ -32,20 +32,20 @@ class WriteBuffer:
         self.size += len(frame)
 
     def take_all(self) -> bytes:
-        """Everything, joined; it is empty then."""
+        """Return all frames, joined, and empty the buffer."""
         frames = self.frames
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         self.clear()
         return data
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Empty the buffer."""
         self.frames.clear()
         self.begun = False
         self.size = 0
 
     def peek(self, most: int) -> bytes:
-        """What to write next: about `most` bytes, at least one frame. Report with `sent` what went out."""
+        """Return what to write next: about `most` bytes, at least one frame. Report with `sent` what went out."""
         count = size = 0
         for frame in self.frames:
             if size >= most:
@@ -55,7 +55,7 @@ class WriteBuffer:
         return b"".join(self.frames[:count])
 
     def sent(self, size: int) -> None:
-        """So many bytes from the front went out."""
+        """Remove bytes from the front, which went out."""
         self.size -= size
         frames = self.frames
         count = 0
