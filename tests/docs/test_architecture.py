@@ -14,7 +14,7 @@ from scripts.tools.environments import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 SOURCES = ROOT / "src"
-NAME = re.compile(r"_?[A-Z]\w*[a-z]\w*(\.\w+)?|broadcast|step_of|taking|answering|finishes")
+NAME = re.compile(r"_?[A-Z]\w*[a-z]\w*(\.\w+)?|broadcast|step_of|taking|answering|refuse_call|finishes")
 
 
 def path_of(name: str) -> Path:
