@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import Any
 
 import flask
@@ -404,19 +403,6 @@ def test_a_burst_within_one_turn_is_bounded() -> None:
         eventually(lambda: "disconnect backpressure" in probe.journal)
         assert server.manager.counters["sent"] * 2 < 20_000
         assert peer.recv_frames_until_eof()[-1].close_code == 1008
-
-
-def test_an_awaitable_for_a_loop_that_is_gone_is_an_error() -> None:
-    with serving(Probe()) as server:
-        run = server.manager.awaitable_runners[-1]
-
-        async def answer() -> int:
-            return 5
-
-        assert run(answer(), copy_context()) == 5
-    assert server.manager.awaitable_runners == []
-    with pytest.raises(RuntimeError, match="closed"):
-        run(answer(), copy_context())
 
 
 # Emitting from everywhere.
