@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,13 +88,3 @@ def test_a_server_that_hands_out_no_sockets_says_so(serve: Any, caplog: pytest.L
     assert record.levelno == logging.ERROR
     assert "a device at 127.0.0.1:" in record.getMessage()
     assert ADVICE in record.getMessage()
-
-
-def test_gevent_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None in `sys.modules` is what an import system without the module looks like."""
-    for name in [one for one in sys.modules if one.partition(".")[0] == "gevent"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "gevent", None)
-    monkeypatch.delitem(sys.modules, "iotio.hosts.blocking.greenlets", raising=False)
-    with pytest.raises(ImportError, match=r"this server needs gevent: pip install 'iotio\[gevent\]'"):
-        import iotio.hosts.blocking.greenlets  # noqa: F401  # the import is the test
