@@ -1,4 +1,4 @@
-"""What the kernel is told about devices that have gone without a word."""
+"""Tell the kernel when to give up devices that have gone without a word."""
 
 from __future__ import annotations
 

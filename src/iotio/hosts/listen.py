@@ -1,4 +1,4 @@
-"""The sockets that a server listens on, opened before it serves, so that whoever starts it is told what is wrong."""
+"""Open the sockets of a server before it serves, so that the program that starts it is told what is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROBE_SECONDS = 1.0  # for a server that may be behind a Unix socket; a full qu
 
 
 class CannotServe(OSError):
-    """The server cannot have what it was told to use.
+    """Say that the server cannot have what it was told to use.
 
     Attributes:
         problem: what is wrong, half a sentence.
@@ -68,7 +68,7 @@ def listen(host: str | None, port: int, uds: str | None = None, *, backlog: int 
 
 
 def address(sock: socket.socket) -> str:
-    """Where a socket listens: `127.0.0.1:5000`, `[::1]:5000`, or the path of a Unix socket."""
+    """Return where a socket listens: `127.0.0.1:5000`, `[::1]:5000`, or the path of a Unix socket."""
     name = sock.getsockname()
     if not isinstance(name, tuple):
         return str(name)
@@ -150,7 +150,7 @@ def _listen_unix(path: str, backlog: int) -> socket.socket:
 
 
 def _make_room(path: str) -> int:
-    """Take away the socket that a server left there; the mode for the new one."""
+    """Remove the Unix socket that an earlier server left at a path. Returns the mode for the new one."""
     try:
         there = os.stat(path)
     except FileNotFoundError:

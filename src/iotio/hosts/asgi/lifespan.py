@@ -1,4 +1,4 @@
-"""The lifespan of an ASGI application that is part of a greater one: devices end before what their handlers use."""
+"""End the devices before the ASGI application that their handlers use, when the server goes down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("iotio.hosts")
 
 
 def ends_before(app: ASGIApp, shutdown: Callable[[], Awaitable[None]]) -> ASGIApp:
-    """The application with something that has ended before it is told to end.
+    """Wrap an application: something of ours ends before the application is told to end.
 
     Args:
         app: an ASGI application; it need not know of lifespans.
@@ -30,7 +30,7 @@ def ends_before(app: ASGIApp, shutdown: Callable[[], Awaitable[None]]) -> ASGIAp
 
 
 class _Lifespan:
-    """One conversation with the server about starting and ending, which the application may or may not join."""
+    """Hold one conversation with the server about starting and ending, which the application may or may not join."""
 
     def __init__(self, receive: Receive, send: Send, shutdown: Callable[[], Awaitable[None]]) -> None:
         self._receive = receive
@@ -60,7 +60,7 @@ class _Lifespan:
         await self._send(event)
 
     async def _go_on(self) -> None:
-        """The application has returned; what it left open is answered here."""
+        """Answer what the application has left open when it returned."""
         if self._answered.endswith(".failed"):
             return
         if not self._told:

@@ -1,4 +1,4 @@
-"""Frames in the place of whole messages, where a foreign server does the framing.
+"""Turn whole messages into frames and back, where a foreign server does the framing.
 
 A session reads and writes frames; an ASGI server hands over messages. The frames of this module never see a network.
 """
@@ -19,7 +19,7 @@ _FIN = _MASKED = 0x80
 
 
 def client_frame(message: bytes | str) -> bytes:
-    """The frame in which a device would have sent a whole message."""
+    """Return the frame in which a device would have sent a whole message."""
     if isinstance(message, str):
         opcode, payload = TEXT, message.encode()
     else:
@@ -33,7 +33,7 @@ def client_frame(message: bytes | str) -> bytes:
 
 
 def server_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Opcode and payload of each frame in what a session has written: whole frames, each of them final."""
+    """Yield opcode and payload of each frame in what a session has written: whole frames, each of them final."""
     position, size = 0, len(data)
     while position < size:
         opcode, length = data[position] & 0x0F, data[position + 1]

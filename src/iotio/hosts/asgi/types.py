@@ -1,4 +1,4 @@
-"""What an ASGI application is, and how to tell one from other things."""
+"""Name the types of ASGI, and tell an ASGI application from other things."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ASGIApp: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 
 def is_asgi(app: object) -> TypeGuard[ASGIApp]:
-    """Whether this is an `async def` of three parameters, or an object that is called like one."""
+    """Return whether an object is an `async def` of three parameters, or is called like one."""
     return not inspect.isclass(app) and callable(app) and _is_async(app) and _takes(app, 3)
 
 
 def what_it_is(app: object) -> str:
-    """Words for an error message about something that is no application of ours."""
+    """Describe an object that is no ASGI application, for an error message."""
     if inspect.isclass(app):
         return f"the class {app.__name__}: call it first"
     if not callable(app):

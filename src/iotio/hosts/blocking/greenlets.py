@@ -1,4 +1,4 @@
-"""Greenlets: gevent's `pywsgi` with gevent-websocket's `WebSocketHandler`, as the quickstart has it.
+"""Wait in greenlets of gevent's `pywsgi` with gevent-websocket's `WebSocketHandler`, as the quickstart has it.
 
 The handler answers the upgrade; its own WebSocket object would lose close codes, take unmasked frames and send
 broken CLOSE frames, so the stream behind it is taken over.
@@ -41,11 +41,11 @@ def _notice_signals(hub: Any) -> None:
 
 
 def _nothing() -> None:
-    """Running any Python code is what counts."""
+    """Do nothing: to run any Python code is enough for a signal to be handled."""
 
 
 def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
-    """Wait while this thread's hub runs. False: time-out (seconds)."""
+    """Wait for a signal while this thread's hub runs. Returns False after the time-out (seconds)."""
     event = gevent.event.Event()
     watcher = gevent.get_hub().loop.async_()
     watcher.start(event.set)
@@ -69,12 +69,12 @@ def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
 
 
 def serves_here() -> bool:
-    """Whether this thread's hub serves devices, so that nothing may block it."""
+    """Return whether this thread's hub serves devices, so that nothing may block it."""
     return get_ident() in _hub_threads
 
 
 class GreenletWaits:
-    """Waiting that lets other greenlets run.
+    """Wait so that other greenlets run meanwhile.
 
     Args:
         sock: the connection's socket.

@@ -1,4 +1,4 @@
-"""Threads: one for each connection, from any threaded WSGI server (Flask's `app.run()`, gunicorn gthread)."""
+"""Wait in threads, one for each connection, of any threaded WSGI server (Flask's `app.run()`, gunicorn gthread)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ThreadWaits"]
 
 
 class ThreadWaits:
-    """Waiting that blocks the thread.
+    """Wait by blocking the thread.
 
     Args:
         sock: the connection's socket.

@@ -29,7 +29,7 @@ else:  # it is slow there; the dictionary is what it looks into
 
 
 class Waiting:
-    """What `run` returns for a coroutine that waits: the rest of it is a task."""
+    """Stand for a coroutine that waits, as the result of `run`: the rest of the coroutine is a task."""
 
     __slots__ = ("task",)
 
@@ -41,10 +41,10 @@ def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.Abstract
     """Run a coroutine up to its first wait, on the loop's thread.
 
     Returns:
-        Its result if it never waited, else a `Waiting`.
+        The coroutine's result if it never waited, else a `Waiting`.
 
     Raises:
-        BaseException: what it raised; CancelledError if it was cancelled.
+        BaseException: what the coroutine raised; CancelledError if it was cancelled.
     """
     me = StandIn()
     previous = enter(me, loop)
@@ -59,7 +59,7 @@ def run(work: Coroutine[Any, Any, Any], context: Context, loop: asyncio.Abstract
 
 
 def enter(me: StandIn, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
-    """Make a stand-in the current task, until `leave`. Returns what was it before."""
+    """Make a stand-in the current task, until `leave`. Returns the current task before it, or None."""
     previous: asyncio.Task[Any] | None = _current_task(loop)
     if previous is not None:
         _leave_task(loop, previous)
@@ -68,14 +68,14 @@ def enter(me: StandIn, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | N
 
 
 def leave(me: StandIn, loop: asyncio.AbstractEventLoop, previous: asyncio.Task[Any] | None) -> None:
-    """What was the current task before `enter` is it again."""
+    """Make the task that `enter` returned the current one again."""
     _leave_task(loop, me)
     if previous is not None:
         _enter_task(loop, previous)
 
 
 def change(me: StandIn, loop: asyncio.AbstractEventLoop) -> StandIn:
-    """Put another stand-in in the place of one that somebody may have kept."""
+    """Make a new stand-in the current task in the place of one that user code may have kept."""
     another = StandIn()
     _leave_task(loop, me)
     _enter_task(loop, another)

@@ -1,4 +1,4 @@
-"""The first step of a coroutine; `first_step.pyx` has the same for the compiled native host."""
+"""Run the first step of a coroutine; `first_step.pyx` has the same for the compiled native host."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def finishes(me: StandIn, work: Coroutine[Any, Any, Any]) -> bool:
     """Run a coroutine's first step.
 
     Returns:
-        Whether that was its last, too. `me.result` is its result then, otherwise what it waits for.
+        Whether the coroutine ended in it. `me.result` is the coroutine's result then, otherwise what it waits for.
 
     Raises:
-        BaseException: what it raised.
+        BaseException: what the coroutine raised.
     """
     me.work = work
     try:

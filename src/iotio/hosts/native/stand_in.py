@@ -1,4 +1,4 @@
-"""What a coroutine sees as its task, from its first step, which no task runs, to its last; see eager.py."""
+"""Stand in for the task of a coroutine whose first step no task runs; see eager.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["StandIn"]
 
 
 class StandIn:
-    """What the coroutine sees as its task, from its first step to its last: some libraries compare them.
+    """Be the current task of a coroutine from its first step to its last: some libraries compare them.
 
-    What it is asked after the first step goes to the real task.
+    After the first step every question and request is passed on to the real task.
     """
 
     __slots__ = ("cancels", "result", "task", "work")
@@ -25,7 +25,7 @@ class StandIn:
         self.cancels: list[Any] = []  # requests of the first step
 
     def promote(self, context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-        """The coroutine waits for something: a task takes over.
+        """Make a task of a coroutine that waits, to run its later steps.
 
         Args:
             context: for the task.
@@ -68,7 +68,7 @@ class StandIn:
 
 
 class _Rest(Coroutine[Any, Any, Any]):
-    """A coroutine from its first wait on, as the coroutine of a real task."""
+    """Run a coroutine from its first wait on, as the coroutine of a real task."""
 
     def __init__(
         self, work: Coroutine[Any, Any, Any], waited_for: Any, me: StandIn, loop: asyncio.AbstractEventLoop

@@ -1,4 +1,4 @@
-"""Threads for `def` handlers.
+"""Run `def` handlers in threads.
 
 A device's jobs run one after the other: while it has any, they all go to one worker. The loop hands over whatever
 one turn brought in one piece. One worker is enough while handlers are quick, and fastest; when a job holds a worker
@@ -22,13 +22,13 @@ _CHECK_INTERVAL = 0.02  # seconds between looks at it
 
 
 class Job:
-    """Something to run on a worker.
+    """Describe something to run on a worker.
 
     Args:
         owner: jobs of one owner run in order, one at a time.
         run: the work; must not raise.
-        label: what it is doing, for the log.
-        began: since when, if that can be later than its own beginning.
+        label: returns what the job is doing, for the log.
+        began: returns when the present part of the job began, where a job has several.
     """
 
     __slots__ = ("began", "label", "owner", "run")
@@ -47,7 +47,7 @@ class Job:
 
 
 class _Worker:
-    """One thread and its queue. The queue is shared with the loop under `lock`."""
+    """Run jobs in one thread, from a queue that is shared with the loop under `lock`."""
 
     def __init__(self, number: int, clock: Callable[[], float]) -> None:
         self.lock = threading.Lock()
@@ -55,7 +55,7 @@ class _Worker:
         self.queue: deque[Job] = deque()
         self.current: Job | None = None
         self.since = 0.0
-        self.warned = 0.0  # when that began which the log has named
+        self.warned = 0.0  # start time of the job that was last reported as slow
         self.idle = True
         self.closing = False
         self._clock = clock
@@ -93,7 +93,7 @@ class _Worker:
 
 
 class Workers:
-    """A pool of workers of one loop. All methods are for the loop's thread.
+    """Keep the workers of one loop. All methods are for the loop's thread.
 
     Args:
         loop: the loop.
@@ -128,7 +128,7 @@ class Workers:
             self._loop.call_later(_CHECK_INTERVAL, self._watch)
 
     def done(self, owner: Hashable) -> None:
-        """A job of this owner has ended."""
+        """Count a job of an owner as ended."""
         worker, count = self._homes[owner]
         if count == 1:
             del self._homes[owner]
@@ -136,7 +136,7 @@ class Workers:
             self._homes[owner] = (worker, count - 1)
 
     def forget(self, owner: Hashable) -> None:
-        """Do not wait for the jobs of this owner any more."""
+        """Stop keeping later jobs of an owner behind the earlier ones, which may never end."""
         self._homes.pop(owner, None)
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Workers:
             worker.put(jobs)
 
     def _watch(self) -> None:
-        """Free the jobs that stand behind a slow one, and name it if it is very slow."""
+        """Move the jobs that wait behind a slow one to other workers; name a very slow one in the log."""
         self._hand_over()  # or jobs of one owner could lie in two places
         self._watching = bool(self._homes)
         if self._watching:
@@ -183,7 +183,7 @@ class Workers:
                 logger.warning("%s has been running for %.1f s", job.label(), now - began)
 
     def _move_on(self, worker: _Worker) -> None:
-        """Give the jobs of other owners behind a slow one to at most two other workers, so that it spreads quickly."""
+        """Give the jobs of other owners behind a slow one to at most two other workers, so that many spread quickly."""
         with worker.lock:
             current = worker.current
             if current is None or self._clock() - worker.since <= _PATIENCE:
