@@ -22,3 +22,13 @@ class DisconnectReason(StrEnum):
     SERVER_SHUTDOWN = "server_shutdown"  # the server is going down
     REFUSED = "refused"  # the handshake failed; no handler ever saw the device
     HANDSHAKE_TIMEOUT = "handshake_timeout"  # a v0 device never sent its handshake
+
+    @property
+    def is_by_device(self) -> bool:
+        """Whether the device, or its network, ended the connection, and not the server."""
+        return self in _BY_DEVICE
+
+
+_BY_DEVICE = frozenset(
+    {DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED, DisconnectReason.PROTOCOL_ERROR}
+)

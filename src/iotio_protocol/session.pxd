@@ -13,7 +13,7 @@ cdef class Session:
     cdef public list _out, _probes
     cdef public double _since
     cdef public int _pings
-    cdef public bint _ended
+    cdef public bint _ended, keeps_alive
 
 @cython.locals(text=str, body=bytes, size=Py_ssize_t, whole=Py_ssize_t)
 cpdef bytes string_frame(bytes head, object value)

@@ -157,6 +157,7 @@ class Session:
 
     Attributes:
         frames: turns bytes into messages and control frames; for the reading side alone.
+        keeps_alive: whether pings are sent; False where a foreign server does that, and silence says nothing.
         wire: which bytes this device reads: "v2", "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes.
 
     Args:
@@ -176,6 +177,7 @@ class Session:
         "_reason",
         "_since",
         "frames",
+        "keeps_alive",
         "last_received",
         "options",
         "rtt",
@@ -200,6 +202,7 @@ class Session:
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self.wire = f"v{version}"
+        self.keeps_alive = True
 
     # -- what comes in ---------------------------------------------------------------------------------
 
@@ -260,7 +263,7 @@ class Session:
         """When `tick` has something to do next; infinity for never."""
         options = self.options
         if self.state is State.OPEN:
-            if not options.ping_interval:  # a probe alone must not end the connection
+            if not options.ping_interval or not self.keeps_alive:  # a probe alone must not end the connection
                 return float("inf")
             if self._ping_sent is not None:
                 return self._ping_sent + options.ping_timeout

@@ -95,7 +95,7 @@ async def test_a_call_that_nobody_waits_for_is_forgotten() -> None:
 
 def test_as_many_calls_as_may_be() -> None:
     device, client = connected()
-    pending = [client.socket.begin_call("dim", n) for n in range(1000)]
+    pending = [client.socket.calls.begin("dim", n) for n in range(1000)]
     assert len({one.number for one in pending}) == 1000
     with pytest.raises(TooManyCalls, match="1000 calls"):
         client.call("dim")

@@ -297,8 +297,8 @@ def test_pings_pongs_and_the_end_of_a_silent_device(log: Log) -> None:
     assert opcode == Opcode.PING
     clock.now += 0.25
     device.frame(Opcode.PONG, payload)
-    assert device.connection.rtt == 0.25
-    assert device.connection.last_received == clock.now
+    assert device.connection.session.rtt == 0.25
+    assert device.connection.session.last_received == clock.now
     clock.now += 20
     manager.sweep(clock.now)
     assert [one for one, _ in device.frames()] == [Opcode.PING]
@@ -585,14 +585,19 @@ def test_the_transport_is_the_hosts() -> None:
 def test_state_of_a_connection(log: Log) -> None:
     device = v1_device(make_manager(log))
     connection = device.connection
-    assert (connection.wire, connection.is_open, connection.lane.is_busy, connection.over) == ("v1", True, False, False)
-    assert connection.rtt is None
+    assert (connection.session.wire, connection.is_open, connection.lane.is_busy, connection.over) == (
+        "v1",
+        True,
+        False,
+        False,
+    )
+    assert connection.session.rtt is None
     assert connection.name == "d1"
     assert MemoryConnection(connection.manager, (), peer="1.2.3.4:5").name == "1.2.3.4:5"
     device.send("echo", 1)
     assert connection.counters == {"received": 1, "sent": 1, "invalid": 0, "unhandled": 0, "dropped": 0}
     device.drop()
-    assert (connection.is_open, connection.over, connection._session.state) == (False, True, State.CLOSED)
+    assert (connection.is_open, connection.over, connection.session.state) == (False, True, State.CLOSED)
     assert frames_of(connection.read())[0][0] == Opcode.BINARY
 
 

@@ -120,4 +120,5 @@ def test_a_v2_device_with_the_headers_of_v1_introduces_itself_by_hello(log: Log)
     hello = v2.encode_json(v2.HELLO, {"id": "d2", "type": "echo", "sends": "s"})
     connection.deliver(encode_frame(Opcode.BINARY, hello))
     assert manager.clients == ["d2"]
-    assert connection.stream == "s"
+    assert connection.durable is not None
+    assert connection.durable.stream == "s"

@@ -96,7 +96,7 @@ def test_first_steps_run_at_once_too(owner: Owner) -> None:
 
 
 def test_busy_while_a_turn_runs_and_not_idle_while_events_are_to_be_handled(owner: Owner) -> None:
-    owner.lane.expect(2)
+    owner.lane.expect(["one", "two"])
     assert (owner.lane.is_busy, owner.lane.is_idle) == (False, False)
     thread = owner.push_in_thread("x")
     assert owner.lane.is_busy
@@ -159,7 +159,7 @@ def test_soon_is_after_the_turn_that_runs(owner: Owner) -> None:
 
 
 def test_soon_is_left_to_a_thread_that_has_events_of_a_device_that_ended_itself(owner: Owner) -> None:
-    owner.lane.expect(1)
+    owner.lane.expect(["one"])
     owner.lane.call_soon(lambda: owner.journal.append("never: the thread ends itself"))
     owner.push("x")
     owner.lane.handled()

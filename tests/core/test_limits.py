@@ -157,11 +157,11 @@ def test_timings_of_a_type() -> None:
     manager, _, clock = make(ping_interval=20, ping_timeout=10)
     manager.add_type(Echo("sleepy", ping_interval=300, ping_timeout=60))
     usual, sleepy = v1_device(manager, "usual"), v1_device(manager, "sleepy", "sleepy")
-    assert usual.connection.deadline - clock() == 20
-    assert sleepy.connection.deadline - clock() == 300
+    assert usual.connection.session.deadline - clock() == 20
+    assert sleepy.connection.session.deadline - clock() == 300
     clock.now += 300
     sleepy.connection.advance()
-    assert sleepy.connection.deadline - clock() == 60
+    assert sleepy.connection.session.deadline - clock() == 60
 
 
 def test_a_wrong_timing_is_refused() -> None:

@@ -30,11 +30,12 @@ def needs(port: type) -> set[str]:
 # mypy compares the signatures; the tests compare the names, for the compiled classes, too.
 
 
-def of_a_connection(connection: Connection) -> list[ports.CallLink | ports.DurableLink | ports.Link]:
-    call_link: ports.CallLink = connection
-    durable_link: ports.DurableLink = connection
+def of_a_connection(connection: Connection) -> dict[type, object]:
     link: ports.Link = connection
-    return [call_link, durable_link, link]
+    assert connection.durable is not None
+    durable_link: ports.DurableLink = connection.durable
+    calls: ports.CallsPort = connection.calls
+    return {ports.Link: link, ports.DurableLink: durable_link, ports.CallsPort: calls}
 
 
 def of_a_manager(manager: Manager) -> dict[type, object]:
@@ -67,11 +68,10 @@ def manager() -> Manager:
     return make_manager(DeviceType("echo"))
 
 
-def test_a_connection_is_each_link(manager: Manager) -> None:
+def test_a_connection_and_its_parts(manager: Manager) -> None:
     connection = v1_device(manager).connection
-    assert len(of_a_connection(connection)) == 3
-    for port in (ports.CallLink, ports.DurableLink, ports.Link):
-        assert [name for name in sorted(needs(port)) if not hasattr(connection, name)] == []
+    for port, part in of_a_connection(connection).items():
+        assert [name for name in sorted(needs(port)) if not hasattr(part, name)] == [], port
 
 
 def test_the_parts_of_a_manager(manager: Manager) -> None:
@@ -80,12 +80,12 @@ def test_the_parts_of_a_manager(manager: Manager) -> None:
 
 
 def test_each_interface_is_tested() -> None:
-    here: set[Any] = {ports.CallLink, ports.DurableLink, ports.Link, *of_a_manager(make_manager(DeviceType("echo")))}
+    manager = make_manager(DeviceType("echo"))
+    here: set[Any] = {*of_a_connection(v1_device(manager).connection), *of_a_manager(manager)}
     assert here == {one for one in vars(ports).values() if inspect.isclass(one) and one.__module__ == ports.__name__}
 
 
-def test_a_link_is_what_calls_and_queues_need() -> None:
-    assert needs(ports.CallLink) | needs(ports.DurableLink) < needs(ports.Link)
+def test_the_server_does_what_handles_and_presence_need() -> None:
     assert needs(ports.Operations) | needs(ports.PresencePort) < needs(ports.ServerPort)
 
 

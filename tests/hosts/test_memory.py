@@ -67,7 +67,7 @@ def test_nothing_happens_before_its_time() -> None:
     connection = connect(manager, v1_headers("d1", "echo"))
     connection.advance()
     assert connection.read() == b""
-    assert connection.deadline == clock.now + manager.options.ping_interval
+    assert connection.session.deadline == clock.now + manager.options.ping_interval
 
 
 def test_an_exception_of_an_async_handler_stays_inside(caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ class Echo(Recording):
 
     def on_echo(self, message: Any, client: IoTClient) -> Any:
         self.record(client.id, "echo")
-        if client.socket.wire != "v1":  # the original of that time could return text only
+        if client.socket.session.wire != "v1":  # the original of that time could return text only
             return str(message)
         return "echo_response", message
 

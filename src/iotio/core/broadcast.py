@@ -36,8 +36,8 @@ def broadcast(
     frame: bytes | EncodeError | None = None
     for client in audience:
         connection = client.socket
-        if connection.wire != wire:
-            wire = connection.wire
+        if connection.session.wire != wire:
+            wire = connection.session.wire
             frame = frames.get(wire)
             if frame is None:
                 frame = frames[wire] = _try_encode(connection, event, data)
@@ -57,6 +57,6 @@ def broadcast(
 
 def _try_encode(connection: Link, event: str, data: Any) -> bytes | EncodeError:
     try:
-        return connection.encode(event, data)
+        return connection.session.encode(event, data)
     except EncodeError as error:
         return error

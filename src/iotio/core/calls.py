@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -11,9 +12,9 @@ from iotio_protocol.calls import Calls, error_of
 from iotio_protocol.errors import CallDisconnected, CallError, CallsUnsupported, CallTimeout
 from iotio_protocol.frames import BINARY, encode_frame
 from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Session
 from iotio_protocol.values import Value
 
-from .ports import CallLink
 from .primitives import Signal
 from .waiting import wait_on_loop
 
@@ -29,7 +30,7 @@ class PendingCall:
     """One call that is on its way to a device.
 
     Args:
-        connection: the device's.
+        calls: those of its connection.
         event: the event whose handler is called.
 
     Attributes:
@@ -37,10 +38,10 @@ class PendingCall:
         number: the number of the call on the wire.
     """
 
-    __slots__ = ("_connection", "_error", "_value", "done", "event", "number")
+    __slots__ = ("_calls", "_error", "_value", "done", "event", "number")
 
-    def __init__(self, connection: CallLink, event: str) -> None:
-        self._connection = connection
+    def __init__(self, calls: OutgoingCalls, event: str) -> None:
+        self._calls = calls
         self.event = event
         self.number = 0
         self.done = Signal()
@@ -59,7 +60,7 @@ class PendingCall:
 
     def disconnected(self, why: str) -> None:
         """Fail the call, as its connection has ended for this reason."""
-        name = self._connection.name
+        name = self._calls.link.name
         self.fail(CallDisconnected(f"device {name!r} has gone before it answered the call of {self.event!r}: {why}"))
 
     def wait(self, timeout: float) -> Value:
@@ -69,10 +70,10 @@ class PendingCall:
             CallError: there is none.
         """
         try:
-            if not self._connection.wait_for_answer(self.done, timeout):
+            if not self._calls.wait(self.done, timeout):
                 self._give_up(timeout)
         except BaseException:  # among them what gevent raises in a greenlet that waits
-            self._connection.forget_call(self.number)
+            self._calls.forget(self.number)
             raise
         return self._result()
 
@@ -82,14 +83,14 @@ class PendingCall:
             if not await wait_on_loop(self.done, timeout):
                 self._give_up(timeout)
         except BaseException:  # among them that of a task that is cancelled
-            self._connection.forget_call(self.number)
+            self._calls.forget(self.number)
             raise
         return self._result()
 
     def _give_up(self, timeout: float) -> None:
-        self._connection.forget_call(self.number)
+        self._calls.forget(self.number)
         if not self.done.is_set:  # the answer may have come in between
-            name = self._connection.name
+            name = self._calls.link.name
             raise CallTimeout(f"device {name!r} did not answer the call of {self.event!r} within {timeout:g} s")
 
     def _result(self) -> Value:
@@ -98,11 +99,13 @@ class PendingCall:
         return self._value
 
 
-class CarrierLink(CallLink, Protocol):
+class CallLink(Protocol):
     """The connection that carries the calls to a device."""
 
+    session: Session
+
     @property
-    def version(self) -> int: ...
+    def name(self) -> str: ...
     @property
     def is_open(self) -> bool: ...
     def send(self, frame: bytes) -> str: ...
@@ -115,12 +118,19 @@ class OutgoingCalls:
     Args:
         link: the connection.
         lock: its lock, which is never held while something waits.
+        wait: waits in the calling thread for a signal, at most so many seconds; returns whether it was set.
     """
 
-    __slots__ = ("_calls", "_ended", "_link", "_lock")
+    __slots__ = ("_calls", "_ended", "_lock", "link", "wait")
 
-    def __init__(self, link: CarrierLink, lock: AbstractContextManager[object]) -> None:
-        self._link = link
+    def __init__(
+        self,
+        link: CallLink,
+        lock: AbstractContextManager[object],
+        wait: Callable[[Signal, float], bool],
+    ) -> None:
+        self.link = link
+        self.wait = wait
         self._lock = lock
         self._calls: Calls[PendingCall] = Calls()
         self._ended = False  # the device can answer no more
@@ -144,13 +154,13 @@ class OutgoingCalls:
             TooManyCalls: as many calls as may be are on their way to the device.
             EncodeError: the event or the value cannot travel.
         """
-        link = self._link
-        if link.version != 2:
+        link = self.link
+        if link.session.version != 2:
             raise CallsUnsupported(
-                f"device {link.name!r} speaks protocol v{link.version}, which has no calls;"
+                f"device {link.name!r} speaks protocol v{link.session.version}, which has no calls;"
                 " calls need protocol v2 (iotio_client 0.5 or newer on the device)"
             )
-        pending = PendingCall(link, event)
+        pending = PendingCall(self, event)
         with self._lock:
             if self._ended or not link.is_open:
                 raise CallDisconnected(f"device {link.name!r} is not connected")
@@ -177,7 +187,7 @@ class OutgoingCalls:
         with self._lock:
             pending = self._calls.end(packet.call)
         if pending is None:
-            logger.debug("device %r answered a call that is not waited for any longer", self._link.name)
+            logger.debug("device %r answered a call that is not waited for any longer", self.link.name)
         elif packet.flags & v2.RESULT:
             pending.settle(packet.value)
         else:

@@ -8,7 +8,8 @@ from iotio_protocol.session cimport Session, string_frame
 cdef class Connection:
     cdef dict __dict__
     cdef object __weakref__
-    cdef public Session _session
+    cdef public Session session
+    cdef public WriteBuffer buffer
     cdef public object manager, client, gone, context, _lock
     cdef public HandlerContext _handler_context
     cdef public Py_ssize_t n_received, n_sent
@@ -16,4 +17,3 @@ cdef class Connection:
     cpdef str send(self, bytes frame)
     @cython.locals(frame=bytes)
     cpdef answer(self, str event, bytes reply_head, object result)
-    cdef bint _has_room(self, Py_ssize_t waiting, bytes frame) except -1

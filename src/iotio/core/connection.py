@@ -22,16 +22,15 @@ from iotio_protocol.errors import (
 from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Codec, Ended, Event, Greeting, Packet, Session, State, string_frame
+from iotio_protocol.session import Codec, Ended, Event, Greeting, Session, State, string_frame
 from iotio_protocol.v2_session import V2Session
-from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .callbacks import Callbacks
-from .calls import OutgoingCalls, PendingCall
+from .calls import OutgoingCalls
 from .device_type import DeviceTypes
+from .durable.channel import DurableChannel
 from .durable.messages import DurableMessages
-from .durable.queue import DurableQueue
 from .handler_context import HandlerContext, Scope
 from .handlers import Handlers, reply_of
 from .handles import IoTClient
@@ -109,6 +108,11 @@ class Connection:
 
     Attributes:
         lane: runs the user code of the device; the host chooses it.
+        buffer: the write buffer, made by the host: frames not yet handed to the network, which `drop_oldest` may still
+            remove.
+        session: the state of the protocol. What it says of the wire, of the version and of times may be read from any
+            thread; all else is done under the connection's lock.
+        durable: the durable messages of this connection.
         teardown_done: set when the teardown is done.
         handlers: those of the device's type, once it is let in.
         gone: the reason why this connection stopped accepting emits, or None while it does.
@@ -123,10 +127,11 @@ class Connection:
     """
 
     lane = cast("Lane", None)  # the host sets it in its constructor
+    buffer: WriteBuffer  # the same
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
     _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
-    _box: DurableQueue | None = None  # that a v2 device was told of
+    durable: DurableChannel | None = None  # once the device is let in
     since = 0.0  # when the device was let in, on the manager's clock
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -150,7 +155,7 @@ class Connection:
         self._upgrade: Upgrade | None = Upgrade.of(list(headers), manager.options.allowed_origins, subprotocol)
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
         now = manager.clock()
-        self._session = (
+        self.session = (
             V2Session(manager.options, now)
             if subprotocol == v2.SUBPROTOCOL
             else manager.session_factory(1 if self._upgrade.headers else 0, manager.options, now, manager.codec)
@@ -175,18 +180,8 @@ class Connection:
         """Bytes that are kept."""
         raise NotImplementedError
 
-    @property
-    def buffer(self) -> WriteBuffer:
-        """The write buffer: frames not yet handed to the network, which `drop_oldest` may still remove."""
-        raise NotImplementedError
-
     def hang_up(self) -> None:
         """End both directions of the stream, so that whoever reads wakes up."""
-        raise NotImplementedError
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether silence says something of the device: it is not read while it has too much to be handled."""
         raise NotImplementedError
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
@@ -223,31 +218,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether an emit could reach the device now."""
-        return self.gone is None and self._session.state is State.OPEN
-
-    @property
-    def wire(self) -> str:
-        """Which bytes the device reads; connections with the same wire can share them."""
-        return self._session.wire
-
-    @property
-    def rtt(self) -> float | None:
-        """Seconds that the last ping took, or None."""
-        return self._session.rtt
-
-    @property
-    def last_received(self) -> float:
-        """When bytes came last, on the manager's clock."""
-        return self._session.last_received
-
-    @property
-    def deadline(self) -> float:
-        """When `tick` has something to do."""
-        return self._session.deadline
-
-    def encode(self, event: str, value: Value) -> bytes:
-        """The frame that carries an event to this device. Raises EncodeError."""
-        return self._session.encode(event, value)
+        return self.gone is None and self.session.state is State.OPEN
 
     def send(self, frame: bytes) -> str:
         """Send a frame that `encode` made for this wire.
@@ -259,7 +230,8 @@ class Connection:
             if not self.is_open:
                 return "offline"
             waiting = self.pending()
-            if not waiting or self._has_room(waiting, frame):
+            options = self.manager.options
+            if not waiting or self.buffer.fits(waiting + len(frame), options.max_outbox, options.max_outbox_messages):
                 self.n_sent += 1
                 self.write(frame)
                 return ""
@@ -269,20 +241,16 @@ class Connection:
             _log_too_slow(self, waiting)
         return "" if taken else "backpressure"
 
-    def _has_room(self, waiting: int, frame: bytes) -> bool:
-        options = self.manager.options
-        return waiting + len(frame) <= options.max_outbox and len(self.buffer) < options.max_outbox_messages
-
     def _make_room(self, waiting: int, frame: bytes) -> bool:
         """Do what the program wants done about a slow reader. Returns whether the frame was taken."""
         options = self.manager.options
-        queue = self.durable_queue()
+        queue = None if self.durable is None else self.durable.queue
         has_durable = queue is not None and queue.on_their_way > 0
         policy = "disconnect" if has_durable else options.slow_reader  # what is durable must not be dropped
         if policy == "drop_oldest":
             excess = waiting + len(frame) - options.max_outbox
             self.n_dropped += self.buffer.drop_oldest(excess, len(self.buffer) + 1 - options.max_outbox_messages)
-            if self._has_room(self.pending(), frame):
+            if self.buffer.fits(self.pending() + len(frame), options.max_outbox, options.max_outbox_messages):
                 self.n_sent += 1
                 self.write(frame)
                 return True
@@ -298,24 +266,19 @@ class Connection:
 
     def _close(self, reason: DisconnectReason) -> None:
         self._let_go(reason)
-        hold = self.held_back and self._session.state is not State.REFUSED  # what is held already ends now
-        self._session.close(reason, self.manager.clock(), hold=hold)
-        self._flush()
+        hold = self.held_back and self.session.state is not State.REFUSED  # what is held already ends now
+        self.session.close(reason, self.manager.clock(), hold=hold)
+        self.flush_session()
 
     def tick(self, now: float) -> None:
         """Do what is due: pings, time-outs, the end of a refusal."""
         with self._lock:
-            if not self.is_reading and self._session.state is State.OPEN:
+            if not self.lane.is_reading and self.session.state is State.OPEN:
                 return
-            self._absorb(self._session.tick(now))
-            self._flush()
-            if self._session.state is State.CLOSED:
+            self._absorb(self.session.tick(now))
+            self.flush_session()
+            if self.session.state is State.CLOSED:
                 self.hang_up()
-
-    @property
-    def address(self) -> str:
-        """The other end's address without its port."""
-        return self.peer.rpartition(":")[0]
 
     @property
     def name(self) -> str:
@@ -330,7 +293,7 @@ class Connection:
         Returns:
             The events to `handle`, in order.
         """
-        return self.take(self._session.frames.feed(data) if data else None, len(data))
+        return self.take(self.session.frames.feed(data) if data else None, len(data))
 
     def take(self, items: list[Item] | None, size: int = 0) -> list[Event]:
         """The same for what has been read already: `Session.frames` is for the reading side alone and needs no lock.
@@ -341,10 +304,10 @@ class Connection:
         """
         with self._lock:
             now = self.manager.clock()
-            events = self._session.receive_eof(now) if items is None else self._session.digest(items, now)
+            events = self.session.receive_eof(now) if items is None else self.session.digest(items, now)
             self._absorb(events)
-            self._expect_handling(events)
-            self._flush()
+            self.lane.expect(events)
+            self.flush_session()
             waiting = self.pending()
             too_slow = waiting > self.manager.options.max_outbox and self.is_open
             if too_slow:  # pongs and error packets that it never reads
@@ -359,9 +322,6 @@ class Connection:
             _log_too_much(self)
         return events
 
-    def _expect_handling(self, events: list[Event]) -> None:
-        """Note that `handle` is about to be called for these events. The lock is held."""
-
     def handle(self, event: Event) -> None:
         """Do what an event asks for; its user code runs in the lane."""
         step = self.manager.step_of(self, event)
@@ -371,7 +331,7 @@ class Connection:
     @property
     def over(self) -> bool:
         """Whether the session is closed, so that the host can stop reading."""
-        return self._session.state is State.CLOSED
+        return self.session.state is State.CLOSED
 
     def start(self) -> None:
         """Answer the handshake of a v1 device; another device sends its own later. Runs user code."""
@@ -383,7 +343,7 @@ class Connection:
         """Let the device in, as the gate has decided."""
         self.client = client
         self.handlers = handlers
-        self._session.options = handlers.options
+        self.session.options = handlers.options
         self.manager.lifecycle.let_in(self)
 
     def introduce(self, greeting: Greeting) -> None:
@@ -392,14 +352,11 @@ class Connection:
         self.manager.gate.introduce(self, greeting.hello)
 
     @property
-    def stream(self) -> str | None:
-        """The name of the stream of durable messages that the device sends; None if it sends none."""
-        return self._greeting.sends
-
-    @property
     def takes_events(self) -> bool:
         """Whether the handler of an event may run: the device is in, and its teardown has not begun."""
-        return self.client is not None and not self._teardown_claimed and self.handles_received
+        if self.client is None or self._teardown_claimed:
+            return False
+        return self.gone is None or self.gone.is_by_device  # what the device had sent when the server closed is dropped
 
     def refuse(self, error: HandshakeError, *, hold: bool) -> None:
         """Turn the device away, as the gate has decided.
@@ -410,14 +367,10 @@ class Connection:
         """
         with self._lock:
             self._let_go(DisconnectReason.REFUSED)
-            self._session.refuse(error, self.manager.clock(), hold=hold)
-            self._flush()
+            self.session.refuse(error, self.manager.clock(), hold=hold)
+            self.flush_session()
 
     # -- calls to the device ---------------------------------------------------------------------------
-
-    def begin_call(self, event: str, value: Value) -> PendingCall:
-        """Call a handler of the device; see `OutgoingCalls.begin`."""
-        return self.calls.begin(event, value)
 
     @property
     def calls(self) -> OutgoingCalls:
@@ -425,97 +378,35 @@ class Connection:
         calls = self._calls
         if calls is None:
             with self._lock:
-                calls = self._calls = self._calls or OutgoingCalls(self, self._lock)
+                calls = self._calls = self._calls or OutgoingCalls(self, self._lock, self.manager.wait_here)
         return calls
 
     def answer_awaited(self) -> None:
         """Note that a call is on its way, so that its answer must be read. The lock is held."""
 
-    def forget_call(self, number: int) -> None:
-        """Wait no longer for the answer to a call."""
-        if self._calls is not None:
-            self._calls.forget(number)
-
-    def wait_for_answer(self, done: Signal, timeout: float) -> bool:
-        """Wait in the calling thread. Returns whether `done` was set."""
-        return self.manager.wait_here(done, timeout)
-
     def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
-            if self._session.state is State.OPEN:  # behind a gap all that waits for its handler has one
-                self._session.complain(error)
+            if self.session.state is State.OPEN:  # behind a gap all that waits for its handler has one
+                self.session.complain(error)
             if isinstance(error, StreamGap):
                 self._close(DisconnectReason.PROTOCOL_ERROR)
-            self._flush()
-        self.count_invalid(error.problem)
-
-    def durable_queue(self) -> DurableQueue | None:
-        """The durable queue of this connection: the one named in WELCOME; below v2 the device's current one, if any."""
-        if self._box is not None or self.client is None:
-            return self._box
-        return self.manager.durable_messages.known_queue(self.client.id)
-
-    @property
-    def announced_queue(self) -> DurableQueue:
-        """The queue named in WELCOME. Once the device is forgotten it is closed, and there may be another."""
-        assert self._box is not None
-        return self._box
-
-    # -- for the queue -------------------------------------------------------------------------------
-
-    @property
-    def version(self) -> int:
-        """The protocol's."""
-        return self._session.version
-
-    def has_room_for_durable(self, size: int) -> bool:
-        """Whether one more durable message of so many bytes may be sent: they shall not fill the buffer."""
-        options, waiting = self.manager.options, self.pending()
-        if not waiting:
-            return True
-        return waiting + size <= options.max_outbox // 2 and len(self.buffer) <= options.max_outbox_messages // 2
-
-    def acknowledge(self, frame: bytes) -> None:
-        """Send an acknowledgement of durable messages. It is no event: a slow reader gets it, too."""
-        with self._lock:
-            if self.is_open:
-                self.write(frame)
-
-    def probe(self, upto: int) -> None:
-        """Find out whether a device without acknowledgements has read what was sent: by a ping behind it."""
-        with self._lock:
-            if self.is_open:
-                self._session.probe(upto, self.manager.clock())
-                self._flush()
-
-    def cannot_store(self, error: Exception) -> None:
-        """Close, so that the device sends again over another connection what cannot be written to the store."""
-        self.manager.log_throttle.warning("store", "device %r is to come again: %s", self.name, error)
-        self.close(DisconnectReason.STORE_UNAVAILABLE)
+            self.flush_session()
+        count_invalid(self, error.problem)
 
     # -- for the lifecycle -----------------------------------------------------------------------------
 
     def open(self) -> None:
         """Tell the device that it is let in."""
-        welcome: dict[str, object] = {}
-        if self.version == 2:
-            welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
-            assert self.client is not None
-            self._box = self.manager.durable_messages.queue(self.client.id)
-            welcome |= self._box.greet(self._greeting.sends)
-        with self._lock:
-            self._session.open(welcome)
-            self._flush()
-
-    def resume(self) -> None:
-        """Let durable messages flow: the device is let in, and this is the connection of its id."""
         assert self.client is not None
-        queue = self.manager.durable_messages.known_queue(self.client.id)
-        if self._box is not None and queue is not self._box:  # it was forgotten, and what it was told is not so
-            self.close(DisconnectReason.REMOVED)
-        elif queue is not None:
-            queue.resume(self, *self._greeting.heard)
+        self.durable = DurableChannel(self, self.client.id, self._greeting)
+        welcome: dict[str, object] = {}
+        if self.session.version == 2:
+            welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
+            welcome |= self.durable.announce()
+        with self._lock:
+            self.session.open(welcome)
+            self.flush_session()
 
     def enter(self) -> bool:
         """Begin the time between `on_connect` and `on_disconnect`.
@@ -530,7 +421,7 @@ class Connection:
                 return False
             self._connected = True
             self.since = self.manager.clock()
-        logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self._session.version)
+        logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self.session.version)
         return True
 
     def claim_teardown(self) -> list[Callable[..., Any]] | None:
@@ -544,9 +435,8 @@ class Connection:
                 return None
             self._teardown_claimed = True
             self._let_go(DisconnectReason.TRANSPORT_CLOSED)
-        queue = self.durable_queue()
-        if queue is not None:
-            queue.suspend(self)
+        if self.durable is not None:
+            self.durable.suspend()
         if not self._connected or self.handlers is None:
             return []
         owed = (self.handlers.on_disconnect, self.manager.callbacks.disconnect_handler)
@@ -579,7 +469,7 @@ class Connection:
                 if found is None:
                     return
                 reply = found
-                frame = self._session.encode(*reply)
+                frame = self.session.encode(*reply)
             except Exception:  # EncodeError, or what a value of the user's own class raises while it is written
                 logger.exception(
                     "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
@@ -605,35 +495,10 @@ class Connection:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    @property
-    def handles_received(self) -> bool:
-        """Whether packets that were received are still handled: yes if the device closed, no if the server did."""
-        return self.gone is None or self.gone in _ENDS_OF_THE_DEVICE
-
-    def route(self, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
-        client, handlers = self.client, self.handlers
-        assert client is not None
-        assert handlers is not None
-        self.n_received += 1
-        handler = handlers.events.get(packet.event)
-        if handler is not None:
-            return handler, (packet.value, client)
-        if handlers.fallback is not None:
-            return handlers.fallback, (packet.event, packet.value, client)
-        self.n_unhandled += 1
-        logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
-        return None
-
-    def count_invalid(self, problem: str) -> None:
-        self.n_invalid += 1
-        level = logging.WARNING if self.n_invalid == 1 else logging.DEBUG  # one line, not a flood
-        logger.log(level, "device %r sent an invalid packet: %s", self.name, problem)
-
     def _let_go(self, reason: DisconnectReason) -> None:
         if self.gone is None:
             self.gone = reason
-            if not self.handles_received:
+            if not reason.is_by_device:
                 self.lane.drop_events()
             if self._calls is not None:
                 self._calls.end(reason)
@@ -645,15 +510,18 @@ class Connection:
             if isinstance(event, Ended):
                 self._let_go(event.reason)
 
-    def _flush(self) -> None:
-        data = self._session.take_output()
+    def flush_session(self) -> None:
+        """Write what the session has to say. The lock is held."""
+        data = self.session.take_output()
         if data:
             self.write(data)
 
 
-_ENDS_OF_THE_DEVICE = frozenset(
-    {DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED, DisconnectReason.PROTOCOL_ERROR}
-)
+def count_invalid(connection: Connection, problem: str) -> None:
+    """Count an invalid packet; the first one of a connection is logged as a warning: one line, not a flood."""
+    connection.n_invalid += 1
+    level = logging.WARNING if connection.n_invalid == 1 else logging.DEBUG
+    logger.log(level, "device %r sent an invalid packet: %s", connection.name, problem)
 
 
 def _log_too_slow(connection: Connection, waiting: int) -> None:

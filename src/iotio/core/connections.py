@@ -82,7 +82,7 @@ class Connections:
                 self._totals.update(connection.counters)
                 self._held_back -= connection.held_back
                 if connection.admitted:
-                    self.admission.leave(connection.address)
+                    self.admission.leave(connection.peer)
 
     def all(self) -> list[Connection]:
         """Return all sockets that hosts serve, whatever their state; a copy."""
@@ -93,7 +93,7 @@ class Connections:
         """Let every connection do what is due."""
         for connection in self.all():
             try:
-                if connection.deadline <= now:
+                if connection.session.deadline <= now:
                     connection.tick(now)
             except Exception:  # one broken socket must not stop the clock for all
                 logger.exception("what is due for device %r could not be done", connection.name)

@@ -12,7 +12,7 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
 
 from .answers import answering, refuse_call
-from .connection import Connection
+from .connection import Connection, count_invalid
 from .durable.delivery import DeliveryState
 from .durable.taking import taking
 from .lane import Kind, Step, is_coroutine_function
@@ -38,7 +38,7 @@ def step_of(connection: Connection, event: Event) -> Step | None:
 def _packet(connection: Connection, packet: Packet) -> Step | None:
     if not connection.takes_events:
         return None
-    route = connection.route(packet)
+    route = _route(connection, packet)
     if route is None:
         return None
     function, arguments = route
@@ -50,12 +50,13 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
     if v2.is_answer(packet):
         connection.calls.take_answer(packet)
         return None
-    if packet.flags & v2.DURABLE and connection.stream is None:
+    durable = connection.durable
+    if packet.flags & v2.DURABLE and (durable is None or durable.stream is None):
         connection.complain(InvalidPacket("a durable message needs the name of its stream: 'sends' in HELLO"))
         return None
     if not connection.takes_events:
         return None
-    route = connection.route(packet)
+    route = _route(connection, packet)
     if route is None:
         if packet.flags & v2.CALL:
             refuse_call(connection.send, packet.call)
@@ -71,6 +72,22 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
     return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async)
 
 
+def _route(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """Find the handler of an event, and count the event. Returns handler and arguments, None if there is none."""
+    client, handlers = connection.client, connection.handlers
+    assert client is not None
+    assert handlers is not None
+    connection.n_received += 1
+    handler = handlers.events.get(packet.event)
+    if handler is not None:
+        return handler, (packet.value, client)
+    if handlers.fallback is not None:
+        return handlers.fallback, (packet.event, packet.value, client)
+    connection.n_unhandled += 1
+    logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
+    return None
+
+
 def _nothing() -> None:
     """Handle a durable message of an event that has no handler."""
 
@@ -84,17 +101,18 @@ def _bad_greeting(connection: Connection, event: BadGreeting) -> None:
 
 
 def _invalid(connection: Connection, event: Invalid) -> None:
-    connection.count_invalid(event.problem)
+    count_invalid(connection, event.problem)
 
 
 def _ack(connection: Connection, ack: v2.Ack) -> None:
     """Note how far the device has taken its durable messages: v2 says so itself, of others the pong does."""
-    queue = connection.durable_queue()
-    if queue is None:
+    durable = connection.durable
+    queue = None if durable is None else durable.queue
+    if durable is None or queue is None:
         return
-    state = DeliveryState.DONE if connection.version == 2 else DeliveryState.ACKNOWLEDGED
+    state = DeliveryState.DONE if durable.version == 2 else DeliveryState.ACKNOWLEDGED
     try:
-        queue.acknowledge(connection, ack.upto, state)
+        queue.acknowledge(durable, ack.upto, state)
     except InvalidPacket as error:
         connection.complain(error)
 

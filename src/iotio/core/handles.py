@@ -127,12 +127,12 @@ class IoTClient:
     @property
     def last_seen(self) -> datetime:
         """When anything came from it last, pongs included; in UTC."""
-        return self._date(self.socket.last_received)
+        return self._date(self.socket.session.last_received)
 
     @property
     def rtt(self) -> float | None:
         """Seconds that the answer to the last ping took; None before the first."""
-        return self.socket.rtt
+        return self.socket.session.rtt
 
     def _date(self, when: float) -> datetime:
         """Return a time on the manager's clock as a date."""
@@ -218,7 +218,7 @@ class IoTClient:
                 raise InvalidData(
                     f"endpoint {event!r} of device {self._id!r} does not take this value: {verdict.value}"
                 )
-        pending: PendingCall = self.socket.begin_call(event, data)
+        pending: PendingCall = self.socket.calls.begin(event, data)
         return pending
 
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
@@ -427,7 +427,7 @@ current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")
 
 def last_seen(client: IoTClient) -> float:
     """Return when anything came over a connection last, in seconds since 1970."""
-    return time.time() - (client.manager.clock() - client.socket.last_received)
+    return time.time() - (client.manager.clock() - client.socket.session.last_received)
 
 
 def skipped_ids(skip: object) -> frozenset[str]:

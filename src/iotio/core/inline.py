@@ -45,13 +45,6 @@ class InlineConnection(Connection):
         """Run a function where it may wait; a host overrides this if the calling thread may be one that must not."""
         function()
 
-    @property
-    def is_reading(self) -> bool:
-        return self.lane.is_idle
-
-    def _expect_handling(self, events: list[Event]) -> None:
-        self.lane.expect(len(events))
-
     def feed(self, data: bytes) -> list[Event]:
         """See `Connection.feed`. Answers are given to their calls here: one may be awaited by what is handled now."""
         events = super().feed(data)

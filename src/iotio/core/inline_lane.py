@@ -6,7 +6,7 @@ tear the connection down meanwhile leaves that to the end of the turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -61,9 +61,14 @@ class InlineLane:
         """Whether a turn runs."""
         return self._running
 
-    def expect(self, count: int) -> None:
-        """Note that so many events were read; `handled` follows for each. The lock is held."""
-        self._unhandled += count
+    @property
+    def is_reading(self) -> bool:
+        """Whether the device is being read: the thread that reads does nothing else."""
+        return self.is_idle
+
+    def expect(self, events: Sequence[Any]) -> None:
+        """Note that these events were read; `handled` follows for each. The lock is held."""
+        self._unhandled += len(events)
 
     def handled(self) -> None:
         """Note that an event is handled to its end."""

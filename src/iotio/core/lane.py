@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
@@ -59,6 +59,16 @@ class Lane(Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether a step runs."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether silence says something of the device: it is not read while it has too much to be handled."""
+
+    def expect(self, events: Sequence[Any]) -> None:
+        """Note that these events were read, and that `Connection.handle` is about to be called for each.
+
+        The lock of the connection is held.
+        """
 
     def push(self, step: Step) -> None:
         """Run a step when all before it have ended."""

@@ -105,7 +105,8 @@ class Lifecycle:
                 if not does_nothing(function)
             ]
             connection.lane.push_first(steps + self._presence_steps(Kind.CONNECT, connection))
-        connection.resume()
+        assert connection.durable is not None
+        connection.durable.resume()
 
     # -- the end ---------------------------------------------------------------------------------------
 

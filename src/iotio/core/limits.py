@@ -78,17 +78,17 @@ class Admission:
         self._addresses: Counter[str] = Counter()
         self._handshakes = Bucket(options.max_handshakes_per_second, 1.0, clock())
 
-    def enter(self, address: str, *, returns: bool) -> None:
+    def enter(self, peer: str, *, returns: bool) -> None:
         """Let one more connection in. Call `leave` at its end.
 
         Args:
-            address: the other end's.
+            peer: the other end's address, with its port.
             returns: whether it takes the place of another, which may be dead: there is no more room needed.
 
         Raises:
             HandshakeError: `server_busy`; its info names the limit and how many that is.
         """
-        options = self._options
+        options, address = self._options, _address(peer)
         with self._lock:
             if not self._handshakes.take(1, self._clock()):
                 raise _busy("max_handshakes_per_second", options.max_handshakes_per_second)
@@ -101,14 +101,19 @@ class Admission:
             if most:
                 self._addresses[address] += 1
 
-    def leave(self, address: str) -> None:
+    def leave(self, peer: str) -> None:
         """Count a connection that was let in and has ended."""
+        address = _address(peer)
         with self._lock:
             self._total -= 1
             if address in self._addresses:
                 self._addresses[address] -= 1
                 if not self._addresses[address]:
                     del self._addresses[address]
+
+
+def _address(peer: str) -> str:
+    return peer.rpartition(":")[0]
 
 
 def _busy(limit: str, most: float) -> HandshakeError:

@@ -9,22 +9,14 @@ from typing import Any, Protocol
 
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
+from iotio_protocol.session import Session
 from iotio_protocol.values import Value
 
 from .primitives import Signal
 from .results import EmitResult
 from .target import Outgoing, Target
 
-__all__ = ["CallLink", "DurableLink", "Link", "Operations", "PresencePort", "ServerPort"]
-
-
-class CallLink(Protocol):
-    """The connection of a call that is on its way."""
-
-    @property
-    def name(self) -> str: ...
-    def wait_for_answer(self, done: Signal, timeout: float) -> bool: ...
-    def forget_call(self, number: int) -> None: ...
+__all__ = ["DurableLink", "Link", "Operations", "PresencePort", "ServerPort"]
 
 
 class DurableLink(Protocol):
@@ -42,11 +34,22 @@ class DurableLink(Protocol):
     def cannot_store(self, error: Exception) -> None: ...
 
 
-class Link(CallLink, DurableLink, Protocol):
+class CallsPort(Protocol):
+    """The calls to a device over its connection."""
+
+    def begin(self, event: str, value: Value) -> Any: ...
+
+
+class Link(Protocol):
     """A connection, as the handle of a connected device sees it."""
 
     since: float
     held_back: bool
+    epoch: int
+    session: Session
+
+    @property
+    def durable(self) -> DurableLink | None: ...
 
     @property
     def counters(self) -> dict[str, int]: ...
@@ -55,14 +58,10 @@ class Link(CallLink, DurableLink, Protocol):
     @property
     def gone(self) -> DisconnectReason | None: ...
     @property
-    def rtt(self) -> float | None: ...
-    @property
-    def last_received(self) -> float: ...
-    @property
-    def wire(self) -> str: ...
+    def calls(self) -> CallsPort: ...
     @property
     def teardown_done(self) -> Signal: ...
-    def begin_call(self, event: str, value: Value) -> Any: ...
+    def send(self, frame: bytes) -> str: ...
     def dismiss(self, reason: DisconnectReason) -> None: ...
     def abandon(self) -> None: ...
 

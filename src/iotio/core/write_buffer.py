@@ -26,6 +26,16 @@ class WriteBuffer:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def fits(self, size: int, max_size: int, max_frames: int) -> bool:
+        """Ask whether one more frame may wait.
+
+        Args:
+            size: of all that waits, that frame included, in bytes.
+            max_size: so many bytes may wait.
+            max_frames: so many frames may wait.
+        """
+        return size <= max_size and len(self.frames) < max_frames
+
     def push(self, frame: bytes) -> None:
         """Add a frame, or several that belong together."""
         self.frames.append(frame)

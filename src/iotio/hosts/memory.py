@@ -34,7 +34,7 @@ class MemoryConnection(InlineConnection):
         subprotocol: str | None = None,
     ) -> None:
         super().__init__(manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
-        self._output = WriteBuffer()
+        self.buffer = WriteBuffer()
         self._room = room  # bytes that the "network" takes before the device reads; None: all
         self.ended = False
 
@@ -49,7 +49,7 @@ class MemoryConnection(InlineConnection):
 
     def read(self) -> bytes:
         """Return all that the server has written since the last time, as the device reads it."""
-        return self._output.take_all() if self._output else b""
+        return self.buffer.take_all() if self.buffer else b""
 
     def advance(self) -> None:
         """Do what is due on the server's clock."""
@@ -64,14 +64,10 @@ class MemoryConnection(InlineConnection):
         self.manager.connections.detach(self)
 
     def write(self, data: bytes) -> None:
-        self._output.push(data)
+        self.buffer.push(data)
 
     def pending(self) -> int:
-        return 0 if self._room is None else max(0, self._output.size - self._room)
-
-    @property
-    def buffer(self) -> WriteBuffer:
-        return self._output
+        return 0 if self._room is None else max(0, self.buffer.size - self._room)
 
     def hang_up(self) -> None:
         pass

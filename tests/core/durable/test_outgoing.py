@@ -167,7 +167,8 @@ def test_an_old_connection_cannot_take_the_queue_back(manager: Manager) -> None:
     old = connect(manager)
     delivery = emit(manager, 1)
     new = connect(manager)
-    old.connection.resume()
+    assert old.connection.durable is not None
+    old.connection.durable.resume()
     old.ack(1)
     assert delivery.state is SENT
     assert new.messages() == [(0, 1, "set", 1)]

@@ -14,6 +14,7 @@ from iotio.core.durable.taking import taking
 from iotio.core.message import current_message
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
+from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.stream import Incoming
 from tests.support.memory import make_manager, v2_device
 
@@ -23,14 +24,18 @@ class Receiver:
 
     passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
     stream: str | None = "s"
-    handles_received = True
+    gone: DisconnectReason | None = None
 
     def __init__(self) -> None:
         self.incoming = Incoming("s")
         self.said: list[Any] = []
 
     @property
-    def announced_queue(self) -> Any:
+    def durable(self) -> Any:
+        return self
+
+    @property
+    def announced(self) -> Any:
         return self
 
     def is_new(self, stream: str, number: int, previous: int) -> bool:

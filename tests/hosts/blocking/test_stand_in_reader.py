@@ -41,10 +41,10 @@ def test_what_is_put_aside_while_a_handler_calls_is_bounded(kind: str) -> None:
             assert client is not None
             connection = client.socket
             assert isinstance(connection, SocketConnection)
-            assert connection.is_reading
+            assert connection.lane.is_reading
             for n in range(300):
                 device.send("seq", n)
-            eventually(lambda: not connection.is_reading)
+            eventually(lambda: not connection.lane.is_reading)
             aside = len(connection._stand_in._kept)
             assert 256 <= aside <= 300
             for n in range(300, 400):

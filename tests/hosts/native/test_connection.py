@@ -277,10 +277,10 @@ def test_a_full_lane_stops_reading_and_loses_nothing(event: str) -> None:
         connection = server.connection()
         for start in range(0, 2000, 100):
             peer.send_bytes(frames(*((event, number) for number in range(start, start + 100))))
-        eventually(lambda: not connection.is_reading)
+        eventually(lambda: not connection.lane.is_reading)
         probe.gate.set()
         assert [packet(peer) for _ in range(2000)] == [(event, number) for number in range(2000)]
-        eventually(lambda: connection.is_reading)
+        eventually(lambda: connection.lane.is_reading)
 
 
 def test_steps_that_wait_on_a_worker_count_too() -> None:
@@ -288,7 +288,7 @@ def test_steps_that_wait_on_a_worker_count_too() -> None:
     with serving(probe) as server, server.device() as peer:
         connection = server.connection()
         peer.send_bytes(frames(("stuck", 0), *(("echo", number) for number in range(300))))
-        eventually(lambda: not connection.is_reading)
+        eventually(lambda: not connection.lane.is_reading)
         probe.gate.set()
         assert [packet(peer) for _ in range(300)] == [("echo", number) for number in range(300)]
 

@@ -133,8 +133,9 @@ class DurableMessages:
             found = self.queue(device_id)
             registry.listener.changed(device)  # the store is to know the name of the stream
         client = registry.get(device_id)
-        if client is not None and client.socket.version != 2:  # who speaks v2 begins by itself
-            found.resume(client.socket)
+        link = None if client is None else client.socket.durable
+        if link is not None and link.version != 2:  # who speaks v2 begins by itself
+            found.resume(link)
         return found
 
     def known_queue(self, device_id: str) -> DurableQueue | None:

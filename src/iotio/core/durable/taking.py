@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket, StreamGap
+from iotio_protocol.reasons import DisconnectReason
 
 from ..message import Message, current_message
 from ..waiting import is_cancelled
+from .channel import DurableChannel
 from .queue import DurableQueue
 
 __all__ = ["taking"]
@@ -26,11 +28,9 @@ class Receiver(Protocol):
     passed_on: tuple[type[BaseException], ...]
 
     @property
-    def stream(self) -> str | None: ...
+    def durable(self) -> DurableChannel | None: ...
     @property
-    def announced_queue(self) -> DurableQueue: ...
-    @property
-    def handles_received(self) -> bool: ...
+    def gone(self) -> DisconnectReason | None: ...
     def complain(self, error: InvalidPacket) -> None: ...
     def run_async(self, coroutine: Any, context: Context) -> Any: ...
 
@@ -83,7 +83,8 @@ def _taking_async(receiver: Receiver, packet: v2.Packet, function: Callable[...,
         try:
             result = await function(*arguments)
         except BaseException as error:
-            if isinstance(error, Exception) or (is_cancelled(error) and receiver.handles_received):
+            closed_here = receiver.gone is not None and not receiver.gone.is_by_device
+            if isinstance(error, Exception) or (is_cancelled(error) and not closed_here):
                 _end(receiver, packet, [])
             raise
         finally:
@@ -103,7 +104,7 @@ def _begin(receiver: Receiver, packet: v2.Packet) -> Message | None:
     time_ms = packet.time if packet.flags & v2.TIME else None
     if not packet.flags & v2.DURABLE:
         return Message("", time_ms)
-    stream, queue = receiver.stream or "", receiver.announced_queue
+    stream, queue = _stream_of(receiver)
     try:
         if not queue.is_new(stream, packet.number, packet.previous):
             queue.say_heard()
@@ -116,4 +117,11 @@ def _begin(receiver: Receiver, packet: v2.Packet) -> Message | None:
 
 def _end(receiver: Receiver, packet: v2.Packet, effects: list[Callable[[Any], object]]) -> None:
     if packet.flags & v2.DURABLE:
-        receiver.announced_queue.took(receiver.stream or "", packet.number, packet.previous, effects)
+        stream, queue = _stream_of(receiver)
+        queue.took(stream, packet.number, packet.previous, effects)
+
+
+def _stream_of(receiver: Receiver) -> tuple[str, DurableQueue]:
+    channel = receiver.durable
+    assert channel is not None  # the device is in
+    return channel.stream or "", channel.announced

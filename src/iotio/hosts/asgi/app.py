@@ -16,10 +16,10 @@ from iotio_protocol.v2 import SUBPROTOCOL
 
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ..native.connection import NativeConnection
 from ..native.host import NativeHost
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest
-from .connection import AsgiConnection
 from .lifespan import ends_before
 from .link import Link
 from .types import ASGIApp, AsgiScope, Receive, Send
@@ -82,7 +82,9 @@ class DeviceMount:
         root = str(scope.get("root_path", ""))
         link = Link(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
-        connection = AsgiConnection(self._host(), headers, link, peer=peer, scope=wanted, subprotocol=subprotocol)
+        connection = NativeConnection(
+            self._host(), headers, link, peer=peer, scope=wanted, subprotocol=subprotocol, keeps_alive=False
+        )
         await link.serve(connection)
 
     def _host(self) -> NativeHost:
@@ -114,9 +116,9 @@ class DeviceMount:
             host.close()
             self.manager.connections.end_shutdown()
 
-    def _devices_of(self, host: NativeHost) -> list[AsgiConnection]:
+    def _devices_of(self, host: NativeHost) -> list[NativeConnection]:
         connections = self.manager.connections.all()
-        return [one for one in connections if isinstance(one, AsgiConnection) and one.host is host]
+        return [one for one in connections if isinstance(one, NativeConnection) and one.host is host]
 
 
 def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **options: Any) -> NativeServer:

@@ -10,13 +10,25 @@ from typing import Any
 from iotio_protocol.frames import BINARY, CLOSE, TEXT
 from iotio_protocol.reasons import DisconnectReason
 
-from .connection import NO_STATUS, SERVICE_RESTART, AsgiConnection
+from ..native.connection import NativeConnection
 from .messages import client_frame, server_frames
 from .types import Receive, Send
 
 __all__ = ["Link"]
 
 logger = logging.getLogger("iotio.hosts")
+
+_NO_STATUS, _ABNORMAL, _SERVICE_RESTART = 1005, 1006, 1012  # RFC 6455, 7.4.1, and IANA's registry
+_REASONS = {
+    None: DisconnectReason.TRANSPORT_CLOSED,
+    _NO_STATUS: DisconnectReason.TRANSPORT_CLOSED,
+    _ABNORMAL: DisconnectReason.TRANSPORT_CLOSED,
+    _SERVICE_RESTART: DisconnectReason.SERVER_SHUTDOWN,  # what uvicorn says while it goes down
+    1002: DisconnectReason.PROTOCOL_ERROR,  # the server's own findings come in this way
+    1007: DisconnectReason.PROTOCOL_ERROR,
+    1009: DisconnectReason.PROTOCOL_ERROR,
+}
+"""Close codes, as the server has them, and the reasons for `on_disconnect`. Any other code is the device's own."""
 
 _HIGH = 64 * 1024  # bytes that wait for the server before its slowness counts, as in asyncio's transports
 _LOW = 16 * 1024
@@ -25,7 +37,7 @@ _SILENT = 2.0  # seconds in which a server that can no longer send has said so o
 
 
 class Link(asyncio.Transport):
-    """Carry the frames of an `AsgiConnection` as events of ASGI, as its transport. Lives on the loop's thread.
+    """Carry the frames of a `NativeConnection` as events of ASGI, as its transport. Lives on the loop's thread.
 
     Args:
         receive: the server's.
@@ -37,7 +49,7 @@ class Link(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._receive = receive
         self._send = send
-        self._connection: AsgiConnection | None = None
+        self._connection: NativeConnection | None = None
         self._waiting: deque[tuple[dict[str, Any], int]] = deque()
         self._size = 0  # bytes in it, and in the event that is being sent
         self._slow = False  # the connection was told that too much waits
@@ -51,7 +63,7 @@ class Link(asyncio.Transport):
         self._code: int | None = None
         self._over = asyncio.Event()
 
-    async def serve(self, connection: AsgiConnection) -> None:
+    async def serve(self, connection: NativeConnection) -> None:
         """Serve a device until its WebSocket is gone, or the connection has closed or aborted this transport."""
         self._connection = connection
         reader = self._loop.create_task(self._read(connection))
@@ -60,7 +72,7 @@ class Link(asyncio.Transport):
             connection.flush()
             await self._over.wait()
         except asyncio.CancelledError:
-            self._code = SERVICE_RESTART  # the server takes its task away: it goes down
+            self._code = _SERVICE_RESTART  # the server takes its task away: it goes down
             await self._say_last(connection)
             raise
         finally:
@@ -71,21 +83,24 @@ class Link(asyncio.Transport):
                     task.cancel()
             if self._silence is not None:
                 self._silence.cancel()
-            connection.disconnected(self._code)
+            reason = _REASONS.get(self._code, DisconnectReason.CLIENT_CLOSE)
+            if reason is DisconnectReason.SERVER_SHUTDOWN:
+                connection.close(reason)
+            connection.ended(reason)
 
-    async def _say_last(self, connection: AsgiConnection) -> None:
+    async def _say_last(self, connection: NativeConnection) -> None:
         """Send the device a CLOSE before its task ends, if the server still takes events."""
         connection.close(DisconnectReason.SERVER_SHUTDOWN)
         connection.flush()
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=_LAST_WORD)
 
-    async def _read(self, connection: AsgiConnection) -> None:
+    async def _read(self, connection: NativeConnection) -> None:
         try:
             while True:
                 event = await self._receive()
                 if event["type"] != "websocket.receive":
-                    self._code = event.get("code", NO_STATUS)
+                    self._code = event.get("code", _NO_STATUS)
                     return
                 message = event.get("bytes")
                 connection.received(client_frame(event["text"] if message is None else message))

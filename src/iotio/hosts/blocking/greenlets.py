@@ -18,7 +18,7 @@ except ImportError as error:
 
 from iotio.core.primitives import Signal, allocate_lock, get_ident, wait
 
-from .connection import read_buffered
+from .stream import read_buffered
 
 __all__ = ["GreenletWaits", "serves_here", "take_over", "wait_in_greenlet"]
 

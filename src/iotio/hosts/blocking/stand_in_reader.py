@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from _thread import LockType
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from iotio.core.primitives import Signal
@@ -34,24 +34,21 @@ class Owner(Protocol):
     def awaits_answers(self) -> bool:
         """Return whether calls to the device wait for their answers."""
 
-    def receive(self) -> bytes | None:
-        """Return what the stream has: None for nothing yet, b"" for its end. The lock is held."""
-
     def feed(self, data: bytes) -> list[Event]:
         """See `InlineConnection.feed`."""
 
-    def lend(self, function: Callable[[int], object]) -> int | None:
-        """Have the loop thread do something with the stream. The lock is held.
-
-        Args:
-            function: is given a descriptor of its own, which only the function closes.
-
-        Returns:
-            The descriptor, or None: the connection is given up.
-        """
-
     def lose(self) -> None:
         """Fail the calls and close the connection, as nothing can be read any more. The lock is held."""
+
+
+class Stream(Protocol):
+    """The stream of the connection. The lock is held."""
+
+    def receive(self) -> bytes | None:
+        """See `SocketStream.receive`."""
+
+    def lend(self, function: Callable[[int], object]) -> int | None:
+        """See `SocketStream.lend`."""
 
 
 class StandInReader:
@@ -59,6 +56,7 @@ class StandInReader:
 
     Args:
         owner: the connection.
+        stream: the connection's.
         lock: the connection's.
         loop_thread: the manager's; all reading is done there.
 
@@ -66,10 +64,11 @@ class StandInReader:
         reading: set when what has just been read is kept; None while nothing is being read. Under the lock.
     """
 
-    __slots__ = ("_descriptor", "_kept", "_lock", "_loop_thread", "_owner", "_owner_reads", "reading")
+    __slots__ = ("_descriptor", "_kept", "_lock", "_loop_thread", "_owner", "_owner_reads", "_stream", "reading")
 
-    def __init__(self, owner: Owner, lock: LockType, loop_thread: LoopThread) -> None:
+    def __init__(self, owner: Owner, stream: Stream, lock: LockType, loop_thread: LoopThread) -> None:
         self._owner = owner
+        self._stream = stream
         self._lock = lock
         self._loop_thread = loop_thread
         self._owner_reads = False  # the connection's own thread reads; else it handles what it has read
@@ -85,11 +84,11 @@ class StandInReader:
     def start_if_needed(self) -> None:
         """Have the loop thread read if calls wait and the connection's own thread does not read. The lock is held."""
         if self._descriptor is None and self._is_needed():
-            self._descriptor = self._owner.lend(self._begin)
+            self._descriptor = self._stream.lend(self._begin)
             if self._descriptor is None:
                 self._owner.lose()
 
-    def owner_has_read(self, events: list[Event]) -> None:
+    def owner_has_read(self, events: Sequence[Event]) -> None:
         """Start if the connection's own thread has events to handle now, and calls wait. The lock is held."""
         if self._owner_reads and not all(map(v2.is_answer, events)):
             self._owner_reads = False
@@ -134,7 +133,7 @@ class StandInReader:
                 if not self._is_needed():
                     self._descriptor = None
                     break
-                data = self._owner.receive()
+                data = self._stream.receive()
                 if data is None:
                     return
                 reading = self.reading = Signal()

@@ -18,8 +18,9 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge
-from .connection import SocketConnection, Waits, read_buffered
+from .connection import SocketConnection
 from .loop_thread import LoopThread
+from .stream import Waits, read_buffered
 from .threads import ThreadWaits
 
 __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]

@@ -15,10 +15,9 @@ from iotio.hosts.native.first_step cimport finishes
 from iotio.core.lane cimport Step
 
 cdef class NativeConnection(Connection):
-    cdef public NativeHost _host
+    cdef public NativeHost host
     cdef public LoopLane lane
     cdef public object _transport, _routes
-    cdef public WriteBuffer _out
     cdef public list _replies
     cdef public FrameDecoder _frames
     cdef public Py_ssize_t _n_answers, _name_at

@@ -48,6 +48,7 @@ class NativeConnection(Connection):
 
     Attributes:
         lane: where the steps of user code wait.
+        host: the loop's.
 
     Args:
         host: the loop's host.
@@ -56,6 +57,7 @@ class NativeConnection(Connection):
         peer: the other end's address, for the log.
         scope: see `Scope`.
         subprotocol: what was agreed on, or None.
+        keeps_alive: whether pings are sent: not where a foreign server does that.
     """
 
     passed_on = ()  # a worker serves many devices: nothing that a handler raises may end it
@@ -69,12 +71,14 @@ class NativeConnection(Connection):
         peer: str,
         scope: Scope | None,
         subprotocol: str | None = None,
+        keeps_alive: bool = True,
     ) -> None:
         super().__init__(host.manager, headers, peer=peer, scope=scope, subprotocol=subprotocol)
-        self._host = host
+        self.session.keeps_alive = keeps_alive
+        self.host = host
         self._transport = transport
-        self._out = WriteBuffer()
-        self._frames = self._session.frames
+        self.buffer = WriteBuffer()
+        self._frames = self.session.frames
         self._replies: list[bytes] = []  # frames that this turn of the loop answers with, see `_collect`
         self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
         self._dirty = False  # in the host's list, or about to be flushed by us
@@ -100,15 +104,15 @@ class NativeConnection(Connection):
         if self._routes is None or self._writing_paused:
             self._take_rare(items, len(data))
         else:
-            self._session.last_received = self._host.clock()
+            self.session.last_received = self.host.clock()
             done = self._take_turn(items, 0)
             if done != len(items):
                 self._go_on(items, done)
-        if len(self._replies) == 1 and flush and self.gone is None and not self._out.frames:
+        if len(self._replies) == 1 and flush and self.gone is None and not self.buffer.frames:
             self._answer()
         elif flush:
             self.flush()
-        if self._session.state is _CLOSED:
+        if self.session.state is _CLOSED:
             self._finish()
 
     def _answer(self) -> None:
@@ -118,7 +122,7 @@ class NativeConnection(Connection):
         quicker, it has taken our answer to the buffer already, see `_collect`.
         """
         self._dirty = False
-        if self._out.frames:
+        if self.buffer.frames:
             self.flush()
             return
         try:
@@ -165,9 +169,9 @@ class NativeConnection(Connection):
             The index of the first item that is something else, or their number.
         """
         assert self._routes is not None
-        routes, client, most = self._routes, self.client, self._session.options.max_payload
+        routes, client, most = self._routes, self.client, self.session.options.max_payload
         name_at = self._name_at
-        host = self._host
+        host = self.host
         loop, replies, tells_updates = host.loop, self._replies, self.manager.callbacks.tells_updates
         calls: list[Call] = []  # for a worker
         weight = 0  # bytes of answers
@@ -260,14 +264,14 @@ class NativeConnection(Connection):
         count = len(self._replies)
         frames = self._replies[:count]
         del self._replies[:count]
-        if self._session.state is _OPEN:  # nothing may follow a CLOSE frame
+        if self.session.state is _OPEN:  # nothing may follow a CLOSE frame
             self.n_sent += count
-            self._out.frames += frames
-            self._out.size += sum(map(len, frames))
+            self.buffer.frames += frames
+            self.buffer.size += sum(map(len, frames))
 
     def send(self, frame: bytes) -> str:
         """See `Connection.send`: the same for the usual case, a device that reads."""
-        if self._writing_paused or self._out.size + len(frame) > self._host.max_outbox:
+        if self._writing_paused or self.buffer.size + len(frame) > self.host.max_outbox:
             return Connection.send(self, frame)  # Cython has no `super` here
         lock = self._lock
         lock.acquire()  # not `with`: this is a hot path
@@ -277,13 +281,13 @@ class NativeConnection(Connection):
             if self._replies:
                 self._collect()
             self.n_sent += 1
-            self._out.push(frame)
+            self.buffer.push(frame)
             if self._dirty:
                 return ""
             self._dirty = True
         finally:
             lock.release()
-        self._host.flush_later(self)
+        self.host.flush_later(self)
         return ""
 
     def stream_ended(self) -> None:
@@ -292,7 +296,7 @@ class NativeConnection(Connection):
         if self._ending:
             self._transport.close()
             return
-        if self._session.version == 2:
+        if self.session.version == 2:
             calls = self.calls
             with self._lock:
                 calls.end(DisconnectReason.TRANSPORT_CLOSED)
@@ -303,8 +307,15 @@ class NativeConnection(Connection):
             self.feed(b"")
             self._finish()
 
-    def ended(self) -> None:
-        """Take the end of the transport."""
+    def ended(self, reason: DisconnectReason | None = None) -> None:
+        """Take the end of the transport.
+
+        Args:
+            reason: why it has ended, if that is known and nothing has ended the connection before.
+        """
+        if reason is not None:
+            with self._lock:
+                self._let_go(reason)
         if not self.over:
             self.feed(b"")
         self._ending = self._lost = True
@@ -331,17 +342,13 @@ class NativeConnection(Connection):
     def write(self, data: bytes) -> None:
         if self._replies:
             self._collect()
-        self._out.push(data)
+        self.buffer.push(data)
         if not self._dirty:
             self._dirty = True
-            self._host.flush_later(self)
+            self.host.flush_later(self)
 
     def pending(self) -> int:
-        return self._out.size + self._unsent() if self._writing_paused else self._out.size
-
-    @property
-    def buffer(self) -> WriteBuffer:
-        return self._out
+        return self.buffer.size + self._unsent() if self._writing_paused else self.buffer.size
 
     def _unsent(self) -> int:
         while True:
@@ -351,7 +358,7 @@ class NativeConnection(Connection):
                 continue
 
     def hang_up(self) -> None:
-        self._host.call_later(self._hang_up)
+        self.host.call_later(self._hang_up)
 
     def _hang_up(self) -> None:
         self.flush(whole=True)  # the CLOSE frame
@@ -374,7 +381,7 @@ class NativeConnection(Connection):
             self._dirty = False
             if self._replies:
                 self._collect()
-            out = self._out
+            out = self.buffer
             frames = out.frames
             if not frames or (self._writing_paused and not whole):
                 return
@@ -391,14 +398,14 @@ class NativeConnection(Connection):
         outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def begin() -> None:
-            task = self._host.loop.create_task(as_coroutine(coroutine), context=context)
+            task = self.host.loop.create_task(as_coroutine(coroutine), context=context)
             task.add_done_callback(lambda task: _settle(outcome, task))
 
-        if self._host.is_current:
+        if self.host.is_current:
             coroutine.close()
             raise RuntimeError("the loop's own thread cannot wait for an async def handler")
 
-        self._host.call_later(begin)
+        self.host.call_later(begin)
         return outcome.result()
 
     def _finish(self) -> None:
@@ -414,18 +421,14 @@ class NativeConnection(Connection):
 
     def _abort_later(self) -> None:
         if self._linger is None and not self._lost:
-            self._linger = self._host.loop.call_later(LINGER, self._transport.abort)
+            self._linger = self.host.loop.call_later(LINGER, self._transport.abort)
 
     # -- for the core ----------------------------------------------------------------------------------
-
-    @property
-    def is_reading(self) -> bool:
-        return not self.lane.is_full
 
     def tear_down(self) -> None:
         """See `Connection.tear_down`. Another thread waits a moment for the loop, which may be about to end."""
         super().tear_down()
-        if not self._host.is_current and not self._host.loop.is_closed():
+        if not self.host.is_current and not self.host.loop.is_closed():
             wait(self.teardown_done, _TEARDOWN)
 
     # -- for the lane ----------------------------------------------------------------------------------
@@ -433,7 +436,7 @@ class NativeConnection(Connection):
     def begin_user_code(self) -> HandlerContext:
         """Make what user code runs in, before the first of it runs: many a device is silent for ever."""
         assert self.handlers is not None
-        version = self._session.plain
+        version = self.session.plain
         if version and self._meter is None:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
             self._routes = self.handlers.routes[version]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from _thread import LockType
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,6 +113,14 @@ class LoopLane:
     def call_soon(self, function: Callable[[], None]) -> None:
         """Like `call`, but not within the step that may run now. From any thread."""
         self._host.call_later(partial(self.call, function))
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the device is being read: not while the lane is full."""
+        return not self.is_full
+
+    def expect(self, events: Sequence[Any]) -> None:
+        """Do nothing: what waits is counted as it is pushed."""
 
     @property
     def is_busy(self) -> bool:

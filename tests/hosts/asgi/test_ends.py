@@ -35,7 +35,7 @@ async def test_no_ping_and_no_time_out_of_ours() -> None:
     """The server keeps the connection alive, or does not."""
     async with connected(ping_interval=0.05, ping_timeout=0.05) as (server, manager, _):
         connection = manager.connections.all()[0]
-        assert connection.deadline == float("inf")
+        assert connection.session.deadline == float("inf")
         for later in (1.0, 100.0):
             connection.tick(manager.clock() + later)
         server.packet("now", 1)
