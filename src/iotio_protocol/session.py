@@ -165,6 +165,7 @@ class Session:
         options: limits and timings.
         now: the time, in seconds of any monotonic clock.
         codec: what reads and writes v1 packets.
+        max_message: bytes that a message may have; None: those of the options.
     """
 
     __slots__ = (
@@ -186,19 +187,23 @@ class Session:
         "wire",
     )
 
-    def __init__(self, version: int, options: Options, now: float, codec: Codec = v1) -> None:
+    def __init__(
+        self, version: int, options: Options, now: float, codec: Codec = v1, *, max_message: int | None = None
+    ) -> None:
         self.version = version
         self.options = options
         self.state = State.GREETING
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
-        self.frames = FrameDecoder(options.max_message)
+        self.frames = FrameDecoder(options.max_message if max_message is None else max_message)
         self._out: list[bytes] = []
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
         self._pings = 0
-        self._probes: list[tuple[int, int]] = []  # pings behind something that is to be known to have been read
+        self._probes: list[tuple[int, int]] | None = (
+            None  # pings behind something that is to be known to have been read
+        )
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self.wire = f"v{version}"
@@ -338,7 +343,7 @@ class Session:
         """
         if self.state is State.OPEN:
             self._ping(now)
-            self._probes.append((self._pings, upto))
+            self._probes = [*(self._probes or ()), (self._pings, upto)]
 
     def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid, for a reason that only the owner knows."""
@@ -452,9 +457,10 @@ class Session:
         if len(payload) != 4:
             return
         number = int.from_bytes(payload, "big")
-        read = [upto for ping, upto in self._probes if ping <= number <= self._pings]
+        probes = self._probes or []
+        read = [upto for ping, upto in probes if ping <= number <= self._pings]
         if read:
-            del self._probes[: len(read)]
+            self._probes = probes[len(read) :]
             events.append(v2.Ack(read[-1]))
 
     def _end(self, reason: DisconnectReason, detail: str, events: list[Event], now: float) -> None:

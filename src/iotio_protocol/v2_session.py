@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from . import strict_json, v2
 from .errors import ErrorCode, HandshakeError, InvalidPacket
-from .frames import BINARY, FrameDecoder, encode_frame
+from .frames import BINARY, encode_frame
 from .handshake import Hello
 from .options import Options
 from .reasons import DisconnectReason
@@ -30,8 +30,7 @@ class V2Session(Session):
     """
 
     def __init__(self, options: Options, now: float) -> None:
-        Session.__init__(self, 2, options, now)
-        self.frames = FrameDecoder(v2.max_message(options))
+        Session.__init__(self, 2, options, now, max_message=v2.max_message(options))
         self._welcomed = False  # WELCOME is out
         self._held: list[bytes] = []  # to be sent behind it: the device takes a PROBLEM before it for a refusal
 
