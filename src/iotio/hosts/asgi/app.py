@@ -1,7 +1,7 @@
 """Serve devices in a foreign ASGI server: at `/iot.io` over its WebSockets, everything else by the application.
 
 The server frames, answers pings and keeps the connection alive. All that is about devices is the native host's:
-a `Link` stands for its transport, and turns what the session writes into events of ASGI.
+an `AsgiTransport` stands for its socket, and turns what the session writes into events of ASGI.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..native.host import NativeHost
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest
 from .lifespan import ends_before
-from .link import Link
+from .transport import AsgiTransport
 from .types import ASGIApp, AsgiScope, Receive, Send
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ class DeviceMount:
             headers.append(("Sec-WebSocket-Protocol", ", ".join(offered)))  # uvicorn with wsproto has taken it out
         peer = _peer(scope)
         root = str(scope.get("root_path", ""))
-        link = Link(receive, send)
+        transport = AsgiTransport(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
         connection = NativeConnection(
-            self._host(), headers, link, peer=peer, scope=wanted, subprotocol=subprotocol, keeps_alive=False
+            self._host(), headers, transport, peer=peer, scope=wanted, subprotocol=subprotocol, keeps_alive=False
         )
-        await link.serve(connection)
+        await transport.serve(connection)
 
     def _host(self) -> NativeHost:
         """Return the host of the running loop. A server may have several loops, one after the other or at once."""

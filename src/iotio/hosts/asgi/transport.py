@@ -14,7 +14,7 @@ from ..native.connection import NativeConnection
 from .messages import client_frame, server_frames
 from .types import Receive, Send
 
-__all__ = ["Link"]
+__all__ = ["AsgiTransport"]
 
 logger = logging.getLogger("iotio.hosts")
 
@@ -36,7 +36,7 @@ _LAST_WORD = 1.0  # seconds for a CLOSE event in a task that was cancelled
 _SILENT = 2.0  # seconds in which a server that can no longer send has said so on the reading side too
 
 
-class Link(asyncio.Transport):
+class AsgiTransport(asyncio.Transport):
     """Carry the frames of a `NativeConnection` as events of ASGI, as its transport. Lives on the loop's thread.
 
     Args:
