@@ -34,8 +34,8 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
             include.update({str(sources / package): f"src/{package}" for package in packages})
             if "iotio_protocol" not in packages:  # what the others are compiled against
                 protocol = sources / "iotio_protocol"
-                for file in (protocol / "__init__.py", *sorted(protocol.glob("*.pxd"))):
-                    include[str(file)] = f"src/iotio_protocol/{file.name}"
+                for file in (protocol / "__init__.py", *sorted(protocol.rglob("*.pxd"))):
+                    include[str(file)] = f"src/{file.relative_to(sources).as_posix()}"
             return
         if version == "editable":  # pyproject.toml names the folder
             return
