@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import strict_json as json
 from . import v2
@@ -16,6 +17,7 @@ from .errors import ErrorCode, HandshakeError
 __all__ = ["Hello", "Upgrade", "device_headers", "foreign_origin", "parse_headers"]
 
 _PREFIX = "iot-io-"
+_PREFIX_SIZE = len(_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,7 @@ class Hello:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(NamedTuple):
     """What the upgrade request tells of a device.
 
     Attributes:
@@ -85,8 +86,8 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     found = {}
     for name, value in headers:
         lower = name.lower()
-        if lower.startswith(_PREFIX):
-            found[lower[len(_PREFIX) :]] = _text(value).strip()
+        if lower[:_PREFIX_SIZE] == _PREFIX:
+            found[lower[_PREFIX_SIZE:]] = (value if value.isascii() else _text(value)).strip()
     return found
 
 
@@ -131,11 +132,11 @@ def parse_headers(headers: dict[str, str]) -> Hello:
     if version is None:
         raise HandshakeError(ErrorCode.CLIENT_NO_PROTOCOL_VERSION)
     try:
-        data = json.loads(headers.get("data", "{}"))
+        data = json.loads(headers["data"]) if "data" in headers else {}
     except ValueError:
         raise HandshakeError(ErrorCode.CLIENT_INVALID_DATA) from None
     try:
-        endpoints = json.loads(headers.get("endpoints", "[]"))
+        endpoints = json.loads(headers["endpoints"]) if "endpoints" in headers else []
     except ValueError:
         info: dict[str, object] = {"endpointId": "", "endpointProblem": "invalid_json"}
         raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info) from None

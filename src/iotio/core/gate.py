@@ -71,8 +71,9 @@ class Gate:
             for check in self._upgrade_checks:
                 check(upgrade)
             hello = parse_headers(upgrade.headers) if connection.session.version == 1 else None
-            returns = hello is not None and server.registry.get(hello.id) is not None
-            connections.admission.enter(connection.peer, returns=returns)
+            admission = connections.admission
+            returns = hello is not None and admission.is_limited and server.registry.get(hello.id) is not None
+            admission.enter(connection.peer, returns=returns)
             connection.admitted = True
         except HandshakeError as error:
             self.refuse(connection, error)

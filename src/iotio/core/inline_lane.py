@@ -94,6 +94,10 @@ class InlineLane:
             if begins:
                 self._end_turn()
 
+    def run(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function of ours. It is a turn, unless it is part of one."""
+        self.push(Step.of(Kind.INTERNAL, "", function, *arguments))
+
     def push_first(self, steps: list[Step]) -> None:
         """Run steps; nothing waits here."""
         for step in steps:

@@ -73,6 +73,9 @@ class Lane(Protocol):
     def push(self, step: Step) -> None:
         """Run a step when all before it have ended."""
 
+    def run(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function of ours, which does not wait, when all steps before it have ended."""
+
     def push_first(self, steps: list[Step]) -> None:
         """Run steps that are no events, in their order, before all that waits."""
 

@@ -66,7 +66,7 @@ class Lifecycle:
     def let_in(self, connection: Connection) -> None:
         """Let a device in whose handshake is right. Runs user code, or has it run by the lane."""
         connection.open()
-        connection.lane.push(Step.of(Kind.INTERNAL, "", self._take_place, connection))
+        connection.lane.run(self._take_place, connection)
 
     def _take_place(self, connection: Connection) -> None:
         """Enter the client in the registry; evict the one before, and have the lane wait for its teardown."""
@@ -81,7 +81,7 @@ class Lifecycle:
             self._server.connections.evict(before)
             patience = self._server.options.takeover_timeout
             lane.hold(before.socket.teardown_done, patience, partial(self._lose_patience, connection, before.socket))
-        lane.push(Step.of(Kind.INTERNAL, "", self._greet, connection))
+        lane.run(self._greet, connection)
 
     def _lose_patience(self, connection: Connection, before: Link) -> None:
         """Wait no longer for the handler of an evicted connection; its `on_disconnect` runs now, and is awaited."""
@@ -104,7 +104,9 @@ class Lifecycle:
                 for function in (handlers.on_connect, self._server.on_connect)
                 if not does_nothing(function)
             ]
-            connection.lane.push_first(steps + self._presence_steps(Kind.CONNECT, connection))
+            steps += self._presence_steps(Kind.CONNECT, connection)
+            if steps:
+                connection.lane.push_first(steps)
         assert connection.durable is not None
         connection.durable.resume()
 
@@ -142,7 +144,7 @@ class Lifecycle:
             for step in self._presence_steps(Kind.DISCONNECT, connection):
                 lane.push(step)
         finally:  # a server that takes the thread away does so by an exception
-            lane.push(Step.of(Kind.INTERNAL, "", self._unregister, connection))
+            lane.run(self._unregister, connection)
 
     def _unregister(self, connection: Connection) -> None:
         if connection.client is not None:

@@ -65,12 +65,16 @@ def metered(options: Options) -> bool:
 class Admission:
     """Counts connections, in all and per address, and handshakes per second.
 
+    Attributes:
+        is_limited: whether there may only be so many connections.
+
     Args:
         options: the limits.
         clock: monotonic seconds.
     """
 
     def __init__(self, options: Options, clock: Callable[[], float]) -> None:
+        self.is_limited = bool(options.max_connections or options.max_connections_per_address)
         self._options = options
         self._clock = clock
         self._lock = allocate_lock()

@@ -52,7 +52,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: tuple[Callable[[], object], ...] = ()
         self.is_set = False
 
     def set(self) -> None:
@@ -61,7 +61,7 @@ class Signal:
             if self.is_set:
                 return
             self.is_set = True
-            callbacks, self._callbacks = self._callbacks, []
+            callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             callback()
 
@@ -69,7 +69,7 @@ class Signal:
         """Have a callback called when the signal is set, or now if it is. It must be quick; any thread may run it."""
         with self._lock:
             if not self.is_set:
-                self._callbacks.append(callback)
+                self._callbacks += (callback,)
                 return
         callback()
 

@@ -49,7 +49,7 @@ def parse_endpoints(declarations: object) -> dict[str, Endpoint]:
     Raises:
         DeclarationError: the first declaration that breaks the rules, or no list.
     """
-    if declarations == {} or declarations == "":
+    if not declarations and isinstance(declarations, (list, tuple, dict, str)):
         return {}
     if not isinstance(declarations, (list, tuple)):
         raise DeclarationError("", EndpointParseResponse.INVALID_STRUCTURE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -41,7 +41,7 @@ _SLACK = 64  # times to live, beside one a message, before those of messages tha
 
 def new_stream() -> str:
     """Make a name for a stream whose numbers begin with 1."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class DurableMessages:
@@ -91,7 +91,7 @@ class DurableMessages:
         expires = None if outgoing.ttl is None else created + outgoing.ttl
         deliveries = {}
         for device in devices:
-            record = MessageRecord(device.id, 0, secrets.token_hex(8), event, kind, body, created, expires, coalesce)
+            record = MessageRecord(device.id, 0, os.urandom(8).hex(), event, kind, body, created, expires, coalesce)
             delivery = Delivery(self._server.wait_here, record)
             self._queue_of(device.id).outgoing.put(delivery)
             deliveries[device.id] = delivery

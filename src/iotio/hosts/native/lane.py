@@ -83,6 +83,13 @@ class LoopLane:
             self.is_full = True
             self._transport.pause_reading()
 
+    def run(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function of ours now if nothing is before it, else in its turn."""
+        if self.is_idle:
+            function(*arguments)
+        else:
+            self.push(Step.of(Kind.INTERNAL, "", function, *arguments))
+
     def push_first(self, steps: list[Step]) -> None:
         """Run steps that are no events, in their order, before all that waits."""
         if self._steps is None and not self._held:

@@ -1,0 +1,52 @@
+"""Name the classes of src/ that have too many methods, counted with what they inherit. Standard library only."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from scripts.tools.environments import ROOT
+
+__all__ = ["methods", "too_large"]
+
+MOST = 45
+MORE: Mapping[str, int] = {"NativeConnection": 70, "IoTClient": 50, "AsyncIoTClient": 50}
+"""The hot paths of the native host stay in one compiled class; the clients are what a program calls."""
+
+
+def methods(sources: Path) -> dict[str, set[str]]:
+    """Find the names of the methods and properties of each class, with those of its bases in the same folder."""
+    bases: dict[str, list[str]] = {}
+    own: dict[str, set[str]] = {}
+    for file in sorted(sources.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                own[node.name] = {
+                    part.name for part in node.body if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+                }
+
+    def whole(name: str) -> set[str]:
+        return own[name].union(*(whole(base) for base in bases[name] if base in own and base != name))
+
+    return {name: whole(name) for name in own}
+
+
+def too_large(sources: Path) -> dict[str, int]:
+    """Find the classes with more methods than they may have, and how many they have."""
+    found = {name: len(names) for name, names in methods(sources).items()}
+    return {name: count for name, count in found.items() if count > MORE.get(name, MOST)}
+
+
+def main(sources: Path = ROOT / "src") -> int:
+    """Name the classes that are too large; the exit status: 0, or 1 where there is one."""
+    found = too_large(sources)
+    for name, count in sorted(found.items()):
+        print(f"{name} has {count} methods with what it inherits, {MORE.get(name, MOST)} may be: let it have a part")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
