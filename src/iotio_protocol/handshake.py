@@ -1,7 +1,7 @@
 """What a device says of itself when it connects, and which protocol it speaks.
 
-DESIGN: any `IoT-IO-*` request header means v1 with v1's errors; none means v0, which sends its
-handshake as the first text frame.
+DESIGN: any `IoT-IO-*` request header means v1 with v1's errors. None means v2 if that subprotocol was agreed on, and
+otherwise v0; these two say who they are in their first frame, which `session` and `v2_session` read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server's side of one device connection, without I/O.
+"""The server's side of one device connection, without I/O: v0 and v1 here, v2 in `v2_session`.
 
 Bytes and times go in; events and bytes to write come out. The states are those of `State`, and `MOVES` is how one
 follows another. A session is not thread-safe; its owner locks around each call.

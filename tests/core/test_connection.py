@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, DisconnectReason, IoTClient
-from iotio.core.inline import InlineConnection
+from iotio.core.inline_connection import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect

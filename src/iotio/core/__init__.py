@@ -8,10 +8,11 @@ The way of a message; docs/architecture.md follows it from function to function:
         |                                                  |
     connection         its session: bytes to events    emitter           registry: which devices
         |                                                  |
-        +- gate        until the device is in              +- durable.messages, durable.outgoing
+        +- gate        a v1 device, by its request         +- durable.messages, durable.outgoing
         |                                                  |  storage.writer: sent when it is written
     dispatch           event to step                   broadcast         encodes once for each wire
         |                                                  |
+        +- gate        a v0 or v2 device, by its greeting  |
         +- durable.taking, durable.incoming            connection        its session: values to frames
         |                                                  |
     lane               one step at a time              write_buffer      what the network has not taken
@@ -47,7 +48,7 @@ and those that these lead to; no other::
     Connections     -> Admission
     Delivery        -> Signal
 
-Delivery, LogThrottle, Takeovers, Signal, and what a callback of a Signal takes to wake a greenlet (wait_in_greenlet)
-may be taken while any other lock is held. No lock is held while user code runs or anything is waited for. Callbacks of
-a Signal run without its lock; one that does more than wake is set without any.
+Delivery, LogThrottle, Takeovers (connections), Signal (primitives), and what a callback of a Signal takes to wake a
+greenlet (wait_in_greenlet) may be taken while any other lock is held. No lock is held while user code runs or anything
+is waited for. Callbacks of a Signal run without its lock; one that does more than wake is set without any.
 """

@@ -1,4 +1,4 @@
-"""Send one event to many devices. This is a hot path."""
+"""Send one event over the given connections, one or many. Every emit that is not durable ends here: a hot path."""
 
 from __future__ import annotations
 

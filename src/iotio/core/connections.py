@@ -1,4 +1,8 @@
-"""All sockets of a server, in whatever state, and the phase of its shutdown."""
+"""All sockets of a server, in whatever state, and the phase of its shutdown.
+
+Here connections that were taken over are evicted, refusals are counted, and the CLOSE frames of devices that fight over
+one id are held back. Which of two connections has the id, `Registry.swap` decides.
+"""
 
 from __future__ import annotations
 

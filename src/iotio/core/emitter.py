@@ -1,4 +1,8 @@
-"""Send an event to devices, at once or by their durable queues."""
+"""Send an event to devices, at once or by their durable queues.
+
+A device that is away gets nothing of a plain emit, and is named in the result's `offline`. A durable one is kept for
+it.
+"""
 
 from __future__ import annotations
 

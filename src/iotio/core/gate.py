@@ -1,7 +1,8 @@
 """Decide which devices come in, and tell a device that does not why.
 
 A device is checked twice: when its upgrade is done, and when it has introduced itself (which v1 does in the upgrade).
-Each check raises a HandshakeError to refuse; the first one that does decides.
+Each check raises a HandshakeError to refuse; the first one that does decides. A check of who a device is belongs into
+`Gate.introduce`, before the device is accepted: it can take over no id before that. Checks must not wait.
 """
 
 from __future__ import annotations

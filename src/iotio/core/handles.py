@@ -1,4 +1,4 @@
-"""A connected device, as handlers see it."""
+"""What a program holds of a device: `IoTClient` is one connection of it, `Device` is there while it is away, too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Let the connection of a device in, and tear it down: each once, in this order, whatever the host.
 
-A device is let in: WELCOME is sent, the registry has the new connection in the place of an earlier one of this id, the
-earlier one is evicted and its teardown awaited, then `on_connect` runs, and durable messages flow.
+A device is let in: WELCOME is sent to a v2 device, the registry has the new connection in the place of an earlier one
+of this id (`Registry.swap` decides which one is the earlier), the earlier one is evicted and its teardown awaited,
+then `on_connect` runs, and durable messages flow.
 
 A connection is torn down: `on_disconnect` runs if `on_connect` was called, then the client is unregistered.
 """

@@ -2,6 +2,8 @@
 
 Rooms belong to devices. What a broadcast needs is kept ready: the connected members of a room, as clients; the members
 that are away are listed beside them. A device is in one of the two lists of each of its rooms.
+
+`Registry.swap` decides a takeover: of two connections of one id, the one that was made later has it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What became of an emit."""
+"""What became of an emit: who was sent it, who is offline, for whom it was dropped and why, and the deliveries."""
 
 from __future__ import annotations
 

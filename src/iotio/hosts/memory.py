@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import Any
 
 from iotio.core.connection import Scope
-from iotio.core.inline import InlineConnection
+from iotio.core.inline_connection import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
 from iotio.core.write_buffer import WriteBuffer

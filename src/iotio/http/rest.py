@@ -1,6 +1,6 @@
 """The REST API: `POST /api/iot.io` sends a value to an endpoint of a device, as in iot.io 0.4.10.
 
-See docs/endpoints.md for the answers.
+It is open to everybody unless `register` is given an `auth_decorator`. See docs/endpoints.md for the answers.
 """
 
 from __future__ import annotations

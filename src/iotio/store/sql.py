@@ -1,4 +1,4 @@
-"""A store in a database, by SQLAlchemy Core; SQLite so far.
+"""A store in a database, by SQLAlchemy Core; SQLite so far. All that the server writes to SQLite is written here.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk before it returns. NORMAL would leave the last
 commits to the operating system; they survive SIGKILL, but a power cut, the common end of a small machine, would take

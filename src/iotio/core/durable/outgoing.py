@@ -1,4 +1,7 @@
-"""The outgoing half of the durable messages of one device: kept, sent in order, acknowledged."""
+"""The outgoing half of the durable messages of one device: kept, sent in order, acknowledged.
+
+`OutgoingQueue.put` keeps a message while the device is away, and `OutgoingQueue.resume` sends it when it is back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the store writer which devices have changed, and makes their records when it writes them."""
+"""Tell the store writer which devices have changed, and make their records when it writes them."""
 
 from __future__ import annotations
 

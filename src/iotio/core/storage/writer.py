@@ -1,4 +1,4 @@
-"""Writes to the store in a thread of its own: no handler and no loop waits for a disk.
+"""Write to the store in a thread of its own: no handler and no loop waits for a disk. The SQL is in `iotio.store.sql`.
 
 Whatever has come together while one commit ran is the next commit; marks of devices gather for a moment. When the
 store cannot be written, what is kept (see `storage.batch`) waits for as long as it takes; the rest is refused after

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Any
 
 from iotio.core.connection import Scope
-from iotio.core.inline import InlineConnection
+from iotio.core.inline_connection import InlineConnection
 from iotio.core.inline_lane import InlineLane
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, start_thread

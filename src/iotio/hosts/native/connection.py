@@ -1,4 +1,4 @@
-"""The native host: devices and HTTP on one asyncio loop.
+"""One device on an asyncio transport: the hot path, from the bytes that are read to the answers that are written.
 
 The socket is touched by the loop's thread only. What other threads send is collected and handed over in one piece;
 what is sent to a device within one turn of the loop leaves in one write.
