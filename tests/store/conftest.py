@@ -1,4 +1,4 @@
-"""Both kinds of store."""
+"""Both kinds of store, and a place for a file."""
 
 from __future__ import annotations
 
@@ -36,3 +36,11 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
 def store(reopen: Reopen) -> Store:
     """An open, empty store."""
     return reopen()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the file is to be; a folder with all that a URL or an ini file might trip over."""
+    folder = tmp_path / "a folder 100%(here)s ü"
+    folder.mkdir()
+    return folder / "iotio.db"

@@ -1,4 +1,4 @@
-"""The file: opening it, its versions, and what the program's own statements may do in it."""
+"""The store in a file: opening it, other hands at it, and what the program's own statements may do in it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
-from iotio.core.storage.contract import Change, PutDevice, PutMessage, Run, Snapshot, Store, StoreError
+from iotio.core.storage.contract import (
+    Change,
+    DropDevice,
+    DropMessages,
+    Heard,
+    PutDevice,
+    PutMessage,
+    Run,
+    Snapshot,
+    Store,
+    StoreError,
+    StoreLost,
+)
 from iotio.core.storage.writer import StoreWriter
 from iotio.store import open_store
-from iotio.store.schema import alembic_config
-from iotio.store.tables import SCHEMA_TABLE, metadata
+from iotio.store.sql import SqlStore
 
 from .records import device, message
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the file is to be; a folder with all that a URL or an ini file might trip over."""
-    folder = tmp_path / "a folder 100%(here)s ü"
-    folder.mkdir()
-    return folder / "iotio.db"
 
 
 @pytest.fixture
@@ -39,40 +38,6 @@ def store(path: Path) -> Iterator[Store]:
     """A store in this file."""
     with closing(open_store(f"sqlite:///{path}")) as found:
         yield found
-
-
-def test_the_packages_are_loaded_when_a_store_is_opened(tmp_path: Path) -> None:
-    code = (
-        "import sys, iotio, iotio.core.storage.writer\nfrom iotio.store import open_store, MemoryStore\n"
-        "iotio.IoTManager()\n"
-        "loaded = lambda: print([name in sys.modules for name in ('sqlalchemy', 'alembic')])\n"
-        "loaded()\nopen_store('sqlite:///iotio.db')\nloaded()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.splitlines() == ["[False, False]", "[True, True]"]
-
-
-def test_relative_and_absolute_urls(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parent)
-    with closing(open_store("sqlite:///iotio.db")) as store:
-        monkeypatch.chdir(path.parent.parent)
-        store.commit([PutDevice(device())])
-    with closing(open_store(f"sqlite:///{path}")) as store:
-        assert len(store.load().devices) == 1
-
-
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:", "sqlite:///", "sqlite:///file:x?uri=true"]
-)
-def test_a_url_without_a_file(url: str) -> None:
-    with pytest.raises(StoreError, match=r"names no file: write sqlite:///iotio.db"):
-        open_store(url)
-
-
-@pytest.mark.parametrize("url", ["iotio.db", "postgresql://host/db", ""])
-def test_an_unknown_kind(url: str) -> None:
-    with pytest.raises(StoreError, match=r"there is no store for .*: write sqlite:///iotio.db"):
-        open_store(url)
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -94,70 +59,6 @@ def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
     with pytest.raises(StoreError, match="cannot be opened: file is not a database; name another file"):
         open_store(f"sqlite:///{path}")
     assert path.read_bytes() == content, "somebody's work"
-
-
-def test_a_schema_of_a_newer_version(path: Path, store: Store) -> None:
-    store.commit([PutDevice(device())])
-    store.close()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '9999'")
-    with pytest.raises(
-        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0002: install the newer iotio"
-    ):
-        store.open()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        assert raw.execute("SELECT count(*) FROM iotio_devices").fetchone() == (1,)
-        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0002'")
-    store.open()
-    assert len(store.load().devices) == 1
-
-
-def test_a_file_of_an_earlier_version(path: Path) -> None:
-    """What it holds stays, and there is no word in it of when a device wakes up."""
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(
-            text("INSERT INTO iotio_devices VALUES ('lamp', 'lamp', NULL, '[]', 'sleeping', 1, 2, 's', 3, NULL, 0)")
-        )
-    engine.dispose()
-    with closing(open_store(f"sqlite:///{path}")) as store:
-        (kept,) = store.load().devices
-        assert (kept.id, kept.presence, kept.wakes, kept.counter) == ("lamp", "sleeping", None, 3)
-        store.commit([PutDevice(device(wakes=9.5))])
-        assert [one.wakes for one in store.load().devices] == [9.5]
-
-
-def test_the_migrations_lead_to_the_tables_of_the_code(path: Path, store: Store) -> None:
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
-        assert compare_metadata(context, metadata) == []
-    engine.dispose()
-
-
-def test_there_is_one_newest_schema() -> None:
-    script = ScriptDirectory.from_config(alembic_config())
-    assert script.get_heads() == [script.get_current_head()]
-    assert [one.revision for one in script.walk_revisions()][-1] == "0001"
-
-
-def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade = command.upgrade
-
-    def fails(*arguments: Any) -> None:
-        upgrade(*arguments)
-        raise KeyError("after the tables were made")
-
-    monkeypatch.setattr(command, "upgrade", fails)
-    with pytest.raises(KeyError):
-        open_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("SELECT name FROM sqlite_master").fetchall() == []
-    monkeypatch.undo()
-    open_store(f"sqlite:///{path}").close()
 
 
 def test_tables_of_the_program_live_in_the_same_file(path: Path) -> None:
@@ -257,3 +158,54 @@ print(len(open_store("sqlite:///" + sys.argv[1]).load().messages))
 def test_in_a_program_that_gevent_has_patched(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", GEVENT, path], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("2000\n", "")
+
+
+# Other hands at the file.
+
+
+def test_a_lock_of_another_connection_is_told_and_passes(path: Path) -> None:
+    with closing(SqlStore(f"sqlite:///{path}", busy_timeout=0)) as store:
+        store.open()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="cannot be written: another process has locked it"):
+                store.commit([PutDevice(device())])
+            other.execute("ROLLBACK")
+        assert store.load() == Snapshot()
+        store.commit([PutDevice(device())])
+        assert store.load().devices == (device(),)
+
+
+def test_a_deleted_file_is_told_at_the_next_commit(path: Path, store: Store) -> None:
+    store.commit([PutDevice(device())])
+    path.unlink()
+    with pytest.raises(StoreLost, match=r"iotio\.db was deleted or replaced while it was open"):
+        store.commit([PutDevice(device("other"))])
+    store.close()
+    store.open()
+    assert store.load() == Snapshot(), "a new file"
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    with pytest.raises(StoreError, match=r"iotio\.db is not open"):
+        store.load()
+    with pytest.raises(StoreError, match=r"iotio\.db is not open"):
+        store.replace(Snapshot())
+
+
+def test_another_program_can_read_what_was_written(path: Path, store: Store) -> None:
+    """Text is UTF-8, data and rooms are JSON, and None is NULL."""
+    store.commit([PutDevice(device(data=None, rooms=("küche",))), Heard("lamp", "d1", 2**40), PutMessage(message(3))])
+    store.commit([PutMessage(message(number)) for number in (4, 5)])
+    store.commit(
+        [DropMessages("lamp", (4,)), PutDevice(device("old")), PutMessage(message(1, "old")), DropDevice("old")]
+    )
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute(
+            "SELECT id, data, rooms, wakes, counter, heard_stream, heard FROM iotio_devices"
+        ).fetchall() == [("lamp", None, '["k\\u00fcche"]', None, 5, "d1", 2**40)]
+        assert raw.execute("SELECT device_id, number, value, expires FROM iotio_messages").fetchall() == [
+            ("lamp", 3, b"\x00\xff", None),
+            ("lamp", 5, b"\x00\xff", None),
+        ]
