@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, DisconnectReason, IoTClient
-from iotio.core.inline_connection import InlineConnection
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
@@ -567,19 +566,6 @@ def test_remove_from_another_thread_while_a_handler_runs() -> None:
 
 
 # The base class.
-
-
-def test_the_transport_is_the_hosts() -> None:
-    connection = InlineConnection(make_manager(), ())
-    for call in (
-        lambda: connection.write(b""),
-        connection.pending,
-        connection.hang_up,
-        lambda: connection.wait_for(Signal(), 0),
-        lambda: connection.run_async(None, connection.context),
-    ):
-        with pytest.raises(NotImplementedError):
-            call()
 
 
 def test_state_of_a_connection(log: Log) -> None:
