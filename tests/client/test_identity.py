@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from iotio_client.failures import TAKES_UNICODE, wire_headers
 from iotio_client.identity import Identity
 from iotio_protocol.errors import EncodeError
 from iotio_protocol.handshake import device_headers, parse_headers
@@ -28,17 +27,6 @@ def test_server_reads_them() -> None:
     on_the_wire = [(name, value.encode().decode("latin-1")) for name, value in identity.headers()]
     hello = parse_headers(device_headers(on_the_wire))
     assert (hello.id, hello.type, hello.data, hello.endpoints) == ("küche 漢", "té", {"a": [1]}, [])
-
-
-def test_wire_headers_are_utf_8_in_every_version_of_websockets() -> None:
-    from websockets.datastructures import Headers
-
-    assert Headers(wire_headers([("x", "é")])).serialize() == "x: é\r\n\r\n".encode()
-    if TAKES_UNICODE:
-        assert Headers(wire_headers([("x", "é漢")])).serialize() == "x: é漢\r\n\r\n".encode()
-    else:
-        with pytest.raises(EncodeError, match="install websockets 17"):
-            wire_headers([("x", "é漢")])
 
 
 @pytest.mark.parametrize(

@@ -212,30 +212,6 @@ def test_protocol_version() -> None:
         session(3)
 
 
-# Waits.
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True), st.floats(0.001, 1e5), st.floats(0.001, 1e5))
-def test_jitter_is_within_its_ceiling(failures: int, drawn: float, base: float, cap: float) -> None:
-    backoff = Backoff(base=base, cap=cap, random=lambda: drawn)
-    assert 0 <= backoff.delay(failures) <= backoff.ceiling(failures) <= cap
-    assert backoff.ceiling(failures) <= backoff.ceiling(failures + 1)
-
-
-def test_default_waits_are_full_jitter_from_1_s_to_60_s() -> None:
-    backoff = Backoff()
-    assert [backoff.ceiling(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    drawn = [backoff.delay(7) for _ in range(2000)]
-    assert min(drawn) < 6
-    assert max(drawn) > 54
-
-
-@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
-def test_backoff_checks(wrong: float) -> None:
-    with pytest.raises(ValueError, match=r"Backoff\.cap"):
-        Backoff(cap=wrong)
-
-
 # Protocol v2.
 
 

@@ -1,0 +1,387 @@
+"""What both clients have in common: the device that they describe, its handlers, its numbers and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iotio_client import (
+    AsyncIoTClient,
+    Backoff,
+    Buffer,
+    BufferFull,
+    ClientError,
+    ConnectionLost,
+    EndpointInfo,
+    EndpointType,
+    InvalidEndpoint,
+    IoTClient,
+    NotConnected,
+    Options,
+    __version__,
+)
+from iotio_client.packets import DefaultPacketEncoder
+from iotio_protocol import v2
+from tests.support.wire import Opcode
+
+from .devices import AsyncDevice, Device, Handlers, Kind, Running, SyncDevice, make
+from .fake_server import FakeServer, Peer
+
+KINDS = pytest.mark.parametrize("kind", [SyncDevice, AsyncDevice])
+TIME = datetime(2026, 1, 1, tzinfo=UTC)  # what `greet` says
+
+
+class Encoder(DefaultPacketEncoder):
+    """An encoder of the program's own."""
+
+
+@pytest.fixture(autouse=True)
+def _levels() -> Iterator[None]:
+    """Leave the loggers as they were."""
+    yield
+    for name in ("d1", "a_b"):
+        logging.getLogger(f"iotio.client.{name}").setLevel(logging.NOTSET)
+
+
+def see_off(peer: Peer) -> None:
+    """Answer the device's CLOSE; what comes before it is dropped."""
+    while (frame := peer.recv()).opcode != Opcode.CLOSE:
+        pass
+    peer.send(Opcode.CLOSE, frame.payload)
+
+
+def add(device: Device, event: str, function: Callable[[Any], object], info: EndpointInfo | None = None) -> None:
+    """Make a function the handler of an event; the async client wants a coroutine function."""
+    if isinstance(device, IoTClient):
+        device.on(event, info)(function)
+        return
+
+    async def handler(message: Any) -> object:
+        return function(message)
+
+    device.on(event, info)(handler)
+
+
+# Making a client.
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"client_id": None}, "client_id must be a str"),
+        ({"client_id": "a\nb"}, "client_id must not hold line breaks"),
+        ({"client_type": 5}, "client_type must be a str"),
+        ({"client_data": ["no", "dict"]}, "client_data must be a dict"),
+        ({"protocol_version": 3}, "protocol_version must be None, 0, 1 or 2, not 3"),
+        ({"protocol_version": "2"}, "protocol_version must be None, 0, 1 or 2, not '2'"),
+        ({"protocol_version": 2, "encoder": Encoder}, "leave out encoder or protocol_version=2"),
+    ],
+)
+def test_what_cannot_be_a_client(kind: Kind, arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make(kind, **arguments)
+
+
+@KINDS
+def test_a_new_client_has_nothing_to_send_and_no_message(kind: Kind) -> None:
+    device = kind("d1", "t")
+    assert (device.waiting, device.message) == (0, None)
+
+
+@KINDS
+def test_the_logger_bears_the_id_and_keeps_its_level_unless_told(kind: Kind) -> None:
+    assert make(kind, client_id="a.b").logger.name == "iotio.client.a_b", "a dot would make it a child of another"
+    assert make(kind).logger.level == logging.NOTSET
+    assert make(kind, logging_level=logging.ERROR).logger.level == logging.ERROR
+    assert make(kind).logger.level == logging.ERROR
+
+
+def test_only_the_async_client_takes_coroutines() -> None:
+    class Late(Handlers):
+        async def on_late(self, message: Any) -> Any:
+            return message
+
+    class AsyncLate(Late, AsyncIoTClient):
+        pass
+
+    class SyncLate(Late, IoTClient):
+        pass
+
+    AsyncLate("d1", "t")
+    with pytest.raises(TypeError, match="on_late is a coroutine function: use AsyncIoTClient"):
+        SyncLate("d1", "t")
+
+
+# Handlers.
+
+
+@KINDS
+def test_on_makes_a_method_of_a_function(kind: Kind) -> None:
+    device: Any = make(kind)
+
+    async def late(message: Any) -> Any:
+        return message
+
+    level = (lambda message: message) if kind is SyncDevice else late
+    assert device.on("level")(level) is level
+    assert device.on_level is level
+    with pytest.raises((TypeError, ValueError)):
+        device.on("level")(5)
+    if kind is SyncDevice:
+        with pytest.raises(ValueError, match="on_level must take one argument, the message"):
+            device.on("level")(lambda: None)
+    assert device.on_level is level, "what is refused changes nothing"
+
+
+@KINDS
+def test_on_checks_an_endpoint_before_it_has_its_function(kind: Kind) -> None:
+    wrong = EndpointInfo("Level", EndpointType.ENUM)
+    with pytest.raises(InvalidEndpoint):
+        make(kind).on("level", wrong)
+
+
+@KINDS
+def test_an_endpoint_is_declared_when_its_function_is_taken(kind: Kind) -> None:
+    device = make(kind)
+    info = EndpointInfo("Level", EndpointType.INTEGER)
+    refused = device.on("refused", info)
+    with pytest.raises((TypeError, ValueError)):
+        refused(5)  # type: ignore[type-var]
+    add(device, "level", lambda message: message, info)
+    greetings: list[dict[str, Any]] = []
+
+    def script(peer: Peer) -> None:
+        greetings.append(peer.greet())
+        peer.close()
+
+    with FakeServer(script) as server:
+        running = Running(device.run, server.domain, reconnect=False)
+        assert running.join() is None
+    assert [declaration["id"] for declaration in greetings[0]["endpoints"]] == ["level"]
+
+
+# Numbers.
+
+
+@KINDS
+@pytest.mark.parametrize("seconds", [-1, -0.001, 2**32, float("inf"), float("nan")])
+def test_nobody_sleeps_so_long(kind: Kind, seconds: float) -> None:
+    with pytest.raises(ValueError, match="seconds must be 0 to 4294967295, not"):
+        make(kind).sleep(seconds)
+
+
+@KINDS
+@pytest.mark.parametrize(("seconds", "said"), [(0, 0), (0.1, 1), (5, 5), (2**32 - 1, 2**32 - 1)])
+def test_sleep_is_said_in_whole_seconds_rounded_up(kind: Kind, seconds: float, said: int) -> None:
+    device = make(kind)
+    add(device, "bed", lambda message: device.sleep(seconds))
+    heard: list[v2.Decoded] = []
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(Opcode.BINARY, v2.encode("bed", None))
+        heard.append(peer.recv_v2())
+        see_off(peer)
+
+    with FakeServer(script) as server:
+        assert Running(device.run, server.domain).join() is None
+    assert v2.encode_sleep(said) == v2.encode_sleep(0)[:-4] + said.to_bytes(4, "big")
+    assert heard == [v2.decode(v2.encode_sleep(said))]
+
+
+@KINDS
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_waits_that_are_no_limit(kind: Kind, seconds: float) -> None:
+    error = Running(make(kind).run, "127.0.0.1:1", reconnect_delay=seconds).join()
+    assert isinstance(error, ValueError)
+    assert "reconnect_delay must be seconds, 0 or more" in str(error)
+
+
+@KINDS
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+def test_time_limits_that_are_none(kind: Kind, timeout: float) -> None:
+    error = Running(make(kind).run, "127.0.0.1:1", timeout=timeout).join()
+    assert isinstance(error, ValueError)
+    assert "timeout must be seconds above 0" in str(error)
+
+
+@KINDS
+def test_reconnect_delay_is_the_longest_wait(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    """And 0 is no busy loop."""
+    device = make(kind, backoff=Backoff(base=1000, cap=1000, random=lambda: 1.0))
+
+    def last(peer: Peer) -> None:
+        peer.greet()
+        peer.send(Opcode.BINARY, v2.encode("quit", None))
+        see_off(peer)
+
+    with FakeServer(lambda peer: peer.answer(503), last) as server:
+        assert Running(device.run, server.domain, reconnect_delay=0).join() is None
+    assert "Waiting 0.1 seconds before attempting to re-connect." in caplog.text
+
+
+# What a client knows.
+
+
+@KINDS
+def test_durable_messages_wait_for_a_server(kind: Kind) -> None:
+    device = make(kind, buffer=Buffer(max_messages=2))
+    send: Callable[..., Any] = device.send
+
+    def keep(number: int) -> None:
+        result = send("level", number, durable=True)
+        assert (result if kind is SyncDevice else asyncio.run(result)) == number
+
+    for number in (1, 2):
+        keep(number)
+        assert device.waiting == number
+    with pytest.raises(BufferFull):
+        keep(3)
+    assert device.waiting == 2
+    assert make(kind).waiting == 0
+
+
+@KINDS
+def test_nothing_else_can_be_sent_before_there_is_a_connection(kind: Kind) -> None:
+    device = make(kind)
+
+    def send() -> None:
+        result: Any = device.send("level", 5)
+        if result is not None:
+            asyncio.run(result)
+
+    with pytest.raises(NotConnected, match="before the client has connected: call run"):
+        send()
+
+
+@KINDS
+def test_the_time_of_the_server_comes_with_protocol_2(kind: Kind) -> None:
+    device = make(kind)
+    with pytest.raises(ClientError, match="the server's time is not known"):
+        device.server_time()
+    times: list[datetime] = []
+
+    def when(message: Any) -> None:
+        times.append(device.server_time())
+        device.stop()
+
+    add(device, "when", when)
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(Opcode.BINARY, v2.encode("when", None))
+        see_off(peer)
+
+    with FakeServer(script) as server:
+        assert Running(device.run, server.domain).join() is None
+    assert TIME <= times[0] < TIME + timedelta(seconds=20)
+    assert times[0].tzinfo is UTC
+
+
+@KINDS
+def test_message_tells_of_the_message_of_this_client_only(kind: Kind) -> None:
+    device, other = make(kind), make(kind, client_id="other")
+    seen: list[Any] = []
+
+    def level(message: Any) -> None:
+        seen.append((message, device.message and (device.message.id, device.message.time), other.message))
+        if message == 3:
+            device.stop()
+
+    add(device, "level", level)
+
+    def script(peer: Peer) -> None:
+        peer.greet(sends="theirs")
+        peer.send(Opcode.BINARY, v2.encode("level", 1))
+        peer.send(Opcode.BINARY, v2.encode("level", 2, v2.TIME, time=5000))
+        peer.send(Opcode.BINARY, v2.encode("level", 3, v2.DURABLE, number=7))
+        see_off(peer)
+
+    with FakeServer(script) as server:
+        assert Running(device.run, server.domain).join() is None
+    assert seen == [
+        (1, None, None),
+        (2, ("", datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)), None),
+        (3, ("theirs/7", None), None),
+    ]
+    assert device.message is None
+
+
+# What it asks of the WebSocket library, as the server sees it.
+
+
+@KINDS
+def test_the_request_names_the_library_and_no_compression(kind: Kind) -> None:
+    heads: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        heads.append(peer.head)
+        peer.close()
+
+    with FakeServer(script) as server:
+        assert Running(make(kind).run, server.domain, reconnect=False).join() is None
+    head = heads[0].decode().lower()
+    assert f"user-agent: iotio-client/{__version__} python/3." in head
+    assert "sec-websocket-protocol: iotio.v2" in head
+    assert "sec-websocket-extensions" not in head
+
+
+@KINDS
+@pytest.mark.parametrize("version", [1, None])
+def test_a_message_that_is_too_large_ends_the_connection(kind: Kind, version: int | None) -> None:
+    """The limit is that of the options; WebSocket's code for it is 1009."""
+    device = make(kind, protocol_version=version, options=Options(max_payload=100, max_event=10))
+    codes: list[int | None] = []
+
+    def script(peer: Peer) -> None:
+        if version is None:
+            peer.greet()
+        else:
+            peer.accept()
+        peer.send(Opcode.BINARY, bytes(100_000))
+        codes.append(peer.recv_close())
+
+    with FakeServer(script) as server:
+        error = Running(device.run, server.domain, reconnect=False).join()
+    assert codes == [1009]
+    assert isinstance(error, ConnectionLost)
+
+
+# The log.
+
+
+@KINDS
+def test_errors_of_the_server_and_what_is_ignored_are_logged(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "iotio.client.d1")
+    device = make(kind)
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(
+            Opcode.BINARY, v2.encode_json(v2.PROBLEM, {"error": "client_invalid_packet", "info": {"problem": "odd"}})
+        )
+        peer.send(Opcode.BINARY, b"\x00")
+        peer.recv_v2()
+        peer.close()
+
+    with FakeServer(script) as server:
+        assert Running(device.run, server.domain, reconnect=False).join() is None
+    assert "The server reports the error client_invalid_packet (info: {'problem': 'odd'})" in caplog.text
+    (ignored,) = [record for record in caplog.records if record.getMessage().startswith("Ignored")]
+    assert ignored.levelno == logging.WARNING
+
+
+@KINDS
+@given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10))
+def test_any_id_has_a_logger_of_its_own_level(kind: Kind, name: str) -> None:
+    device: Device = make(kind, client_id=name)
+    assert device.logger.name.count(".") == 2
