@@ -9,10 +9,7 @@ from pathlib import Path
 
 from scripts.tools.environments import ROOT
 
-__all__ = ["missing", "problems", "test_files"]
-
-KNOWN = ROOT / "scripts" / "tools" / "untested_modules.txt"
-"""Modules that are known to have none, one a line. The check also fails for one that has got a test file."""
+__all__ = ["missing", "test_files"]
 
 EXEMPT = ("__main__", "compat", "migrations")
 
@@ -63,19 +60,11 @@ def missing(root: Path = ROOT) -> set[str]:
     return {module for module in _modules(root / "src") if not test_files(module, root / "tests")}
 
 
-def problems(without: set[str], known: set[str]) -> list[str]:
-    """Compare the modules without a test file with those that are known to have none."""
-    return [
-        *(f"{module} has no test file of its own" for module in sorted(without - known)),
-        *(f"{module} has a test file or is gone: take it off {KNOWN.name}" for module in sorted(known - without)),
-    ]
-
-
-def main() -> int:
-    """Print what is wrong; the exit status: 0, or 1 where something is."""
-    found = problems(missing(), set(KNOWN.read_text(encoding="utf-8").split()))
-    for problem in found:
-        print(problem)
+def main(root: Path = ROOT) -> int:
+    """Name the modules without a test file; the exit status: 0, or 1 where there is one."""
+    found = sorted(missing(root))
+    for module in found:
+        print(f"{module} has no test file of its own")
     return 1 if found else 0
 
 
