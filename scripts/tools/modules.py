@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.tools.environments import ROOT
 
-__all__ = ["missing", "test_files"]
+__all__ = ["missing", "sources", "test_files"]
 
 EXEMPT = ("__main__", "compat", "migrations")
 
@@ -36,17 +35,19 @@ def _within(module: str, package: str) -> bool:
     return module.startswith(f"{package}.")
 
 
-def _modules(sources: Path) -> Iterator[str]:
-    """The modules that need a test file."""
-    for file in sorted(sources.rglob("*.py")):
-        parts = list(file.relative_to(sources).with_suffix("").parts)
+def sources(folder: Path) -> dict[str, Path]:
+    """Find the modules below a folder that need a test file, and where they are."""
+    found = {}
+    for file in sorted(folder.rglob("*.py")):
+        parts = list(file.relative_to(folder).with_suffix("").parts)
         if any(part in EXEMPT for part in parts):
             continue
         if parts[-1] == "__init__":
             parts.pop()
             if len(parts) == 1 or not _defines(file):
                 continue
-        yield ".".join(parts)
+        found[".".join(parts)] = file
+    return found
 
 
 def _defines(file: Path) -> bool:
@@ -57,7 +58,7 @@ def _defines(file: Path) -> bool:
 
 def missing(root: Path = ROOT) -> set[str]:
     """Find the modules without a test file."""
-    return {module for module in _modules(root / "src") if not test_files(module, root / "tests")}
+    return {module for module in sources(root / "src") if not test_files(module, root / "tests")}
 
 
 def main(root: Path = ROOT) -> int:
