@@ -35,7 +35,7 @@ manager.add_type(Lamp("lamp"))
 
 @manager.event
 def on_update(client_id: str, event: str, data: Any) -> None:
-    """Called for everything that was sent to a device."""
+    """Run for everything that was sent to a device."""
     print(f"{client_id}: {event} = {data!r}")
 
 

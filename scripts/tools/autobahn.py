@@ -91,7 +91,7 @@ class Case:
 
 
 def base_interpreter() -> Interpreter:
-    """The Python 2.7 of this machine.
+    """Find the Python 2.7 of this machine.
 
     Raises:
         AutobahnUnavailable: it has none.
@@ -103,7 +103,7 @@ def base_interpreter() -> Interpreter:
 
 
 def wstest(tell: Say = say) -> Path:
-    """The program wstest, installed on the first call.
+    """Return the program wstest, installed on the first call.
 
     Raises:
         AutobahnUnavailable: there is no Python 2.7.
@@ -169,7 +169,7 @@ def run(program: Path, url: str, name: str, folder: Path, cases: Sequence[str] =
 
 
 def read_report(index: Path, name: str) -> list[Case]:
-    """The results in an index.json of wstest, by case number."""
+    """Read the results in an index.json of wstest, by case number."""
     results = json.loads(index.read_text())[name]
     found = []
     for number, result in results.items():
@@ -185,7 +185,7 @@ def read_report(index: Path, name: str) -> list[Case]:
 
 
 def table(name: str, cases: Sequence[Case]) -> str:
-    """The result for people: the counts, then each case that is not plainly OK with its reason."""
+    """Write the result for people: the counts, then each case that is not plainly OK with its reason."""
     counts = Counter(case.verdict for case in cases)
     verdicts = ("OK", "NON-STRICT", "INFORMATIONAL", "FAILED")
     lines = [f"{name}: {len(cases)} cases: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)]

@@ -31,7 +31,7 @@ STOP_SECONDS = 10.0
 
 @contextlib.contextmanager
 def echo_server(python: Path, host: str, log: Path) -> Iterator[int]:
-    """The echo server on one of the hosts; its port. What it logs goes to `log`.
+    """Run the echo server on one of the hosts, and give its port. What it logs goes to `log`.
 
     Raises:
         SetupError: it was not ready in time.

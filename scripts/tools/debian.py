@@ -117,7 +117,7 @@ def _unpacked(package: str, made: Path, tell: Say) -> Path:
 
 
 def _download(package: str, place: Path) -> list[Path]:
-    """The package and those it needs beside the installed ones."""
+    """Name the package and those it needs beside the installed ones."""
     for name in ("state/lists/partial", "cache/archives/partial"):
         (place / name).mkdir(parents=True)
     options = {

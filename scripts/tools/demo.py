@@ -76,7 +76,7 @@ class Program:
 
 
 def choose_port(wanted: int | None) -> int:
-    """The port to use: the wanted one, else 5000, else a free one.
+    """Choose the port to use: the wanted one, else 5000, else a free one.
 
     Raises:
         DemoError: the wanted one is taken.
@@ -148,7 +148,7 @@ def show(lines: queue.Queue[Line], once: bool, seconds: float) -> None:
 
 @contextlib.contextmanager
 def running(python: Path, port: int) -> Iterator[queue.Queue[Line]]:
-    """The server and the device of the README, started one after the other and stopped in reverse."""
+    """Run the server and the device of the README, started one after the other and stopped in reverse."""
     lines: queue.Queue[Line] = queue.Queue()
     with tempfile.TemporaryDirectory(prefix="iotio-demo-") as folder, contextlib.ExitStack() as stack:
         for name, heading in (("server", readme.QUICKSTART_SERVER), ("device", readme.QUICKSTART_DEVICE)):

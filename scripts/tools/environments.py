@@ -84,7 +84,7 @@ PROBE = (
 
 
 def _probe(command: Path) -> Interpreter | None:
-    """What `command` is, or None where it is no CPython that runs."""
+    """Find out what `command` is; None where it is no CPython that runs."""
     try:
         done = subprocess.run(
             [str(command), "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True
@@ -136,13 +136,13 @@ def _can_make_environments(interpreter: Interpreter) -> bool:
 
 
 def interpreter(*minors: tuple[int, int]) -> Interpreter | None:
-    """The first of the wanted minor versions that this machine has."""
+    """Return the first of the wanted minor versions that this machine has."""
     by_minor = {found.minor: found for found in interpreters()}
     return next((by_minor[minor] for minor in minors if minor in by_minor), None)
 
 
 def main_interpreter() -> Interpreter:
-    """The Python of `.venv`: the one that runs this program.
+    """Return the Python of `.venv`: the one that runs this program.
 
     Raises:
         SetupError: it lacks what environments need.
@@ -160,12 +160,12 @@ def main_interpreter() -> Interpreter:
 
 
 def environment_python(folder: Path) -> Path:
-    """The interpreter of the environment in `folder`."""
+    """Return the interpreter of the environment in `folder`."""
     return folder / "bin" / "python"
 
 
 def digest(*parts: str | Path) -> str:
-    """A hash of texts and of the contents of files."""
+    """Return a hash of texts and of the contents of files."""
     sums = hashlib.sha256()
     for part in parts:
         content = part.read_bytes() if isinstance(part, Path) else part.encode()
@@ -272,7 +272,7 @@ def _short(path: Path) -> str:
 
 
 def project_environment(layer: str, base: Interpreter | None = None, *, tell: Say = say) -> Path:
-    """The environment with this project in it, editable: `.venv`, or `.venv-3.12` for another Python.
+    """Make the environment with this project in it, editable: `.venv`, or `.venv-3.12` for another Python.
 
     Args:
         layer: the extra to install: "gevent", "test" or "dev".
@@ -292,7 +292,7 @@ def project_environment(layer: str, base: Interpreter | None = None, *, tell: Sa
 
 
 def compiled_environment(*, tell: Say = say) -> Path:
-    """The environment with this project in it as `pip install ./client .` leaves it, compiled where that is possible.
+    """Make the environment with this project in it as `pip install ./client .` leaves it, compiled if that is possible.
 
     It is brought up to date whenever a source file has changed. What the tests need it borrows from `.venv`: its own
     packages are found first, and of `.venv` only the folder is used, not the files there that lead to `src`.
@@ -318,7 +318,7 @@ BORROWED = "borrowed.pth"
 
 
 def _packages(python: Path) -> Path:
-    """The folder with the packages of the environment of this interpreter."""
+    """Return the folder with the packages of the environment of this interpreter."""
     return next((python.parent.parent / "lib").glob("python3.*")) / "site-packages"
 
 

@@ -71,7 +71,7 @@ def blocks(path: Path) -> list[Block]:
 
 
 def quickstart(heading: str) -> str:
-    """The one Python block of the README under `heading`, as it stands."""
+    """Return the one Python block of the README under `heading`, as it stands."""
     found = [block for block in blocks(README) if block.heading == heading and block.language == "python"]
     if len(found) != 1:
         raise ValueError(f"{README} has {len(found)} Python blocks under {heading!r}, wanted one")

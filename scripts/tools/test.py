@@ -62,7 +62,7 @@ NO_CACHE = ("-p", "no:cacheprovider")  # what runs beside another run must not s
 
 
 def others() -> list[Interpreter]:
-    """The supported Pythons of this machine but the main one."""
+    """Find the supported Pythons of this machine but the main one."""
     main = main_interpreter()
     return [found for found in interpreters() if found.minor >= OLDEST and found.minor != main.minor]
 
@@ -165,7 +165,7 @@ def run_everything() -> int:
 
 
 def run_quick() -> int:
-    """The quick tests on the plain sources, those of the hosts beside the others; the first status that is not 0."""
+    """Run the quick tests on the plain sources, the hosts' beside the others; the first status that is not 0."""
     python, name = project_environment("dev"), main_interpreter().name
     chosen = ("-m", QUICK, "-k", OTHER_HOSTS)
     statuses = beside(

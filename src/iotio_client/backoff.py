@@ -1,4 +1,4 @@
-"""How long a device waits before it connects again."""
+"""Compute how long a device waits before it connects again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_DOUBLINGS = 30  # 1 s doubled 30 times is 34 years; keeps the power finite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Exponential backoff with full jitter: each wait is drawn between 0 and a ceiling that doubles.
+    """Draw the waits: exponential backoff with full jitter, each between 0 and a ceiling that doubles.
 
     Full jitter, because after a server restart all devices of a house, or of a country, come back at once.
 
@@ -37,10 +37,10 @@ class Backoff:
                 raise ValueError(f"Backoff.{name} must be a finite number of seconds above 0, not {value!r}")
 
     def ceiling(self, failures: int) -> float:
-        """The longest wait after so many failures in a row (at least 1), in seconds."""
+        """Return the longest wait after so many failures in a row (at least 1), in seconds."""
         doublings = min(max(failures - 1, 0), _MAX_DOUBLINGS)
         return min(self.cap, self.base * 2.0**doublings)
 
     def delay(self, failures: int) -> float:
-        """The wait after so many failures in a row, in seconds."""
+        """Draw the wait after so many failures in a row, in seconds."""
         return self.random() * self.ceiling(failures)

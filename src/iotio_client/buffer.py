@@ -141,7 +141,7 @@ class Buffer:
         return self.outgoing.oldest
 
     def resume(self, stream: str | None, upto: int, sends: str | None) -> None:
-        """A connection begins.
+        """Take the buffer to the beginning of a connection: what the server has not handled is to be sent again.
 
         Args:
             stream: the stream that the server knows, or None.
@@ -158,13 +158,13 @@ class Buffer:
                 self.incoming.resume(sends)
 
     def suspend(self) -> None:
-        """The connection is over."""
+        """Note that the connection is over: nothing is on its way any more."""
         with self._lock:
             self._flying = 0
             self.outgoing.suspend()
 
     def next(self, most: int, most_bytes: int | None = None) -> tuple[int, int, Kept] | None:
-        """The next message to send, if there is one and fewer than `most` are on their way; see `Outgoing.next`.
+        """Return the next message to send, if there is one and fewer than `most` are on their way; see `Outgoing.next`.
 
         Args:
             most: messages.
@@ -195,7 +195,7 @@ class Buffer:
                     file.execute("DELETE FROM message WHERE number = ?", (number,))
 
     def acknowledge(self, upto: int) -> None:
-        """The server has handled all up to a number.
+        """Drop the messages up to a number: the server has handled them.
 
         Raises:
             InvalidPacket: that was never sent to it.
@@ -218,7 +218,7 @@ class Buffer:
             return self.incoming.is_new(number, previous)
 
     def took(self, number: int, effects: Iterable[Callable[[Any], object]] = ()) -> None:
-        """A message of the server has been handled; on return that is in the file, with the effects.
+        """Note that a message of the server has been handled; on return that is in the file, with the effects.
 
         Raises:
             BufferFailed: the file cannot be written; the message counts as not handled.

@@ -55,7 +55,7 @@ class EndpointConstraint:
         self.values = values
 
     def get_constraint_data(self, data_type: EndpointType) -> dict[str, object]:
-        """The constraints that apply to a type, as the declaration has them; others are left out.
+        """Return the constraints that apply to a type, as the declaration has them; others are left out.
 
         Raises:
             InvalidEndpoint: an ENUM without values.
@@ -89,7 +89,7 @@ class EndpointInfo:
         self.constraints = constraints
 
     def get_info(self, endpoint_id: str) -> dict[str, object]:
-        """The declaration as it travels.
+        """Return the declaration as it travels.
 
         Args:
             endpoint_id: the event that the endpoint listens to.

@@ -1,4 +1,4 @@
-"""What went wrong in the WebSocket library, in this package's words."""
+"""Translate what went wrong in the WebSocket library into this package's errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TAKES_UNICODE = _WRITES_LATIN_1 or _takes("漢")
 
 
 def wire_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers in the form in which the library puts UTF-8 on the wire.
+    """Return headers in the form in which the library puts UTF-8 on the wire.
 
     Raises:
         EncodeError: the installed version of the library cannot.
@@ -61,7 +61,7 @@ def wire_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def connect_failure(error: Exception, target: Target, timeout: float) -> ConnectFailed:
-    """The error to raise for one of `CONNECT_ERRORS`; the caller chains it to its cause."""
+    """Make the error to raise for one of `CONNECT_ERRORS`; the caller chains it to its cause."""
     where = target.where
     if isinstance(error, InvalidStatus):
         return UpgradeRefused(where, error.response.status_code)
@@ -80,12 +80,12 @@ def connect_failure(error: Exception, target: Target, timeout: float) -> Connect
 
 
 def not_let_in(error: ConnectionClosed, target: Target) -> ConnectFailed:
-    """A connection that ended after the upgrade and before the server let the device in."""
+    """Make the error for a connection that ended after the upgrade, before the server let the device in."""
     return ConnectFailed(f"{target.where} did not let the device in: {connection_lost(error)}")
 
 
 def connection_lost(error: ConnectionClosed, goodbye: str | None = None) -> ConnectionLost:
-    """How a connection ended, from the library's point of view.
+    """Make the error that tells how a connection ended, from what the library says.
 
     Args:
         error: what the library raised.

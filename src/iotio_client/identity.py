@@ -46,7 +46,7 @@ class Identity:
                 raise ValueError(f"{name} must be valid Unicode, without lone surrogates: {value!r}") from None
 
     def headers(self) -> list[tuple[str, str]]:
-        """The upgrade request's headers of protocol v1, in the order of iot.io-client 0.4.12.
+        """Return the headers of protocol v1 for the upgrade request, in the order of iot.io-client 0.4.12.
 
         Raises:
             EncodeError: data or endpoints are not JSON.
@@ -60,7 +60,7 @@ class Identity:
         ]
 
     def text_handshake(self) -> str:
-        """The first message of a v0 device.
+        """Return the first message of a v0 device.
 
         Raises:
             EncodeError: an argument that v0 cannot carry.

@@ -62,7 +62,7 @@ current_message: ContextVar[Message | None] = ContextVar("iotio_client_current_m
 
 
 def milliseconds(time: datetime | float) -> int:
-    """A time as it travels.
+    """Convert a time to the milliseconds since 1970 that travel.
 
     Args:
         time: with a time zone, or seconds since 1970.

@@ -1,4 +1,4 @@
-"""HELLO and WELCOME of protocol v2, from the device's side."""
+"""Write HELLO and read WELCOME of protocol v2, for a device."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_WELCOME = Welcome()
 
 
 def hello(identity: Identity, *, sends: str | None, heard: Incoming) -> bytes:
-    """The first packet of a device. What is empty is left out.
+    """Encode HELLO, the first packet of a device. What is empty is left out.
 
     Args:
         identity: who it is.

@@ -16,10 +16,10 @@ class PacketEncoder(Protocol):
     """What `encoder=` takes: a class with static methods, or an object."""
 
     def encode(self, event: str, message: Any, /) -> bytes | bytearray:
-        """One packet."""
+        """Encode one packet."""
 
     def decode(self, data: Any, /) -> tuple[str, Any]:
-        """Event and value; any exception means that the packet is invalid."""
+        """Decode a packet to event and value; any exception means that the packet is invalid."""
 
 
 class AbstractPacketEncoder:
@@ -27,12 +27,12 @@ class AbstractPacketEncoder:
 
     @staticmethod
     def encode(event: str, message: Any) -> bytes | bytearray:
-        """One packet."""
+        """Encode one packet."""
         raise NotImplementedError
 
     @staticmethod
     def decode(data: bytes) -> tuple[str, Any]:
-        """Event and value."""
+        """Decode a packet to event and value."""
         raise NotImplementedError
 
 
@@ -46,12 +46,12 @@ class DefaultPacketEncoder(AbstractPacketEncoder):
 
     @staticmethod
     def encode(event: str, message: Value) -> bytes:
-        """One packet; `EncodeError` (a ValueError) for what v1 cannot carry."""
+        """Encode one packet; raises `EncodeError` (a ValueError) for what v1 cannot carry."""
         return v1.encode(event, message)
 
     @staticmethod
     def decode(data: bytes) -> tuple[str, Value]:
-        """Event and value; `InvalidPacket` for anything that v1 does not allow."""
+        """Decode a packet to event and value; raises `InvalidPacket` for anything that v1 does not allow."""
         return v1.decode(data)
 
 
@@ -63,11 +63,11 @@ class V1Codec:
         self._options = options
 
     def encode(self, event: str, value: Any) -> bytes:
-        """One message."""
+        """Encode one message."""
         return bytes(self._encoder.encode(event, value))
 
     def decode(self, message: bytes | str) -> tuple[str, Any] | None:
-        """Event and value; None for a message that is to be ignored.
+        """Decode a message to event and value; None for one that is to be ignored.
 
         Raises:
             InvalidPacket: not a packet.
@@ -90,11 +90,11 @@ class TextCodec:
         self._options = options
 
     def encode(self, event: str, value: Any) -> str:
-        """One message."""
+        """Encode one message."""
         return v0.encode(event, value)
 
     def decode(self, message: bytes | str) -> tuple[str, Any]:
-        """Event and value.
+        """Decode a message to event and value.
 
         Raises:
             InvalidPacket: not a packet.
@@ -111,7 +111,7 @@ class V2Codec:
         self.max_event = self.max_payload = 0xFFFFFFFF  # what the server takes, once it has said so
 
     def encode(self, event: str, value: Any, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0) -> bytes:
-        """One message; see `v2.Packet` for the arguments.
+        """Encode one message; see `v2.Packet` for the arguments.
 
         Raises:
             EncodeError: the event or the value cannot travel, or is larger than the server takes.
@@ -131,7 +131,7 @@ class V2Codec:
         previous: int = 0,
         time: int = 0,
     ) -> bytes:
-        """As `encode`, for a value whose type and bytes are there already."""
+        """Encode one message as `encode` does, of a value whose type and bytes are there already."""
         head = v2.encode_head(kind, event, flags, call=call, number=number, previous=previous, time=time)
         if len(event) * 4 > self.max_event and len(event.encode()) > self.max_event:
             raise EncodeError(f"the server takes {self.max_event} bytes for an event's name, this one is longer")
@@ -140,7 +140,7 @@ class V2Codec:
         return b"".join((head, len(body).to_bytes(4, "big"), body))
 
     def decode(self, message: bytes | str) -> v2.Decoded:
-        """What a message is.
+        """Decode a message.
 
         Raises:
             UnsupportedPacket: one of a newer protocol.

@@ -90,7 +90,7 @@ class Target:
 
 
 def context_from_sslopt(sslopt: Mapping[str, Any]) -> ssl.SSLContext:
-    """A TLS context from the options of websocket-client, which iot.io-client 0.4.12 handed through.
+    """Make a TLS context from the options of websocket-client, which iot.io-client 0.4.12 handed through.
 
     Raises:
         ValueError: an option that does not exist.

@@ -135,7 +135,7 @@ def read_hello(fields: dict[str, object]) -> Greeting:
 
 @lru_cache(maxsize=64, typed=True)  # one for the manager, and one for each device type with timings of its own
 def _limits(ping_interval: float, ping_timeout: float, max_event: int, max_payload: int) -> bytes:
-    """The limits in WELCOME, as JSON without its braces."""
+    """Encode the limits in WELCOME, as JSON without its braces."""
     fields = {
         "ping_interval": ping_interval,
         "ping_timeout": ping_timeout,

@@ -44,7 +44,7 @@ class Step:
 
     @classmethod
     def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:
-        """A step of one call."""
+        """Make a step of one call."""
         is_async = kind is not Kind.INTERNAL and is_coroutine_function(function)
         return cls(kind, [(event, function, arguments, None)], is_async=is_async)
 

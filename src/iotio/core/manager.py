@@ -351,7 +351,7 @@ class Manager:
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
-        """Called when any device has connected, after the `on_connect` of its type."""
+        """Run when any device has connected, after the `on_connect` of its type."""
 
     if TYPE_CHECKING:
         on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
@@ -359,17 +359,17 @@ class Manager:
 
         @default_callback
         def on_disconnect(self, client: IoTClient) -> Any:
-            """Called when any device is gone, after the `on_disconnect` of its type. May take the reason, too."""
+            """Run when any device is gone, after the `on_disconnect` of its type. May take the reason, too."""
 
     @default_callback
     def on_presence(
         self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
-        """Called when the presence of any device has changed, after the `on_presence` of its type; see `DeviceType`."""
+        """Run when the presence of any device has changed, after the `on_presence` of its type; see `DeviceType`."""
 
     @default_callback
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
-        """Called when an event was sent to a device, or to one that is away. `def` only: it runs in the sender."""
+        """Run when an event was sent to a device, or to one that is away. `def` only: it runs in the sender."""
 
     @staticmethod
     def on_get_offline_validator(client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
