@@ -1,4 +1,4 @@
-"""Run the test files of each module on its own, and name the modules of which they run too few lines.
+"""Run the test file of each module on its own, and name the modules of which it runs too few lines.
 
 A line that only tests of other modules run is tested by accident. The sources run as they stand, not compiled. It takes
 about a quarter of an hour, so it is no part of scripts/check; with names of modules it runs the tests of these.
@@ -26,13 +26,13 @@ from scripts.tools.environments import ROOT, SetupError, project_environment, sa
 __all__ = ["Figure", "measure", "report"]
 
 LIMIT = 70.0
-"""Per cent of its lines that the test files of a module shall run."""
+"""Per cent of its lines that the test file of a module shall run."""
 
 CHOSEN = "not (peers or conformance or load)"
 """Tests with these marks need other programs, or measure, which they cannot do here."""
 
 SECONDS = 600.0
-"""The test files of one module take less."""
+"""A test file takes less."""
 
 SETTINGS = """
 [run]
@@ -83,14 +83,14 @@ def _ranges(lines: Sequence[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
-def measure(python: Path, module: str, source: Path, tests: Sequence[Path], root: Path = ROOT) -> Figure:
-    """Run the test files of a module.
+def measure(python: Path, module: str, source: Path, tests: Path, root: Path = ROOT) -> Figure:
+    """Run the test file of a module.
 
     Args:
         python: with the packages that tests need.
         module: its name.
         source: its file, below the folder src of `root`.
-        tests: the test files.
+        tests: its test file.
         root: the folder of the project.
     """
     with TemporaryDirectory(prefix="coverage-") as name:
@@ -118,7 +118,7 @@ def measure(python: Path, module: str, source: Path, tests: Sequence[Path], root
 
         status, output = run(
             *("coverage", "run", "-m", "pytest", "-q", "-m", CHOSEN),
-            *("-p", __spec__.name, "-p", "no:cacheprovider", *map(str, tests)),
+            *("-p", __spec__.name, "-p", "no:cacheprovider", str(tests)),
         )
         if status:
             say(f"{module}: pytest ended with status {status}\n{output[-2000:]}")
@@ -166,7 +166,7 @@ def _all(python: Path, chosen: Mapping[str, Path]) -> list[Figure]:
     """Measure modules, two side by side: a run waits most of its time."""
 
     def one(module: str) -> Figure:
-        tests = modules.test_files(module, ROOT / "tests")
+        tests = modules.test_file(module, ROOT / "tests")
         figure = measure(python, module, chosen[module], tests)
         say(f"{figure.share:4.0f} %  {module}")
         return figure

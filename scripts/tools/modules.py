@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.tools.environments import ROOT
 
-__all__ = ["missing", "sources", "test_files"]
+__all__ = ["missing", "sources", "test_file"]
 
 EXEMPT = ("__main__", "compat", "migrations")
 
@@ -18,21 +18,14 @@ PLACES = (
     ("iotio_client", "client"),
     ("iotio", ""),
 )
-"""Package and folder of tests/; the first that fits counts. The packages of iotio have folders of their own names."""
+"""Package and folder of tests/; the first that fits counts."""
 
 
-def test_files(module: str, tests: Path) -> list[Path]:
-    """Find the test files of a module: test_NAME.py anywhere in the folder of tests/ that belongs to its package."""
-    package, place = next((package, place) for package, place in PLACES if _within(module, package))
-    *between, name = module.removeprefix(package).strip(".").split(".")
-    if not place:
-        place = between[0] if between else ""
-    found = (tests / place).rglob(f"test_{name}.py") if place else tests.glob(f"test_{name}.py")
-    return sorted(found)
-
-
-def _within(module: str, package: str) -> bool:
-    return module.startswith(f"{package}.")
+def test_file(module: str, tests: Path) -> Path:
+    """Return where the test file of a module is: test_NAME.py, at the same place below the folder of its package."""
+    package, place = next((package, place) for package, place in PLACES if module.startswith(f"{package}."))
+    *between, name = module.removeprefix(f"{package}.").split(".")
+    return tests.joinpath(place, *between, f"test_{name}.py")
 
 
 def sources(folder: Path) -> dict[str, Path]:
@@ -58,7 +51,7 @@ def _defines(file: Path) -> bool:
 
 def missing(root: Path = ROOT) -> set[str]:
     """Find the modules without a test file."""
-    return {module for module in sources(root / "src") if not test_files(module, root / "tests")}
+    return {module for module in sources(root / "src") if not test_file(module, root / "tests").exists()}
 
 
 def main(root: Path = ROOT) -> int:

@@ -61,7 +61,7 @@ def not_run(tmp_path: Path, text: str) -> tuple[Figure, list[str]]:
     source, tests = tmp_path / "src" / "small.py", tmp_path / "test_small.py"
     source.write_text(SOURCE)
     tests.write_text(text)
-    figure = measure(Path(sys.executable), "small", source, [tests], tmp_path)
+    figure = measure(Path(sys.executable), "small", source, tests, tmp_path)
     return figure, [LINES[line - 2].removeprefix("def ").partition("(")[0] for line in figure.missing]
 
 

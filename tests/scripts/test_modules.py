@@ -21,18 +21,17 @@ def make(root: Path, *files: str, text: str = "") -> None:
     ("source", "test"),
     [
         ("iotio/core/post.py", "core/test_post.py"),
-        ("iotio/core/post.py", "core/deeper/test_post.py"),
-        ("iotio/hosts/native/post.py", "hosts/test_post.py"),
+        ("iotio/hosts/native/post.py", "hosts/native/test_post.py"),
         ("iotio/app.py", "test_app.py"),
         ("iotio_client/tls.py", "client/test_tls.py"),
         ("iotio_protocol/v1.py", "protocol/test_v1.py"),
         ("iotio_protocol/endpoints/base.py", "endpoints/test_base.py"),
     ],
 )
-def test_a_module_has_its_file_in_the_folder_of_its_package(tmp_path: Path, source: str, test: str) -> None:
-    make(tmp_path, f"src/{source}", f"tests/elsewhere/{Path(test).name}")
-    name = source.removesuffix(".py").replace("/", ".")
-    assert modules.missing(tmp_path) == {name}
+def test_a_module_has_its_file_at_its_place_below_tests(tmp_path: Path, source: str, test: str) -> None:
+    name = Path(test).name
+    make(tmp_path, f"src/{source}", *(f"tests/{place}/{name}" for place in ("elsewhere", "core/deeper", "hosts")))
+    assert modules.missing(tmp_path) == {source.removesuffix(".py").replace("/", ".")}
     make(tmp_path, f"tests/{test}")
     assert modules.missing(tmp_path) == set()
 
