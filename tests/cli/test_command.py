@@ -1,4 +1,4 @@
-"""The command itself: version and help."""
+"""The command itself: version, help, and options that are refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import iotio
+from iotio.cli import main
 from tests.support.processes import START_SECONDS
 
 from .program import IOTIO
@@ -30,3 +32,45 @@ def test_the_help_brings_no_server() -> None:
     code = "import sys, iotio.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert not {"flask", "uvicorn", "iotio.app", "gevent"} & set(done.stdout.split())
+
+
+@pytest.fixture
+def command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """The command in this process, in the folder of the program."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return CliRunner()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--uds", "x", "--host", "::1"], "--uds and --host exclude each other: leave one out"),
+        (["--uds", "x", "--port", "5000"], "--uds and --port exclude each other: leave one out"),
+        (["--ssl-keyfile", "x"], "--ssl-keyfile needs --ssl-certfile, the certificate that the key is of"),
+        (["--port", "65536"], "Invalid value for '--port'"),
+        (["--port", "-1"], "Invalid value for '--port'"),
+        (["--port", "http"], "Invalid value for '--port'"),
+        (["--workers", "0"], "Invalid value for '--workers'"),
+        (["--slow-handler", "-0.1"], "Invalid value for '--slow-handler'"),
+        (["--log-level", "loud"], "Invalid value for '--log-level'"),
+        (["--reload", "yes"], "unexpected extra argument (yes)"),
+        (["--colour"], "No such option"),
+    ],
+)
+def test_options_that_are_refused(command: CliRunner, arguments: list[str], text: str) -> None:
+    result = command.invoke(main, ["run", "nosuch", *arguments])
+    assert result.exit_code == 2, "before it looks for the program"
+    assert text in result.output
+
+
+def test_a_target_is_needed(command: CliRunner) -> None:
+    result = command.invoke(main, ["run"])
+    assert (result.exit_code, "Missing argument 'TARGET'" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--reload"], ["--uds", "x"], ["--log-level", "DEBUG"]])
+def test_options_that_are_taken_lead_to_the_program(command: CliRunner, arguments: list[str]) -> None:
+    result = command.invoke(main, ["run", "nosuch.py", *arguments])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: there is no file nosuch.py in ")

@@ -10,7 +10,7 @@ from flask import Flask
 
 import iotio
 from iotio import IoTManager
-from iotio.cli.target import Failure, Target
+from iotio.cli.target import Failure, Misuse, Target
 from tests.load.harness import Device
 from tests.support.processes import START_SECONDS
 
@@ -48,6 +48,62 @@ def test_an_application_that_does_not_know_its_manager() -> None:
     assert Target.parse("server:application").find(module) == ("server:application", manager)
     with pytest.raises(Failure, match=r"^server:other is an object, it must be an"):
         Target.parse("server:other").find(module)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("server", Target("server", "", False)),
+        ("a.b:c.d", Target("a.b", "c.d", False)),
+        ("a/b-c.py", Target("a/b-c.py", "", True)),
+        ("a.py:hub", Target("a.py", "hub", True)),
+        ("dir.py/x.py", Target("dir.py/x.py", "", True)),
+    ],
+)
+def test_the_forms_of_a_target(text: str, target: Target) -> None:
+    assert Target.parse(text) == target
+
+
+@pytest.mark.parametrize("text", ["", ":app", "a b", "a/b", "a..b", "server:", "server.py:", "server:x()", "a:b:c"])
+def test_what_is_no_target(text: str) -> None:
+    with pytest.raises(Misuse, match=r"is not "):
+        Target.parse(text)
+
+
+def test_a_module_without_a_manager_is_described() -> None:
+    module = types.ModuleType("server")
+    with pytest.raises(Failure, match=r"server has no IoTManager under a name of its own, but nothing; add manager"):
+        Target.parse("server").find(module)
+    vars(module).update({f"name{number}": number for number in range(10)}, types=types, _private=1, app=Flask("x"))
+    with pytest.raises(Failure) as caught:
+        Target.parse("server").find(module)
+    assert "but name0 (an int), name1 (an int)" in caught.value.message
+    assert "name7 (an int) and 3 more; add" in caught.value.message
+    assert "types" not in caught.value.message
+
+
+def test_several_managers_must_be_told_apart() -> None:
+    module = types.ModuleType("server")
+    one, two = IoTManager(Flask("one")), IoTManager(Flask("two"))
+    vars(module).update(one=one, same=one)
+    assert Target.parse("server").find(module) == ("server:one", one), "it has two names"
+    vars(module).update(two=two)
+    with pytest.raises(Failure, match=r"several managers: one, same, two; say which, for example server:one"):
+        Target.parse("server").find(module)
+    vars(module).update(app=two.app)
+    assert Target.parse("server").find(module) == ("server:app", two), "the usual name"
+    assert Target.parse("server:same").find(module) == ("server:same", one)
+
+
+def test_a_wrong_name_is_compared_with_those_that_are_there() -> None:
+    module = types.ModuleType("server")
+    vars(module).update(manager=IoTManager(Flask("x")), answer=42)
+    with pytest.raises(Failure, match=r"^server has no attribute 'manger'; did you mean 'manager'\?$"):
+        Target.parse("server:manger").find(module)
+    with pytest.raises(Failure, match=r"^server:manager has no attribute 'q'$"):
+        Target.parse("server:manager.q").find(module)
+    with pytest.raises(Failure, match=r"^server:answer is an int, it must be an IoTManager or an application"):
+        Target.parse("server:answer").find(module)
 
 
 @pytest.mark.parametrize(
