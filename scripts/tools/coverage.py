@@ -10,6 +10,7 @@ import _thread
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -149,6 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="print every module, not only those below the limit")
     parser.add_argument("--limit", type=float, default=LIMIT, help="per cent of the lines (%(default)g)")
     options = parser.parse_args(arguments)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: tests send Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     found = modules.sources(ROOT / "src")
     unknown = sorted(set(options.module) - set(found))
     if unknown:
