@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iotio_client.message import Message, current_message, milliseconds
@@ -60,6 +60,10 @@ def test_what_is_no_time(time: Any, error: type[Exception], text: str) -> None:
 
 
 @given(st.none() | st.integers(-(2**63), 2**63 - 1))
+@example(-62_135_596_800_000)
+@example(-62_135_596_800_001)
+@example(253_402_300_799_000)
+@example(253_402_300_799_001)
 def test_a_time_that_python_does_not_know_is_now(sent: int | None) -> None:
     """A server may write anything into eight bytes."""
     time = Message(None, "", sent).time
