@@ -1,10 +1,18 @@
-"""The enum endpoint beyond the vectors."""
+"""The enum endpoint: what it takes, and which declarations it refuses."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from iotio_protocol.endpoints import EnumEndpoint, ValidationResponse
+from iotio_protocol.endpoints import (
+    DeclarationError,
+    EndpointParseResponse,
+    EnumEndpoint,
+    ValidationResponse,
+    parse_endpoint,
+)
 from iotio_protocol.values import Value
 
 FRUIT = EnumEndpoint("e", "E", None, {"a": "Apple", "one": 1, "five": 5, "odd": "1.5", "t": "None"})
@@ -41,3 +49,46 @@ def test_describes_itself() -> None:
         "specialId": None,
         "constraints": {"values": {"a": "Apple"}},
     }
+
+
+def declare(**constraints: object) -> EnumEndpoint:
+    endpoint = parse_endpoint({"id": "e", "name": "E", "type": "enum", "constraints": constraints})
+    assert isinstance(endpoint, EnumEndpoint)
+    return endpoint
+
+
+@pytest.mark.parametrize(
+    ("constraints", "problem"),
+    [
+        ({}, "ENUM_TYPE_REQUIRES_VALUES_CONSTRAINT"),
+        ({"values": None}, "ENUM_TYPE_REQUIRES_VALUES_CONSTRAINT"),
+        ({"values": ["Apple"]}, "CONSTRAINT_VALUES_MUST_BE_DICT"),
+        ({"values": {1: "Apple"}}, "CONSTRAINT_VALUES_KEYS_MUST_BE_STRINGS"),
+        ({"values": {"a": 1.5}}, "CONSTRAINT_VALUES_VALUES_MUST_BE_INT_OR_STRING"),
+        ({"values": {"a": "Apple", "b": None}}, "CONSTRAINT_VALUES_VALUES_MUST_BE_INT_OR_STRING"),
+    ],
+)
+def test_declarations_that_are_refused(constraints: dict[str, object], problem: str) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        declare(**constraints)
+    assert caught.value.info == {"endpointId": "e", "endpointProblem": EndpointParseResponse[problem].value}
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.booleans()))
+def test_every_declared_value_is_taken_as_it_is(values: dict[str, int | str]) -> None:
+    endpoint = declare(values=values)
+    assert endpoint.describe()["constraints"] == {"values": values}
+    for value in values.values():
+        assert endpoint.check(value) == (ValidationResponse.VALID, value)
+
+
+@given(st.sets(st.integers()), st.integers() | st.text())
+def test_nothing_else_is_taken(declared: set[int], value: int | str) -> None:
+    """But a numeral as text is its number."""
+    endpoint = declare(values={str(number): number for number in declared})
+    response, converted = endpoint.check(value)
+    if response is ValidationResponse.VALID:
+        assert converted in declared
+        assert converted == int(value)
+    else:
+        assert value not in declared
