@@ -116,3 +116,22 @@ def test_writing_deep_nesting_is_a_value_error() -> None:
         value = [value]
     with pytest.raises(ValueError, match="nested too deeply"):
         strict_json.dumps(value)
+
+
+def nested(levels: int, opening: str = "[", closing: str = "]") -> str:
+    return opening * levels + "1" + closing * levels
+
+
+@pytest.mark.parametrize(("levels", "opening", "closing"), [(128, "[", "]"), (128, '{"a":', "}"), (64, '[{"a":', "}]")])
+def test_128_levels_are_read_and_129_are_not(levels: int, opening: str, closing: str) -> None:
+    text = nested(levels, opening, closing)
+    assert strict_json.loads(strict_json.dumps(strict_json.loads(text))) == strict_json.loads(text)
+    for deeper in (nested(levels + 1, opening, closing), f"[[], {text}]", f'{{"b": {text}}}'):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            strict_json.loads(deeper)
+
+
+def test_many_lists_beside_each_other_are_not_deep() -> None:
+    text = "[" + ", ".join(['{"a": []}'] * 1000) + "]"
+    assert strict_json.loads(text) == [{"a": []}] * 1000
+    assert strict_json.loads(f'["{"[" * 1000}"]') == ["[" * 1000], "brackets in a text are text"
