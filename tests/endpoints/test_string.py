@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio_protocol import v1
-from iotio_protocol.endpoints import StringEndpoint, ValidationResponse
+from iotio_protocol.endpoints import (
+    DeclarationError,
+    EndpointParseResponse,
+    StringEndpoint,
+    ValidationResponse,
+    parse_endpoint,
+)
 
 FREE = StringEndpoint("s", "S")
 any_text = st.text(st.characters(exclude_categories=()))
@@ -59,3 +65,48 @@ def test_describes_itself() -> None:
         "specialId": None,
         "constraints": {"length": 2, "allowList": ["ab"], "denyList": None},
     }
+
+
+def declare(**constraints: object) -> StringEndpoint:
+    endpoint = parse_endpoint({"id": "s", "name": "S", "type": "string", "constraints": constraints})
+    assert isinstance(endpoint, StringEndpoint)
+    return endpoint
+
+
+@pytest.mark.parametrize(
+    ("constraints", "problem"),
+    [
+        ({"length": "3"}, "CONSTRAINT_LENGTH_MUST_BE_INT"),
+        ({"length": 1.5}, "CONSTRAINT_LENGTH_MUST_BE_INT"),
+        ({"allowList": "a", "denyList": "b"}, "CONSTRAINT_BOTH_ALLOW_LIST_AND_DENY_LIST_SPECIFIED"),
+        ({"allowList": 5}, "CONSTRAINT_LIST_MUST_BE_STRING_OR_LIST"),
+        ({"denyList": {"a": 1}}, "CONSTRAINT_LIST_MUST_BE_STRING_OR_LIST"),
+        ({"allowList": ["a", 5]}, "CONSTRAINT_LIST_MUST_ONLY_CONTAIN_STRINGS"),
+        ({"denyList": [None]}, "CONSTRAINT_LIST_MUST_ONLY_CONTAIN_STRINGS"),
+    ],
+)
+def test_declarations_that_are_refused(constraints: dict[str, object], problem: str) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        declare(**constraints)
+    assert caught.value.info == {"endpointId": "s", "endpointProblem": EndpointParseResponse[problem].value}
+
+
+@pytest.mark.parametrize("words", ["ab", ["ab", ""], "", []])
+def test_a_declared_list_comes_back_as_it_was(words: str | list[str]) -> None:
+    assert declare(length=3, allowList=words).describe()["constraints"] == {
+        "length": 3,
+        "allowList": words,
+        "denyList": None,
+    }
+    assert declare(denyList=words).describe()["constraints"] == {"length": None, "allowList": None, "denyList": words}
+
+
+@given(st.text(), st.text() | st.lists(st.text()))
+def test_what_is_allowed_is_what_would_be_denied(text: str, words: str | list[str]) -> None:
+    """Of a single character or word: a filter of characters looks at each."""
+    allowed, denied = declare(allowList=words).check(text)[0], declare(denyList=words).check(text)[0]
+    if isinstance(words, list):
+        assert (allowed is ValidationResponse.VALID) == (denied is ValidationResponse.VIOLATES_DENY_LIST)
+    else:
+        assert (allowed is ValidationResponse.VALID) == (set(text) <= set(words))
+        assert (denied is ValidationResponse.VALID) == set(text).isdisjoint(words)
