@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from iotio_client.codec import Codec
+from iotio_client.buffer import Kept
+from iotio_client.codec import RESERVED, Codec
 from iotio_client.errors import ConnectFailed, DeviceRejected
 from iotio_client.identity import Identity
 from iotio_client.link import Link
 from iotio_client.opening import Welcome
 from iotio_client.packets import DefaultPacketEncoder
 from iotio_client.received import Acknowledged, Answer, Dispatch, Ignored, ServerError
-from iotio_protocol import v2
+from iotio_protocol import v0, v1, v2
 from iotio_protocol.errors import EncodeError, ErrorCode, InvalidData
 from iotio_protocol.options import Options
 
@@ -106,3 +107,92 @@ def test_answers_of_calls() -> None:
         assert (decoded.flags, decoded.call, decoded.value["error"]) == (v2.FAILURE, 7, fault)
     assert one.failed(Dispatch("e", 1), ValueError()) is None
     assert one.unhandled(Dispatch("e", 1)) is None
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize(
+    ("version", "value"), [(0, [1]), (0, b"x"), (0, None), (1, 1.5), (1, None), (1, {1}), (None, {1}), (None, object())]
+)
+def test_each_version_says_what_it_cannot_send(version: int | None, value: object) -> None:
+    spoken = 2 if version is None else version
+    with pytest.raises(EncodeError, match=rf"It is a {type(value).__name__}; protocol v{spoken} sends .*str.*\."):
+        codec(version).encode("e", value)
+
+
+@pytest.mark.parametrize(("version", "packet"), [(0, v0.encode("e", "x")), (1, v1.encode("e", "x"))])
+def test_older_versions_get_a_durable_message_as_a_plain_one(version: int, packet: bytes | str) -> None:
+    kind, body = v2.encode_value("x")
+    assert codec(version).encode_kept(4, 5, Kept("e", kind, body, 99)) == packet
+
+
+def test_a_durable_message_has_its_place_and_its_time() -> None:
+    link = Link(None)
+    link.clock_offset = 1000
+    one = Codec(link, Identity("d1", "t", {}), DefaultPacketEncoder, Options())
+    kind, body = v2.encode_value([1])
+    packet = v2.decode(bytes(one.encode_kept(4, 7, Kept("e", kind, body, 99))))  # type: ignore[arg-type]
+    assert isinstance(packet, v2.Packet)
+    assert (packet.event, packet.value, packet.previous, packet.number, packet.time) == ("e", [1], 4, 7, 1099)
+    assert packet.flags == v2.DURABLE | v2.TIME
+
+
+def test_a_call_has_its_number() -> None:
+    assert codec().encode_call(7, "e", 1) == v2.encode("e", 1, v2.CALL, call=7)
+
+
+@pytest.mark.parametrize("result", [(), ("e",), ("e", 1, 2), (5, 1)])
+def test_a_result_that_is_no_pair_is_refused(result: object) -> None:
+    with pytest.raises(EncodeError, match=r"a tuple \(event, value\), not "):
+        codec().reply("e", result)
+    with pytest.raises(EncodeError, match=r"a tuple \(event, value\), not "):
+        codec().answer(Dispatch("e", 1, 7), result)
+
+
+def test_no_result_sends_nothing_but_answers_a_call() -> None:
+    one = codec()
+    assert one.reply("e", None) is None
+    assert one.reply("e", ("other", None)) is None
+    assert one.answer(Dispatch("e", 1), None) is None
+    assert one.answer(Dispatch("e", 1, 7), None) == v2.encode("", None, v2.RESULT, call=7)
+
+
+# Calls to endpoints.
+
+
+def test_the_value_of_a_call_to_an_endpoint_is_checked_and_converted() -> None:
+    level: dict[str, object] = {"id": "level", "name": "L", "type": "integer", "constraints": {"min": 0, "max": 9}}
+    changed: dict[str, object] = {"id": "odd", "type": "none of them"}
+    one = Codec(Link(None), Identity("d1", "t", {}, {"level": level, "odd": changed}), DefaultPacketEncoder, Options())
+    assert one.check(Dispatch("level", "5", call=1)) == 5
+    with pytest.raises(InvalidData, match="the endpoint 'level' does not take this value: higher_than_max"):
+        one.check(Dispatch("level", 10, call=1))
+    assert one.check(Dispatch("level", 10)) == 10, "it is no call: the server has checked it"
+    assert one.check(Dispatch("odd", "x", call=1)) == "x", "the program has changed it since"
+    assert one.check(Dispatch("other", "x", call=1)) == "x"
+
+
+# What a server says.
+
+
+@pytest.mark.parametrize("event", sorted(RESERVED - {"error"}))
+@pytest.mark.parametrize("version", [None, 1, 0])
+def test_events_of_the_connection_itself_are_not_dispatched(version: int | None, event: str) -> None:
+    packets: dict[int | None, bytes | str] = {None: v2.encode(event, 1), 1: v1.encode(event, 1), 0: v0.encode(event, 1)}
+    assert codec(version).receive(packets[version]) == Ignored(f"a packet of the reserved event {event!r}", False)
+
+
+@pytest.mark.parametrize("packet", [v2.encode_json(v2.HELLO, {"id": "x"}), v2.encode_json(v2.WELCOME, {})])
+def test_what_comes_once_or_from_devices_only_is_invalid(packet: bytes) -> None:
+    one = codec()
+    received = one.receive(packet)
+    assert isinstance(received, Ignored)
+    assert "WELCOME comes once" in received.why
+    assert (received.invalid, one.invalid_packets) == (True, 1)
+
+
+def test_a_problem_is_not_answered_by_one() -> None:
+    received = codec().receive(v2.encode_problem(ErrorCode.CLIENT_NO_ID, None)[:5])
+    assert isinstance(received, Ignored)
+    assert (received.invalid, received.reply) == (True, None)

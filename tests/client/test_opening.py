@@ -12,7 +12,7 @@ from iotio_client.identity import Identity
 from iotio_client.opening import NO_WELCOME, Welcome, hello, read_welcome
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError, InvalidPacket
-from iotio_protocol.stream import Incoming
+from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 from iotio_protocol.v2_session import read_hello
 from iotio_protocol.version import __version__
 
@@ -79,7 +79,7 @@ def test_what_is_no_json_is_named(identity: Identity) -> None:
 
 
 def test_a_welcome_that_says_nothing_has_the_defaults() -> None:
-    assert read_welcome({}) == NO_WELCOME == Welcome()
+    assert read_welcome({}) == NO_WELCOME == Welcome("", None, None, (None, 0), 0xFFFF, 0xFFFFFFFF, MAX_UNACKNOWLEDGED)
     assert read_welcome({"server": 5, "time": None, "max_event": None, "new in 2030": [1]}) == NO_WELCOME
 
 
