@@ -1,16 +1,19 @@
-"""A connected device as handlers see it."""
+"""A connected device as handlers see it, a device that is away, and which of them a handler runs for."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from iotio import DeviceType, IoTClient
-from iotio.core.handles import skipped_ids
+from iotio.core.handles import current_client, skipped_ids
+from iotio_protocol import v2
 from iotio_protocol.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
-from iotio_protocol.errors import ConnectionEnded, EncodeError
-from tests.support.memory import Device, make_manager, v0_device, v1_device
+from iotio_protocol.errors import CallDisconnected, ConnectionEnded, EncodeError, InvalidData
+from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device, v2_device
 
 SWITCH = {"id": "s", "name": "Switch", "type": "boolean", "specialId": None, "constraints": None}
 
@@ -185,3 +188,195 @@ def test_skipped_ids() -> None:
 def test_skipped_ids_refuses_what_is_no_device(skip: object) -> None:
     with pytest.raises(TypeError, match="skip"):
         skipped_ids(skip)
+
+
+# A device, there or away.
+
+
+def lasting(client: IoTClient) -> Any:
+    """What stays of the device when its connection has ended."""
+    assert client.device is not None
+    return client.device
+
+
+def test_a_device_outlives_its_connection() -> None:
+    wire, client = connected(data={"a": 1})
+    device = lasting(client)
+    assert repr(device) == "<Device 'd1' type='echo' online>"
+    assert (device.id, device.type, device.data, device.client, device.connected) == (
+        "d1",
+        "echo",
+        {"a": 1},
+        client,
+        True,
+    )
+    assert device.join("r") is True
+    wire.drop()
+    assert (device.id, device.type, device.data, device.client, device.connected) == (
+        "d1",
+        "echo",
+        {"a": 1},
+        None,
+        False,
+    )
+    assert device.rooms == ["r"]
+    assert device.leave("r") is True
+    assert device.rooms == []
+
+
+def test_the_times_of_a_device_are_dates() -> None:
+    clock = Clock()
+    wire = v1_device(make_manager(DeviceType("echo"), clock=clock))
+    client = wire.connection.client
+    assert client is not None
+    clock.now += 60
+    before = datetime.now(UTC)
+    assert abs(client.connected_since + timedelta(seconds=60) - before) < timedelta(seconds=5)
+    assert abs(client.last_seen + timedelta(seconds=60) - before) < timedelta(seconds=5)
+    assert abs(lasting(client).last_seen - client.last_seen) < timedelta(seconds=1)
+    wire.send("echo")
+    assert abs(client.last_seen - before) < timedelta(seconds=5)
+    assert lasting(client).since.tzinfo is client.connected_since.tzinfo is UTC
+    assert client.rtt is None
+    wire.drop()
+    assert abs(lasting(client).last_seen - before) < timedelta(seconds=5), "kept when it is away"
+
+
+def test_what_is_emitted_to_a_device_that_is_away() -> None:
+    wire, client = connected()
+    device = lasting(client)
+    assert device.emit("x", 1).sent == 1
+    assert wire.packets() == [("x", 1)]
+    wire.drop()
+    assert device.emit("x", 2).offline == ("d1",)
+    assert device.emit("x", 3, durable=True)
+    with pytest.raises(TypeError, match="'event' must be of type str"):
+        device.emit(5, 1)
+
+
+async def test_calls_to_a_device_that_is_away_fail_at_once() -> None:
+    wire = v2_device(make_manager(DeviceType("echo")))
+    client = wire.connection.client
+    assert client is not None
+    wire.drop()
+    for call in (client.acall, lasting(client).acall):
+        with pytest.raises(CallDisconnected):
+            await call("dim", 5, timeout=100)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+def test_a_call_needs_a_time_limit(timeout: float) -> None:
+    _, client = connected()
+    with pytest.raises(ValueError, match="timeout must be seconds above 0"):
+        client.call("dim", timeout=timeout)
+
+
+async def test_call_does_not_wait_where_an_event_loop_runs() -> None:
+    _, client = connected()
+    with pytest.raises(RuntimeError, match=r"write await client\.acall"):
+        client.call("dim")
+
+
+async def test_the_value_of_a_call_is_checked_and_converted_by_the_endpoint() -> None:
+    level = {"id": "level", "name": "L", "type": "integer", "specialId": None, "constraints": {"min": 0, "max": 9}}
+    wire = v2_device(make_manager(DeviceType("lamp")), "d2", "lamp", endpoints=[level])
+    client = wire.connection.client
+    assert client is not None
+    wire.decoded()
+    with pytest.raises(InvalidData, match="endpoint 'level' of device 'd2' does not take this value: higher_than_max"):
+        await client.acall("level", 10)
+    assert wire.decoded() == [], "nothing was sent"
+    asked = asyncio.create_task(client.acall("level", "5"))
+    await asyncio.sleep(0)
+    (packet,) = wire.decoded()
+    assert isinstance(packet, v2.Packet)
+    assert (packet.event, packet.value) == ("level", 5)
+    wire.packet(v2.encode("", "ok", v2.RESULT, call=packet.call))
+    assert await asked == "ok"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_no_device_sleeps_so_long(seconds: float) -> None:
+    _, client = connected()
+    with pytest.raises(ValueError, match="a device cannot sleep for"):
+        lasting(client).sleeps(seconds)
+
+
+def test_a_sleep_can_be_withdrawn_and_a_farewell_is_for_long() -> None:
+    wire, client = connected()
+    device = lasting(client)
+    device.sleeps(60)
+    device.sleeps(0)
+    wire.drop()
+    assert device.presence == "online", "for its grace time"
+    wire = v1_device(device.manager)
+    device.sleeps(60)
+    wire.drop()
+    assert device.presence == "sleeping"
+    wire = v1_device(device.manager)
+    assert device.presence == "online"
+    device.says_goodbye()
+    wire.drop()
+    assert device.presence == "offline"
+
+
+def test_a_forgotten_device_is_a_new_one_when_it_comes_back() -> None:
+    wire, client = connected()
+    device = lasting(client)
+    assert device.forget() is True
+    assert wire.close_code() == 1000
+    assert (device.forget(), device.presence) == (False, "offline")
+    assert device.join("r") is False
+    again = v1_device(device.manager)
+    assert again.connection.client is not None
+    assert again.connection.client.device is not device
+
+
+# The device whose handler runs.
+
+
+class Who(DeviceType):
+    def __init__(self) -> None:
+        super().__init__("echo")
+        self.seen: list[str | None] = []
+
+    def note(self) -> None:
+        client = current_client.get(None)
+        self.seen.append(None if client is None else client.id)
+
+    def on_connect(self, client: IoTClient) -> None:
+        self.note()
+
+    def on_disconnect(self, client: IoTClient) -> None:
+        self.note()
+
+    def on_plain(self, message: Any, client: IoTClient) -> None:
+        self.note()
+
+    async def on_late(self, message: Any, client: IoTClient) -> None:
+        self.note()
+
+
+def test_every_handler_of_a_device_has_it_and_its_own() -> None:
+    who = Who()
+    manager = make_manager(who)
+    one, two = v1_device(manager, "one"), v1_device(manager, "two")
+    one.send("plain")
+    two.send("late")
+    one.send("late")
+    one.drop()
+    assert who.seen == ["one", "two", "one", "two", "one", "one"]
+    assert current_client.get(None) is None
+
+
+def test_a_takeover_runs_in_the_context_of_the_old_connection() -> None:
+    seen: list[Any] = []
+
+    class Takeover(DeviceType):
+        def on_disconnect(self, client: IoTClient) -> None:
+            seen.append(current_client.get() is client)
+
+    manager = make_manager(Takeover("echo"))
+    v1_device(manager)
+    v1_device(manager)
+    assert seen == [True]

@@ -1,56 +1,84 @@
-"""The current device: set in every handler of a device, and nowhere else."""
+"""What a handler can learn of its message."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from iotio import DeviceType, IoTClient
-from iotio.core.handles import current_client
-from tests.support.memory import make_manager, v1_device
+from iotio.core.message import Message, current_message
+from iotio_protocol import v2
+from tests.support.memory import make_manager, v2_device
 
 
-class Who(DeviceType):
+class Seeing(DeviceType):
+    """Writes down what is known of each message."""
+
     def __init__(self) -> None:
         super().__init__("echo")
-        self.seen: list[str | None] = []
+        self.seen: list[Any] = []
 
-    def note(self) -> None:
-        client = current_client.get(None)
-        self.seen.append(None if client is None else client.id)
-
-    def on_connect(self, client: IoTClient) -> None:
-        self.note()
-
-    def on_disconnect(self, client: IoTClient) -> None:
-        self.note()
-
-    def on_plain(self, message: Any, client: IoTClient) -> None:
-        self.note()
+    def on_read(self, message: Any, client: IoTClient) -> None:
+        known = client.message
+        self.seen.append((message, known and (known.id, known.time)))
+        assert known is current_message.get()
 
     async def on_late(self, message: Any, client: IoTClient) -> None:
-        self.note()
+        self.on_read(message, client)
 
 
-def test_every_handler_of_a_device_has_it_and_its_own() -> None:
-    who = Who()
-    manager = make_manager(who)
-    one, two = v1_device(manager, "one"), v1_device(manager, "two")
-    one.send("plain")
-    two.send("late")
-    one.send("late")
-    one.drop()
-    assert who.seen == ["one", "two", "one", "two", "one", "one"]
-    assert current_client.get(None) is None
+@pytest.mark.parametrize("event", ["read", "late"])
+def test_a_handler_sees_the_message_that_it_runs_for(event: str) -> None:
+    kind = Seeing()
+    device = v2_device(make_manager(kind), sends="S")
+    device.packet(v2.encode(event, 1))
+    device.packet(v2.encode(event, 2, v2.TIME, time=5000))
+    device.packet(v2.encode(event, 3, v2.DURABLE, number=7))
+    device.packet(v2.encode(event, 4))
+    assert kind.seen == [
+        (1, None),
+        (2, ("", datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC))),
+        (3, ("S/7", None)),
+        (4, None),
+    ]
+    assert current_message.get() is None
 
 
-def test_a_takeover_runs_in_the_context_of_the_old_connection() -> None:
-    seen: list[Any] = []
+@given(st.integers(-(2**63), 2**63 - 1))
+@example(-62_135_596_800_001)
+@example(253_402_300_800_000)
+def test_a_device_may_write_any_time(sent: int) -> None:
+    """A handler that asks must not fail for it."""
+    kind = Seeing()
+    device = v2_device(make_manager(kind))
+    device.packet(v2.encode("read", "x", v2.TIME, time=sent))
+    ((message, (name, time)),) = kind.seen
+    assert (message, name) == ("x", "")
+    if -62_135_596_800_000 <= sent < 253_402_300_800_000:
+        assert abs(time.timestamp() * 1000 - sent) < 1
+        assert time.tzinfo is UTC
+    else:
+        assert time is None
 
-    class Takeover(DeviceType):
-        def on_disconnect(self, client: IoTClient) -> None:
-            seen.append(current_client.get() is client)
 
-    manager = make_manager(Takeover("echo"))
-    v1_device(manager)
-    v1_device(manager)
-    assert seen == [True]
+def test_only_a_durable_message_has_a_transaction() -> None:
+    def effect(connection: Any) -> None:
+        raise AssertionError("the store runs it, later")
+
+    with pytest.raises(RuntimeError, match="the device sends it with durable=True"):
+        Message("", 5).transaction(effect)
+    first, second = Message("s/1", None), Message("s/2", None)
+    first.transaction(effect)
+    first.transaction(effect)
+    assert (first.effects, second.effects) == ([effect, effect], [])
+
+
+def test_a_message_is_read_only() -> None:
+    message = Message("s/1", 5)
+    with pytest.raises(AttributeError):
+        message.id = "s/2"  # type: ignore[misc]
+    assert repr(message) == "Message(id='s/1', time_ms=5)"

@@ -27,8 +27,13 @@ class Message:
 
     @property
     def time(self) -> datetime | None:
-        """When it was, by the device's own word; in UTC. None: now."""
-        return None if self.time_ms is None else datetime.fromtimestamp(self.time_ms / 1000, UTC)
+        """When it was, by the device's own word; in UTC. None: now, or not within the years 1 to 9999."""
+        if self.time_ms is None:
+            return None
+        try:
+            return datetime.fromtimestamp(self.time_ms / 1000, UTC)
+        except (ValueError, OverflowError, OSError):  # a device can write anything into the eight bytes
+            return None
 
     def transaction(self, function: Callable[[Any], object]) -> None:
         """Write something together with the note that this durable message has been handled: both happen, or neither.
