@@ -115,6 +115,7 @@ def test_v2_packets_are_those_of_the_protocol(event: str, value: Any) -> None:
     assert codec.encode(event, value) == v2.encode(event, value)
     assert codec.encode(event, value, v2.CALL, call=7) == v2.encode(event, value, v2.CALL, call=7)
     kind, body = v2.encode_value(value)
+    assert codec.pack(kind, body, event) == v2.encode(event, value)
     packed = codec.pack(kind, body, event, v2.DURABLE | v2.TIME, number=9, previous=8, time=5)
     decoded = codec.decode(packed)
     assert isinstance(decoded, v2.Packet)
