@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 import pytest
 
 from iotio import DeviceType, IoTClient, Options
+from iotio.core.connection import Connection
+from iotio.hosts.blocking.connection import read_buffered
 from iotio_protocol import v1
-from tests.support.hosts import FAST, GeventHost, eventually, serve_local
+from tests.support.hosts import FAST, GeventHost, LocalHost, eventually, serve_local
 from tests.support.v2 import PROTOCOL
-from tests.support.wire import Opcode, v1_headers
+from tests.support.wire import Opcode, RawPeer, v1_headers
 
 KINDS = ["gevent", "flask"]
 
@@ -105,3 +108,72 @@ def test_close_waits_for_every_farewell(kind: str) -> None:
         assert host.log.of("d")[-1] == "mgr_on_disconnect"
         frame = peer.expect_frame()
         assert (frame.opcode, frame.close_code) == (Opcode.CLOSE, 1001)
+
+
+# A peer that reads slowly.
+
+
+def emit_until_it_waits(host: LocalHost, name: str, kept: list[bytes]) -> Connection:
+    """Emit random bytes until some of them wait for the device, whatever the buffers of the system take."""
+    (connection,) = host.manager.connections.all()
+    while not connection.pending():
+        kept.append(os.urandom(1 << 20))
+        assert host.manager.emit("big", kept[-1], name).sent == 1
+        assert len(kept) < 100
+    return connection
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_waits_for_a_slow_reader_arrives_whole_and_in_order(kind: str) -> None:
+    with serve_local(kind, Options(max_outbox=1 << 28, close_timeout=0.5)) as host, host.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("slow", "echo")).status == 101
+        host.log.wait("slow", "mgr_on_connect")
+        kept: list[bytes] = []
+        connection = emit_until_it_waits(host, "slow", kept)
+        for text in ("behind it", "and this"):
+            host.manager.emit("small", text, "slow")
+        for sent in kept:
+            assert v1.decode(peer.expect_frame().payload, Options(max_payload=1 << 21)) == ("big", sent)
+        assert [v1.decode(peer.expect_frame().payload)[1] for _ in range(2)] == ["behind it", "and this"]
+        eventually(lambda: not connection.pending())
+        peer.send_binary(v1.encode("same", "x"))
+        assert v1.decode(peer.expect_frame().payload) == ("same", "x"), "it writes directly again"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", [RawPeer.reset, RawPeer.close])
+def test_a_peer_that_goes_leaves_nothing_waiting(kind: str, end: Callable[[RawPeer], None]) -> None:
+    with serve_local(kind, Options(max_outbox=1 << 28, close_timeout=0.5)) as host, host.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("slow", "echo")).status == 101
+        host.log.wait("slow", "mgr_on_connect")
+        connection = emit_until_it_waits(host, "slow", [])
+        end(peer)
+        host.log.wait("slow", "mgr_on_disconnect")
+        eventually(lambda: not host.manager.connections.all())
+        assert connection.pending() == 0
+        assert host.manager.emit("late", 1, "slow").offline == ("slow",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_that_is_removed_is_not_waited_for_longer_than_close_timeout(kind: str) -> None:
+    """Its CLOSE stands behind what it does not read."""
+    with serve_local(kind, Options(max_outbox=1 << 28, close_timeout=0.3)) as host, host.peer() as peer:
+        assert peer.upgrade(headers=v1_headers("slow", "echo")).status == 101
+        host.log.wait("slow", "mgr_on_connect")
+        emit_until_it_waits(host, "slow", [])
+        assert host.manager.remove("slow")
+        host.log.wait("slow", "mgr_on_disconnect")
+        eventually(lambda: not host.manager.connections.all())
+
+
+def test_what_a_stream_has_read_ahead() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with ours.makefile("rb") as stream:
+            assert read_buffered(stream) == b"", "nothing is there now"
+            theirs.sendall(b"line\nand more")
+            assert stream.readline() == b"line\n"
+            assert read_buffered(stream) == b"and more"
+            theirs.close()
+            assert read_buffered(stream) == b""
