@@ -1,11 +1,14 @@
-"""The manager inside of Flask: init_app, contexts."""
+"""The manager and its application: init_app, contexts, a server in a thread."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from contextvars import ContextVar, copy_context
+from http.client import HTTPConnection
 from typing import Any
 
 import flask
@@ -14,11 +17,12 @@ import pytest
 import iotio
 from iotio import DeviceType, IoTClient, IoTManager
 from iotio.app import _scope
+from iotio.core.primitives import Signal
 from iotio.hosts.memory import MemoryConnection
 from iotio_protocol import v1
 from tests.support.hosts import Host, LocalHost, eventually, host, local_host, serve_local
 from tests.support.memory import Device, v1_device
-from tests.support.wire import v1_headers
+from tests.support.wire import RawPeer, v1_headers
 
 __all__ = ["host", "local_host"]  # the fixtures
 
@@ -238,3 +242,142 @@ def test_handlers_in_memory_have_the_application(app: flask.Flask) -> None:
     one.drop()
     assert app.config["LAST"] == "one"
     assert not flask.has_app_context()
+
+
+# What is no application.
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "app", object()])
+def test_what_is_no_application_is_named(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"app must be an instance of a flask application, or an ASGI application"):
+        IoTManager(wrong)
+    manager = IoTManager()
+    with pytest.raises(ValueError, match=r"app must be an instance"):
+        manager.init_app(wrong)
+    assert manager.app is None
+
+
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    """Answer every request with the same words; an ASGI application."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"page"})
+
+
+def test_what_only_flask_has_is_refused_with_asgi() -> None:
+    with pytest.raises(ValueError, match="endpoint_api serves Flask applications"):
+        IoTManager(page, endpoint_api=True)
+    with pytest.raises(ValueError, match="request_context is Flask's"):
+        IoTManager(page).start(request_context=True)
+    with pytest.raises(ValueError, match="request_context is Flask's"):
+        IoTManager(page).asgi_app(request_context=True)
+
+
+def test_there_is_nothing_to_serve_without_an_application(app: flask.Flask) -> None:
+    manager = IoTManager()
+    for serve in (lambda: manager.asgi, manager.asgi_app, manager.start, manager.run):
+        with pytest.raises(RuntimeError, match=r"no application yet: call init_app\(app\) first"):
+            serve()
+    manager.init_app(app)
+    mount = manager.asgi
+    assert manager.asgi is mount
+    assert manager.asgi_app() is not mount
+    manager.init_app(page)
+    assert manager.asgi is not mount, "that of the other application"
+
+
+# A server in a thread.
+
+
+class Request(DeviceType):
+    """Answers with the id in the request of the device's upgrade; "" where there is none."""
+
+    def on_id(self, message: Any, client: IoTClient) -> Any:
+        return flask.request.headers["IoT-IO-Id"] if flask.has_request_context() else ""
+
+
+@contextmanager
+def started(manager: IoTManager, **options: Any) -> Iterator[int]:
+    """Serve a manager; the port."""
+    port = manager.start(**options)
+    try:
+        yield port
+    finally:
+        manager.stop()
+
+
+def read(port: int, path: str) -> bytes:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+
+
+@pytest.mark.parametrize("request_context", [False, True])
+def test_start_serves_devices_and_pages(app: flask.Flask, request_context: bool) -> None:
+    app.add_url_rule("/page", view_func=lambda: "page")
+    manager = IoTManager(app)
+    manager.add_type(Request("request"))
+    with started(manager, request_context=request_context) as port, RawPeer("127.0.0.1", port) as peer:
+        assert peer.upgrade("/iot.io?x=1", headers=v1_headers("d", "request")).status == 101
+        assert ask(peer, "id") == ("id", "d" if request_context else "")
+        assert read(port, "/page") == b"page"
+        with pytest.raises(RuntimeError, match="the server runs already"):
+            manager.start()
+        manager.stop()
+        assert peer.expect_frame().close_code == 1001
+    manager.stop()  # harmless
+
+
+def test_start_serves_an_asgi_application() -> None:
+    manager = IoTManager(page)
+    manager.add_type(Request("request"))
+    with started(manager) as port, RawPeer("127.0.0.1", port) as peer:
+        assert peer.upgrade(headers=v1_headers("d", "request")).status == 101
+        assert ask(peer, "id") == ("id", "")
+        assert read(port, "/") == b"page"
+
+
+def test_start_says_where_it_cannot(app: flask.Flask) -> None:
+    manager = IoTManager(app)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(RuntimeError, match=r"the server could not start: port \d+ is in use"):
+            manager.start(port=taken.getsockname()[1])
+        with pytest.raises(OSError, match=r"port \d+ is in use"):
+            manager.run("127.0.0.1", taken.getsockname()[1])
+    with started(manager) as port:
+        assert port > 0, "it is no worse for that"
+
+
+# Without a host.
+
+
+def test_an_awaitable_runs_on_a_thread_of_the_managers_own() -> None:
+    manager = IoTManager()
+    number: ContextVar[int] = ContextVar("number", default=0)
+    context = copy_context()
+    context.run(number.set, 5)
+
+    async def where() -> tuple[int, str]:
+        await asyncio.sleep(0)
+        return number.get(), threading.current_thread().name
+
+    found, name = manager.run_awaitable(where(), context)
+    assert found == 5
+    assert name != threading.current_thread().name
+
+    async def fails() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        manager.run_awaitable(fails(), context)
+    manager.close()
+
+
+def test_wait_here_waits_in_this_thread() -> None:
+    manager = IoTManager()
+    signal = Signal()
+    assert manager.wait_here(signal, 0.01) is False
+    setter = threading.Thread(target=signal.set)
+    setter.start()
+    assert manager.wait_here(signal, 10) is True
+    setter.join(5)
