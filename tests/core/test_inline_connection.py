@@ -83,10 +83,10 @@ def test_it_reads_on_when_every_event_is_handled_to_its_end(names: list[str]) ->
     events = connection.feed(packets(*names))
     reading = []
     for event in events:
-        reading.append(connection.is_reading)
+        reading.append(connection.lane.is_reading)
         connection.handle(event)
     assert reading == [False] * len(names)
-    assert connection.is_reading
+    assert connection.lane.is_reading
 
 
 def test_what_a_handler_does_to_end_the_program_leaves_the_count_right(device: Device) -> None:
@@ -94,9 +94,9 @@ def test_what_a_handler_does_to_end_the_program_leaves_the_count_right(device: D
     stop, echo = connection.feed(packets("stop", "echo"))
     with pytest.raises(KeyboardInterrupt):
         connection.handle(stop)
-    before = connection.is_reading
+    before = connection.lane.is_reading
     connection.handle(echo)
-    assert (before, connection.is_reading) == (False, True)
+    assert (before, connection.lane.is_reading) == (False, True)
     assert device.packets() == [("echo", "x")]
 
 
@@ -104,10 +104,10 @@ def test_it_does_not_read_while_a_handler_runs_in_another_thread(kind: Gated, de
     turn = threading.Thread(target=device.send, args=("wait",))
     turn.start()
     assert kind.entered.wait(10)
-    assert (device.connection.is_reading, device.connection.lane.is_busy) == (False, True)
+    assert (device.connection.lane.is_reading, device.connection.lane.is_busy) == (False, True)
     kind.gate.set()
     turn.join(10)
-    assert (device.connection.is_reading, device.connection.lane.is_busy) == (True, False)
+    assert (device.connection.lane.is_reading, device.connection.lane.is_busy) == (True, False)
 
 
 async def test_answers_are_given_to_their_calls_while_the_events_before_them_wait(log: Log) -> None:
@@ -128,11 +128,11 @@ async def test_answers_are_given_to_their_calls_while_the_events_before_them_wai
         await asked[1]
     assert log.calls == ["connect"]
     assert len(events) == 2
-    before = connection.is_reading
+    before = connection.lane.is_reading
     for event in events:
         connection.handle(event)
     assert log.calls == ["connect", 1, 2]
-    assert (before, connection.is_reading) == (False, True)
+    assert (before, connection.lane.is_reading) == (False, True)
 
 
 def test_an_answer_to_no_call_is_an_event_like_others(log: Log) -> None:
@@ -140,6 +140,6 @@ def test_an_answer_to_no_call_is_an_event_like_others(log: Log) -> None:
     device.decoded()
     (event,) = device.connection.feed(encode_frame(Opcode.BINARY, v2.encode("", "late", v2.RESULT, call=7)))
     device.connection.handle(event)
-    assert device.connection.is_reading
+    assert device.connection.lane.is_reading
     assert device.connection.is_open
     assert log.calls == ["connect"]

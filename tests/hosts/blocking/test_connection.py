@@ -13,7 +13,6 @@ import pytest
 
 from iotio import DeviceType, IoTClient, Options
 from iotio.core.connection import Connection
-from iotio.hosts.blocking.connection import read_buffered
 from iotio_protocol import v1
 from tests.support.hosts import FAST, GeventHost, LocalHost, eventually, serve_local
 from tests.support.v2 import PROTOCOL
@@ -164,16 +163,3 @@ def test_a_device_that_is_removed_is_not_waited_for_longer_than_close_timeout(ki
         assert host.manager.remove("slow")
         host.log.wait("slow", "mgr_on_disconnect")
         eventually(lambda: not host.manager.connections.all())
-
-
-def test_what_a_stream_has_read_ahead() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        with ours.makefile("rb") as stream:
-            assert read_buffered(stream) == b"", "nothing is there now"
-            theirs.sendall(b"line\nand more")
-            assert stream.readline() == b"line\n"
-            assert read_buffered(stream) == b"and more"
-            theirs.close()
-            assert read_buffered(stream) == b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -145,9 +144,14 @@ def test_a_loop_that_has_ended_gives_the_stream_up(pair: Pair, loop_thread: Loop
         pass
 
 
-def test_what_a_reader_has_read_ahead() -> None:
-    assert read_buffered(io.BufferedReader(io.BytesIO(b"ahead"))) == b"ahead"
+def test_what_a_stream_has_read_ahead() -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs, ours.makefile("rb") as stream:
+    with ours, theirs:
         ours.setblocking(False)
-        assert read_buffered(stream) == b""
+        with ours.makefile("rb") as stream:
+            assert read_buffered(stream) == b"", "nothing is there now"
+            theirs.sendall(b"line\nand more")
+            assert stream.readline() == b"line\n"
+            assert read_buffered(stream) == b"and more"
+            theirs.close()
+            assert read_buffered(stream) == b""
