@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,6 +120,34 @@ def test_a_tick_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFix
     manager.sweep(clock.now)
     assert device.connection.read()[:1] == b"\x89", "the healthy one is pinged"
     assert "could not be done" in caplog.text
+
+
+def test_a_sweep_over_many_devices_has_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, ticked = [0.0], []
+
+    class Slow(MemoryConnection):
+        def tick(self, now_on_the_clock: float) -> None:
+            ticked.append(self)
+            now[0] += 0.001
+
+    monkeypatch.setattr("iotio.core.connections.time", SimpleNamespace(monotonic=lambda: now[0]))
+    clock = Clock()
+    manager = make_manager(DeviceType("echo"), clock=clock)
+    slow = [Slow(manager, []) for _ in range(600)]
+    for one in slow:
+        manager.connections.attach(one)
+    clock.now += 1000
+    assert manager.sweep(clock.now)
+    assert len(ticked) == 256
+    late = Slow(manager, [])
+    manager.connections.attach(late)
+    assert manager.sweep(clock.now)
+    assert not manager.sweep(clock.now)
+    assert sorted(map(id, ticked)) == sorted(map(id, slow)), "each once, and who comes meanwhile the next time"
+    clock.now += 1000
+    while manager.sweep(clock.now):
+        pass
+    assert late in ticked
 
 
 # The phase of the shutdown.

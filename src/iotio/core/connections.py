@@ -30,6 +30,8 @@ logger = logging.getLogger("iotio.manager")
 _TAKEOVERS = 5  # of one id in `_FIGHT` seconds: a device that comes back now and then has fewer
 _FIGHT = 10.0  # seconds
 _MAX_IDS = 1000  # ids whose takeovers are remembered
+_SWEEP_TURN = 0.005  # seconds
+_SWEEP_PIECE = 256  # connections between two looks at the clock
 _MAX_HELD_BACK = 1000  # refused or evicted devices at a time; each holds a socket, on some hosts a thread
 
 
@@ -65,6 +67,7 @@ class Connections:
         self._takeovers = Takeovers(clock, options.refusal_delay)
         self._lock = allocate_lock()  # for what follows
         self._all: set[Connection] = set()
+        self._unswept: list[Connection] = []  # that the sweep has not come to
         self._totals: Counter[str] = Counter()  # of connections that have ended
         self._refusals: Counter[str] = Counter()  # by error code
         self._held_back = 0  # refused and evicted connections that wait for their CLOSE frame
@@ -93,14 +96,30 @@ class Connections:
         with self._lock:
             return list(self._all)
 
-    def sweep(self, now: float) -> None:
-        """Let every connection do what is due."""
-        for connection in self.all():
-            try:
-                if connection.session.deadline <= now:
-                    connection.tick(now)
-            except Exception:  # one broken socket must not stop the clock for all
-                logger.exception("what is due for device %r could not be done", connection.name)
+    def sweep(self, now: float) -> bool:
+        """Let the connections do what is due, for a few milliseconds at most: a loop that sweeps has other work, too.
+
+        Returns:
+            Whether there are more: the next call goes on with them.
+        """
+        until = time.monotonic() + _SWEEP_TURN
+        with self._lock:
+            if not self._unswept:
+                self._unswept = list(self._all)
+        while True:
+            with self._lock:
+                some = self._unswept[-_SWEEP_PIECE:]
+                del self._unswept[-_SWEEP_PIECE:]
+            for connection in some:
+                try:
+                    if connection.session.deadline <= now:
+                        connection.tick(now)
+                except Exception:  # one broken socket must not stop the clock for all
+                    logger.exception("what is due for device %r could not be done", connection.name)
+            if not self._unswept:
+                return False
+            if time.monotonic() >= until:
+                return True
 
     # -- figures ---------------------------------------------------------------------------------------
 

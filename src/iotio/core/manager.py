@@ -387,11 +387,17 @@ class Manager:
         """Wait in this thread. Returns whether the signal was set."""
         return wait(signal, timeout)
 
-    def sweep(self, now: float) -> None:
-        """Let every connection do what is due; a host calls this about twice a second."""
-        self.connections.sweep(now)
+    def sweep(self, now: float) -> bool:
+        """Do what is due for connections, presence and durable messages; a host calls this a few times a second.
+
+        Returns:
+            Whether a few milliseconds were not enough, and it is to be called again soon.
+        """
+        if self.connections.sweep(now):
+            return True
         self.presence.sweep(now)
         self.durable_messages.sweep()
+        return False
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, in a context or a copy of it, and wait for its result.

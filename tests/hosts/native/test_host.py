@@ -156,9 +156,9 @@ class Swept(Manager):
         super().__init__()
         self.times: asyncio.Queue[float] = asyncio.Queue()
 
-    def sweep(self, now: float) -> None:
-        super().sweep(now)
+    def sweep(self, now: float) -> bool:
         self.times.put_nowait(now)
+        return super().sweep(now)
 
 
 async def test_deadlines_are_swept_until_the_end() -> None:
@@ -181,3 +181,24 @@ async def test_a_loop_that_was_blocked_reads_before_it_sweeps(caplog: pytest.Log
         swept = await asyncio.wait_for(manager.times.get(), WAIT)
     assert swept - unblocked >= 0.04  # a turn of the loop and more, in which it reads
     assert "an async def handler has blocked the loop for" in caplog.text
+
+
+async def test_what_threads_hand_over_has_turns_too() -> None:
+    """Threads can add more than the loop can take: it looks at its sockets in between."""
+    with host_on_this_loop() as host:
+        now = [0.0]
+        host.clock = lambda: now[0]
+        seen: list[str] = []
+
+        def slow() -> None:
+            now[0] += 0.001
+            seen.append("function")
+
+        for _ in range(40):
+            host.call_later(slow)
+        host.flush_later(Output(seen, "output"))
+        asyncio.get_running_loop().call_soon(seen.append, "another callback of the loop")
+        while len(seen) < 42:
+            await asyncio.sleep(0)
+        assert seen[:18] == ["function"] * 16 + ["output", "another callback of the loop"]
+        assert seen[18:] == ["function"] * 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from typing import Any
@@ -32,6 +33,7 @@ _REASONS = {
 
 _HIGH = 64 * 1024  # bytes that wait for the server before its slowness counts, as in asyncio's transports
 _LOW = 16 * 1024
+_TURN = 16  # events of one device before others have their turn
 _LAST_WORD = 1.0  # seconds for a CLOSE event in a task that was cancelled
 _SILENT = 2.0  # seconds in which a server that can no longer send has said so on the reading side too
 
@@ -97,7 +99,9 @@ class AsgiTransport(asyncio.Transport):
 
     async def _read(self, connection: NativeConnection) -> None:
         try:
-            while True:
+            for count in itertools.count(1):
+                if not count % _TURN:
+                    await asyncio.sleep(0)  # a server that has more already lets nobody else have a turn
                 event = await self._receive()
                 if event["type"] != "websocket.receive":
                     self._code = event.get("code", _NO_STATUS)

@@ -30,6 +30,9 @@ from .stream import SocketStream, Waits
 __all__ = ["SocketConnection"]
 
 
+_TURN = 16  # events of one device before others have their turn
+
+
 class SocketConnection(InlineConnection):
     """Serve a device over a socket, in the calling thread or greenlet.
 
@@ -84,8 +87,10 @@ class SocketConnection(InlineConnection):
             self.start()
             events: list[Event] | None = self.feed(first) if first else []
             while events is not None:
-                for event in events:
+                for count, event in enumerate(events, 1):
                     self.handle(event)
+                    if not count % _TURN:
+                        self._waits.let_others()
                 events = self._next()
         finally:
             try:

@@ -112,6 +112,10 @@ class GreenletWaits:
             return wait(signal, timeout)
         return wait_in_greenlet(signal, timeout)
 
+    def let_others(self) -> None:
+        """See `Waits.let_others`."""
+        gevent.sleep(0)
+
     def close(self) -> None:
         """See `Waits.close`."""
         self._watcher.close()

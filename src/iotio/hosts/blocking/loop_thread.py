@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
 
 from ..awaitables import as_coroutine
-from ..timing import HELD_UP, SWEEP_INTERVAL
+from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL
 
 if TYPE_CHECKING:
     from iotio.core.manager import Manager
@@ -81,7 +81,7 @@ class LoopThread:
         self._ended = Signal()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ident: int | None = None
-        self._swept = 0.0
+        self._sweep_due = 0.0
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -139,7 +139,7 @@ class LoopThread:
         loop = _new_loop()  # here, because what gevent puts into it belongs to the thread that makes it
         started.append(loop)
         self._ident = get_ident()
-        self._swept = self._manager.clock()
+        self._sweep_due = self._manager.clock()
         asyncio.set_event_loop(loop)
         ready.set()
         try:
@@ -155,12 +155,12 @@ class LoopThread:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._manager.clock()
-        late = now - self._swept - self.sweep_interval
-        self._swept = now
+        late = now - self._sweep_due
         if late > HELD_UP:
             logger.warning("an async def handler has blocked the loop thread for %.1f s: await what waits", late)
-        self._manager.sweep(now)
-        loop.call_later(self.sweep_interval, self._sweep, loop)
+        pause = GO_ON if self._manager.sweep(now) else self.sweep_interval
+        self._sweep_due = self._manager.clock() + pause
+        loop.call_later(pause, self._sweep, loop)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

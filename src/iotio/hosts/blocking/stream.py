@@ -42,6 +42,9 @@ class Waits(Protocol):
     def signal(self, signal: Signal, timeout: float | None) -> bool:
         """Wait for a signal. False: time-out (seconds)."""
 
+    def let_others(self) -> None:
+        """Let the other devices of this thread have their turn."""
+
     def close(self) -> None:
         """Free what the waiting took; the socket is not touched."""
 

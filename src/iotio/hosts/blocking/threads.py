@@ -35,5 +35,8 @@ class ThreadWaits:
         """See `Waits.signal`."""
         return wait(signal, timeout)
 
+    def let_others(self) -> None:
+        """See `Waits.let_others`. The interpreter sees to it that threads take turns."""
+
     def close(self) -> None:
         """See `Waits.close`."""

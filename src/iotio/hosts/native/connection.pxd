@@ -17,14 +17,17 @@ from iotio.core.lane cimport Step
 cdef class NativeConnection(Connection):
     cdef public NativeHost host
     cdef public LoopLane lane
-    cdef public object _transport, _routes
+    cdef public object _transport, _routes, _backlog
     cdef public list _replies
     cdef public FrameDecoder _frames
     cdef public Py_ssize_t _n_answers, _name_at
     cdef public bint _dirty, _writing_paused, _ending, _peer_ended, _lost
 
-    @cython.locals(items=list, flush=bint, done=Py_ssize_t)
+    @cython.locals(items=list, flush=bint)
     cpdef received(self, bytes data)
+    @cython.locals(done=Py_ssize_t)
+    cdef _handle_items(self, list items, Py_ssize_t size)
+    cdef _end_turn(self, bint flush)
     cdef _answer(self)
     cdef Py_ssize_t _take_turn(self, list items, Py_ssize_t index) except -1
     @cython.locals(

@@ -32,6 +32,7 @@ from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
 from ..awaitables import as_coroutine
 from ..timing import LINGER
+from .backlog import PIECE, SLICE, Backlog
 from .eager import change, enter, leave
 from .first_step import finishes
 from .host import NativeHost
@@ -83,13 +84,14 @@ class NativeConnection(Connection):
         self._n_answers = 0  # of `n_sent`, those that only the loop's thread counts
         self._dirty = False  # in the host's list, or about to be flushed by us
         self._writing_paused = False
-        self.lane: LoopLane = LoopLane(host, self, transport)
+        self.lane: LoopLane = LoopLane(host, self, self)
         self._routes: dict[bytes, Route] | None = None  # from the first user code on, if packets can take the short way
         self._name_at = 0  # where the event's name begins in these packets
         self._ending = False  # our end is sent; the peer's is awaited
         self._peer_ended = False
         self._lost = False  # the transport is gone
         self._linger: asyncio.TimerHandle | None = None
+        self._backlog: Backlog | None = None
         host.manager.connections.attach(self)
 
     # -- what the transport calls ----------------------------------------------------------------------
@@ -98,22 +100,94 @@ class NativeConnection(Connection):
         """Take bytes from the transport. Answers to all frames in them leave in one write."""
         if self._ending:
             return
-        items = self._frames.feed(data)
-        flush = not self._dirty
-        self._dirty = True
+        backlog = self._backlog
+        if backlog is None and len(data) <= SLICE:
+            items = self._frames.feed(data)
+            if len(items) <= PIECE:
+                flush = not self._dirty
+                self._dirty = True
+                self._handle_items(items, len(data))
+                self._end_turn(flush)
+                return
+            backlog = self._fall_behind()
+            backlog.add_items(items, len(data))
+        else:
+            backlog = backlog or self._fall_behind()
+            backlog.add(data)
+        if self._backlog is None:
+            self._backlog = backlog
+            self.take_turn()
+
+    def _handle_items(self, items: list[Item], size: int) -> None:
+        """Handle messages and control frames, which came in so many bytes."""
         if self._routes is None or self._writing_paused:
-            self._take_rare(items, len(data))
+            self._take_rare(items, size)
         else:
             self.session.last_received = self.host.clock()
             done = self._take_turn(items, 0)
             if done != len(items):
                 self._go_on(items, done)
+
+    def _end_turn(self, flush: bool) -> None:
+        """Write the answers of a turn; `flush` unless somebody else is about to."""
         if len(self._replies) == 1 and flush and self.gone is None and not self.buffer.frames:
             self._answer()
         elif flush:
             self.flush()
         if self.session.state is _CLOSED:
             self._finish()
+
+    # -- too much at once ------------------------------------------------------------------------------
+
+    def decode(self, data: bytes) -> list[Item]:
+        """Take bytes apart into messages and control frames."""
+        return self._frames.feed(data)
+
+    def take_turn(self) -> None:
+        """Handle some of what has been read; the answers leave in one write."""
+        assert self._backlog is not None
+        flush = not self._dirty
+        self._dirty = True
+        try:
+            for items, size in self._backlog.pieces():
+                if not self._ending:
+                    self._handle_items(items, size)
+        except BaseException:  # no fault of a handler; nobody would go on
+            self._backlog = None
+            self._transport.abort()
+            raise
+        self._end_turn(flush)
+
+    def _fall_behind(self) -> Backlog:
+        """Read no more until what has been read is handled, so that the other devices have their turn in between."""
+        backlog = Backlog(self, self.host)
+        if self.lane.is_full:  # it has paused the reading, and one more read was on its way
+            backlog.hold()
+        else:
+            self._transport.pause_reading()
+        return backlog
+
+    def caught_up(self) -> None:
+        """Read again, as all that was read is handled."""
+        self._backlog = None
+        if not self.lane.is_full and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Read no more, as the lane is full."""
+        if self._backlog is None:
+            self._transport.pause_reading()
+        else:
+            self._backlog.hold()
+
+    def resume_reading(self) -> None:
+        """Read again, as the lane has room."""
+        if self._backlog is None:
+            self._transport.resume_reading()
+        else:
+            self._backlog.release()
+
+    # -- the usual turn --------------------------------------------------------------------------------
 
     def _answer(self) -> None:
         """Do what `flush` does, for the usual turn: it had one answer and nothing else to write.
@@ -131,7 +205,8 @@ class NativeConnection(Connection):
             self.flush()
             return
         self._n_answers += 1
-        self._transport.write(frame)
+        if not self._lost:
+            self._transport.write(frame)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -292,6 +367,9 @@ class NativeConnection(Connection):
 
     def stream_ended(self) -> None:
         """Take the end of the peer's half of the stream. What the peer has sent is still handled, and answered."""
+        if self._backlog is not None:
+            self._backlog.then(self.stream_ended)
+            return
         self._peer_ended = True
         if self._ending:
             self._transport.close()
@@ -313,6 +391,10 @@ class NativeConnection(Connection):
         Args:
             reason: why it has ended, if that is known and nothing has ended the connection before.
         """
+        if self._backlog is not None and not self._ending:
+            self._lost = True  # nothing can be written any more
+            self._backlog.then(partial(self.ended, reason))
+            return
         if reason is not None:
             with self._lock:
                 self._let_go(reason)
@@ -348,7 +430,7 @@ class NativeConnection(Connection):
             self.host.flush_later(self)
 
     def pending(self) -> int:
-        return self.buffer.size + self._unsent() if self._writing_paused else self.buffer.size
+        return self.buffer.size + self._unsent() if self._writing_paused and not self._lost else self.buffer.size
 
     def _unsent(self) -> int:
         while True:
@@ -390,7 +472,7 @@ class NativeConnection(Connection):
             out.size = 0
         finally:
             lock.release()
-        if not self._ending:
+        if not self._ending and not self._lost:
             self._transport.write(data)
 
     def run_async(self, coroutine: Any, context: Context) -> Any:

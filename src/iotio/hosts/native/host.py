@@ -9,18 +9,21 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ...core.manager import Manager
 from ..awaitables import as_coroutine
-from ..timing import HELD_UP, SWEEP_INTERVAL
+from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL, TURN
 from .stand_in import StandIn
 from .workers import Workers
 
 __all__ = ["NativeHost"]
 
+T = TypeVar("T")
+
 logger = logging.getLogger("iotio.hosts")
 
+_PIECE = 16  # functions or flushes between two looks at the clock
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
 
 
@@ -29,6 +32,10 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write the output."""
+
+
+def _flush(connection: Flushable) -> None:
+    connection.flush()
 
 
 class NativeHost:
@@ -99,12 +106,20 @@ class NativeHost:
 
     def _flush(self) -> None:
         self._awake = False  # first: what comes from now on wakes us again
-        ended = self._ended
-        while ended:
-            self._do_safely(ended.popleft())
-        dirty = self._dirty
-        while dirty:
-            dirty.popleft().flush()
+        deadline = self.clock() + TURN
+        self._take_turn(self._ended, self._do_safely, deadline)
+        self._take_turn(self._dirty, _flush, deadline)
+        if self._ended or self._dirty:
+            self._wake()
+
+    def _take_turn(self, waiting: deque[T], do: Callable[[T], None], deadline: float) -> None:
+        """Do what waits, until a moment: threads may add more than the loop can take."""
+        count = 0
+        while waiting:
+            do(waiting.popleft())
+            count += 1
+            if not count % _PIECE and self.clock() >= deadline:
+                return
 
     @staticmethod
     def _do_safely(function: Callable[[], None]) -> None:
@@ -120,7 +135,7 @@ class NativeHost:
         pause = SWEEP_INTERVAL
         if late > SWEEP_INTERVAL:  # nobody has read since; a loop may run timers before it reads
             pause = _CATCH_UP
-        else:
-            self.manager.sweep(self.manager.clock())
+        elif self.manager.sweep(self.manager.clock()):
+            pause = GO_ON
         self._sweep_due = self.loop.time() + pause
         self._sweeper = self.loop.call_later(pause, self._sweep)

@@ -11,7 +11,7 @@ cdef class LoopLane:
     cdef public Py_ssize_t running
     cdef NativeHost _host
     cdef public object _steps
-    cdef object _connection, _transport, _owner, _timer, _current_event, _current_since
+    cdef object _connection, _reading, _owner, _timer, _current_event, _current_since
     cdef HandlerContext _handler_context
     cdef Py_ssize_t _waiting, _on_worker, _generation
     cdef public bint _drops_events

@@ -38,6 +38,13 @@ class Dispatcher(Protocol):
     def answer(self, event: str, reply_head: bytes | None, result: Any) -> None: ...
 
 
+class Reading(Protocol):
+    """What is read from the device: its connection, or a transport."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
 class LoopLane:
     """Runs the steps of one device, one after the other. See `iotio.core.lane.Lane`.
 
@@ -49,16 +56,16 @@ class LoopLane:
     Args:
         host: the loop's host.
         connection: what the steps are for.
-        transport: reading from it pauses while the lane is full.
+        reading: reading pauses while the lane is full.
     """
 
-    def __init__(self, host: NativeHost, connection: Dispatcher, transport: asyncio.Transport) -> None:
+    def __init__(self, host: NativeHost, connection: Dispatcher, reading: Reading) -> None:
         self.is_idle = True
         self.is_full = False
         self.running = 0
         self._host = host
         self._connection = connection
-        self._transport = transport
+        self._reading = reading
         self._handler_context: HandlerContext | None = None  # from the first user code on
         self._steps: deque[Step] | None = None  # those that wait; made when there are any: most devices are idle
         self._waiting = 0  # events in them
@@ -81,7 +88,7 @@ class LoopLane:
             self._begin(step)
         if not self.is_full and self._waiting + self.running >= _FULL:
             self.is_full = True
-            self._transport.pause_reading()
+            self._reading.pause_reading()
 
     def run(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function of ours now if nothing is before it, else in its turn."""
@@ -297,7 +304,7 @@ class LoopLane:
         self.is_idle = not self.running and self._steps is None and not self._held
         if self.is_full and self._waiting + self.running < _LOW:
             self.is_full = False
-            self._transport.resume_reading()
+            self._reading.resume_reading()
 
     def _label(self) -> str:
         assert self._handler_context is not None
