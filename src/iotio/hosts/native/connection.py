@@ -494,7 +494,9 @@ class NativeConnection(Connection):
         """Send our end behind the CLOSE frame, and give the peer a moment for its own."""
         self.flush(whole=True)
         self._ending = True
-        if self._peer_ended or not self._transport.can_write_eof():
+        if self._lost:  # while its backlog was handled
+            pass
+        elif self._peer_ended or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()
