@@ -10,10 +10,11 @@ import pytest
 from iotio import DisconnectReason, IoTClient
 from iotio.core import dispatch
 from iotio.core.dispatch import step_of
+from iotio.core.durable.delivery import DeliveryState
 from iotio.core.lane import Kind
 from iotio.hosts.memory import connect
 from iotio_protocol import v2
-from iotio_protocol.session import Event, Packet
+from iotio_protocol.session import Ended, Event, Packet
 from tests.support.memory import Device, make_manager, v1_device
 from tests.support.wire import Opcode
 
@@ -145,3 +146,60 @@ def test_a_problem_is_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None
     device = v2_device(log)
     assert step_of(device.connection, v2.Problem("bad_thing", {"why": "no idea"})) is None
     assert "device 'd1' reports the problem bad_thing: {'why': 'no idea'}" in caplog.text
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_invalid(log: Log) -> None:
+    device = v2_device(log, sends="s")
+    assert step_of(device.connection, v2.Ack(5)) is None
+    ((_, payload),) = device.frames()
+    assert isinstance(v2.decode(payload), v2.Problem)
+    assert device.connection.counters["invalid"] == 1
+    assert device.connection.is_open
+
+
+def test_an_acknowledgement_settles_what_was_sent(log: Log) -> None:
+    device = v2_device(log)
+    result = device.connection.manager.emit("x", 1, "d1", durable=True)
+    ((_, payload),) = device.frames()
+    packet = v2.decode(payload)
+    assert isinstance(packet, v2.Packet)
+    delivery = result.deliveries["d1"]
+    before = delivery.state
+    assert step_of(device.connection, v2.Ack(packet.number)) is None
+    assert (before, delivery.state) == (DeliveryState.SENT, DeliveryState.DONE)
+
+
+def test_an_acknowledgement_before_there_is_anything_durable_is_nothing(log: Log) -> None:
+    device = v1_device(make_manager(log))
+    assert step_of(device.connection, v2.Ack(5)) is None
+    assert device.connection.counters["invalid"] == 0
+
+
+def test_a_farewell_makes_a_device_offline_when_it_has_gone(log: Log) -> None:
+    device = v2_device(log)
+    assert device.connection.client is not None
+    lasting = device.connection.client.device
+    assert lasting is not None
+    assert step_of(device.connection, v2.Goodbye("off for the winter")) is None
+    before = lasting.presence
+    device.drop()
+    assert (before, lasting.presence) == ("online", "offline")
+
+
+def test_an_answer_to_no_call_is_dropped(log: Log) -> None:
+    device = v2_device(log)
+    for flags in (v2.RESULT, v2.FAILURE):
+        assert step_of(device.connection, v2.Packet("", "late", flags, call=7)) is None
+    assert device.frames() == []
+    assert log.calls == []
+
+
+def test_a_broken_rule_of_websocket_is_logged_and_another_end_is_not(
+    log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = v2_device(log)
+    for reason in DisconnectReason:
+        assert step_of(device.connection, Ended(reason, "a reserved bit is set")) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "device 'd1' broke a WebSocket rule: a reserved bit is set"
+    ]
