@@ -521,7 +521,7 @@ class AsyncIoTClient(BaseClient):
                     if wrong is None:
                         continue
                     received = wrong
-                if inbox.full:
+                if inbox.must_wait:
                     await inbox.wait_for_room(connection.wait_closed())
                 inbox.put(received)
         except ConnectionClosed as error:

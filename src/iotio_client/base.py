@@ -27,6 +27,7 @@ from .errors import ClientError, ConnectionLost
 from .failures import connection_lost, wire_headers
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
+from .inbox import MAX_QUEUE
 from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
 from .received import Dispatch, Ignored, ServerError
@@ -36,7 +37,6 @@ from .target import Target
 __all__ = [
     "DEFAULT_TIMEOUT",
     "HANDLE_PATIENCE",
-    "MAX_QUEUE",
     "NO_CONNECT",
     "BaseClient",
     "raise_unless_clean",
@@ -50,9 +50,6 @@ HANDLE_PATIENCE = 20.0
 """Seconds that `handle` waits for somebody to begin to connect: the original waited for ever."""
 
 NO_CONNECT = "handle() has nothing to receive from: call {0}(domain) before it, or beside it, or use run(domain)"
-
-MAX_QUEUE = 256
-"""Messages that may wait for a slow handler; beyond, the server feels that this side is slow."""
 
 _MAX_SLEEP = 0xFFFFFFFF  # SLEEP has four bytes for the seconds
 _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy loop

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Protocol
 
-from .base import MAX_QUEUE
 from .received import Received
 
-__all__ = ["TaskInbox", "ThreadInbox"]
+__all__ = ["MAX_QUEUE", "Inbox", "TaskInbox", "ThreadInbox"]
+
+MAX_QUEUE = 256
+"""Messages that may wait for a slow handler; beyond, the server feels that this side is slow."""
 
 
 class _Event(Protocol):
@@ -22,8 +24,12 @@ class _Event(Protocol):
     def clear(self) -> None: ...
 
 
-class _Inbox:
-    """Messages in order, and their end after them. One thread or task puts, one gets."""
+class Inbox:
+    """Messages in order, and their end after them. One thread or task puts, one gets.
+
+    Attributes:
+        closed: nothing is taken any more; whatever is put is of no use.
+    """
 
     def __init__(self, most: int, filled: _Event, room: _Event) -> None:
         self._most = most
@@ -31,11 +37,17 @@ class _Inbox:
         self._end: Exception | None = None
         self._filled = filled
         self._room = room
+        self.closed = False
 
     @property
     def full(self) -> bool:
         """Whether the one that puts has to wait for room first."""
         return len(self._waiting) >= self._most
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the one that puts has to wait for room, and will get it."""
+        return self.full and not self.closed
 
     @property
     def ended(self) -> bool:
@@ -65,7 +77,7 @@ class _Inbox:
         return received
 
 
-class TaskInbox(_Inbox):
+class TaskInbox(Inbox):
     """An inbox on an event loop.
 
     Args:
@@ -102,14 +114,11 @@ class TaskInbox(_Inbox):
         await self._room.wait()
 
 
-class ThreadInbox(_Inbox):
+class ThreadInbox(Inbox):
     """An inbox between two threads: the one that reads, and the one in `run` or `handle`.
 
     Args:
         most: messages that may wait.
-
-    Attributes:
-        closed: nothing is taken any more; whatever is put is of no use.
     """
 
     _filled: threading.Event
@@ -117,12 +126,6 @@ class ThreadInbox(_Inbox):
 
     def __init__(self, most: int = MAX_QUEUE) -> None:
         super().__init__(most, threading.Event(), threading.Event())
-        self.closed = False
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether the thread that puts has to wait for room, and will get it."""
-        return self.full and not self.closed
 
     def get(self, interval: float | None = None) -> Received | None:
         """Wait for the next message. Raises what `end` got if there is none.

@@ -25,13 +25,13 @@ from websockets.sync.client import connect as ws_connect
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, CallError, EncodeError, InvalidData
 
-from .base import HANDLE_PATIENCE, MAX_QUEUE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
+from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, raise_unless_clean, time_limit
 from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, ThreadCall, timed_out
 from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in
 from .handlers import Handler
-from .inbox import ThreadInbox
+from .inbox import MAX_QUEUE, ThreadInbox
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Answer, Dispatch, Received, ServerError
 from .session import State
