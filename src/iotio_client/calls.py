@@ -20,6 +20,7 @@ __all__ = [
     "PendingCall",
     "TaskCall",
     "ThreadCall",
+    "Waiter",
     "timed_out",
 ]
 
@@ -41,6 +42,17 @@ class PendingCall(Protocol):
 
     def fail(self, error: CallError) -> None:
         """Take the reason why there is no result."""
+
+
+class Waiter(PendingCall, Protocol):
+    """The caller of a call or of `flush`, as it waits."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a result, or will be none."""
+
+    def result(self) -> Any:
+        """Return the result, once `is_done`. Raises CallError if there is none."""
 
 
 class ThreadCall:
@@ -69,8 +81,13 @@ class ThreadCall:
             self._error = error
             self.done.set()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is an answer, or will be none."""
+        return self.done.is_set()
+
     def result(self) -> Any:
-        """Return the value, once `done`. Raises CallError if there is none."""
+        """Return the value, once `is_done`. Raises CallError if there is none."""
         if self._error is not None:
             raise self._error
         return self._value
@@ -97,6 +114,16 @@ class TaskCall:
         """Take the reason why there is no result."""
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # has seen it: asyncio need not complain where nobody waits any more
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is an answer, or will be none."""
+        return self.future.done()
+
+    def result(self) -> Any:
+        """Return the value, once `is_done`. Raises CallError if there is none."""
+        return self.future.result()
 
 
 class DeviceCalls:

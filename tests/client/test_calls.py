@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from iotio_client.link import Link, State
 from iotio_client.packets import DefaultPacketEncoder
 from iotio_client.received import Answer
 from iotio_protocol import v2
-from iotio_protocol.errors import CallDisconnected, CallsUnsupported, NoHandler
+from iotio_protocol.errors import CallDisconnected, CallsUnsupported, CallTimeout, NoHandler
 from iotio_protocol.options import Options
 
 
@@ -82,3 +83,31 @@ def test_a_task_that_waits() -> None:
         return await pending.future
 
     assert asyncio.run(main()) == 5
+
+
+def test_threads_and_tasks_say_whether_they_are_done() -> None:
+    async def main() -> None:
+        for kind in (ThreadCall, TaskCall):
+            settled, failed = kind("a"), kind("b")
+            states = [settled.is_done, failed.is_done]
+            settled.settle(5)
+            failed.fail(timed_out("b", 1))
+            states += [settled.is_done, failed.is_done]
+            assert states == [False, False, True, True]
+            assert settled.result() == 5
+            with pytest.raises(CallTimeout):
+                failed.result()
+
+    asyncio.run(main())
+
+
+def test_a_task_that_waits_no_longer_needs_no_look_at_its_error() -> None:
+    complaints: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        TaskCall("a").fail(timed_out("a", 1))
+        gc.collect()
+
+    asyncio.run(main())
+    assert not complaints
