@@ -1,50 +1,30 @@
-"""What the sync and the async client have in common: who they are, their handlers, what they log."""
+"""What the sync and the async client have in common: who they are, their handlers, and what needs no waiting."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
-from websockets.version import version as websockets_version
-
-from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
-from iotio_protocol.version import __version__
 
 from .backoff import Backoff
 from .buffer import Buffer
+from .driver import DEFAULT_TIMEOUT, Driver
 from .endpoint_info import EndpointInfo
-from .errors import ClientError, ConnectionLost
-from .failures import connection_lost, wire_headers
+from .errors import ClientError
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
-from .inbox import MAX_QUEUE
 from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
-from .received import Dispatch, Ignored, ServerError
 from .session import Session, State
-from .target import Target
 
-__all__ = [
-    "DEFAULT_TIMEOUT",
-    "HANDLE_PATIENCE",
-    "NO_CONNECT",
-    "BaseClient",
-    "raise_unless_clean",
-    "time_limit",
-]
-
-DEFAULT_TIMEOUT = 20.0
-"""Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
+__all__ = ["HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "time_limit"]
 
 HANDLE_PATIENCE = 20.0
 """Seconds that `handle` waits for somebody to begin to connect: the original waited for ever."""
@@ -57,26 +37,14 @@ _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy l
 _Function = TypeVar("_Function", bound=Handler)
 
 
-class ConnectArguments(TypedDict):
-    """What both flavours of the library's `connect` take."""
-
-    subprotocols: NotRequired[list[Subprotocol]]
-    additional_headers: list[tuple[str, str]]
-    user_agent_header: str
-    compression: None
-    proxy: Any
-    open_timeout: float
-    ping_interval: float | None
-    ping_timeout: float | None
-    close_timeout: float | None
-    max_size: int
-    max_queue: int
-
-
 class BaseClient:
-    """Everything of a client that is neither thread nor event loop."""
+    """Everything of a client that is neither thread nor event loop.
+
+    A client has a driver, which decides, and a shell of its own kind, which carries that out.
+    """
 
     _allow_async = False
+    _shell_type: ClassVar[Any]
 
     def __init__(
         self,
@@ -115,7 +83,6 @@ class BaseClient:
         if logging_level is not None:
             self.logger.setLevel(logging_level)
         self._backoff = backoff or Backoff()
-        self._options = options
         self._session = Session(
             identity,
             protocol_version=protocol_version,
@@ -124,14 +91,18 @@ class BaseClient:
             backoff=self._backoff,
             buffer=buffer,
         )
-        self._stopping = False
-        self._told_fallback = False
-        self._handlers = Handlers(self, allow_async=self._allow_async, logger=self.logger)
-        self._init_connection_fields()
-
-    def _init_connection_fields(self) -> None:
-        """Set the fields of a subclass; the last step of construction, with all of this class's fields set."""
-        raise NotImplementedError
+        handlers = Handlers(self, allow_async=self._allow_async, logger=self.logger)
+        self._changed = self._shell_type.changed()
+        self._driver = Driver[Any, Any](
+            self,
+            self._session,
+            handlers,
+            options,
+            self.logger,
+            changed=self._changed,
+            waiter=self._shell_type.waiter,
+        )
+        self._shell = self._shell_type(self._driver)
 
     def on_connect(self) -> Any:
         """Called when a connection stands. Override it, or assign a function."""
@@ -171,8 +142,14 @@ class BaseClient:
         return decorator
 
     def stop(self) -> None:
-        """End the connection; see the subclasses."""
-        raise NotImplementedError
+        """End `run` or `handle`, and `run_async`: CLOSE 1000, `on_disconnect`, and they return.
+
+        May be called from any thread, from handlers and from signal handlers, and returns at once. Called
+        before the first `run`, it makes that return at once; after the end of a `run`, it does nothing.
+        """
+        if self._session.state is not State.ENDED:
+            self._driver.stopping = True
+            self._shell.interrupt()
 
     def sleep(self, seconds: float) -> None:
         """`stop`, and tell the server that the device means to be back in so many seconds.
@@ -190,6 +167,11 @@ class BaseClient:
             raise ValueError(f"seconds must be 0 to {_MAX_SLEEP}, not {seconds!r}")
         self._session.sleep(ceil(seconds))
         self.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to send on."""
+        return self._driver.connected
 
     @property
     def waiting(self) -> int:
@@ -219,34 +201,6 @@ class BaseClient:
     def _check_handler(self, name: str, handler: Any) -> None:
         check_handler(name, handler, allow_async=self._allow_async)
 
-    def _check_free(self) -> None:
-        if self._session.state not in (State.IDLE, State.ENDED):
-            raise ClientError("this client is connected, or connecting, already")
-
-    def _asked_to_stop(self) -> bool:
-        return self._stopping
-
-    # Arguments.
-
-    def _connect_arguments(self, target: Target, headers: list[tuple[str, str]], timeout: float) -> ConnectArguments:
-        options = self._options
-        arguments: ConnectArguments = {
-            "additional_headers": wire_headers(headers),
-            "user_agent_header": _USER_AGENT,
-            "compression": None,
-            "proxy": target.proxy,
-            "open_timeout": timeout,
-            "ping_interval": options.ping_interval or None,
-            "ping_timeout": options.ping_timeout,
-            "close_timeout": options.close_timeout,
-            "max_size": options.max_message,
-            "max_queue": MAX_QUEUE,
-        }
-        if self._session.subprotocols:
-            arguments["subprotocols"] = cast("list[Subprotocol]", self._session.subprotocols)
-            arguments["max_size"] = v2.max_message(options)
-        return arguments
-
     def _capped(self, reconnect_delay: float | None) -> Backoff:
         """Return the waits of one `run`: `reconnect_delay` is their upper limit."""
         if reconnect_delay is None:
@@ -254,71 +208,6 @@ class BaseClient:
         if not 0 <= reconnect_delay < float("inf"):
             raise ValueError(f"reconnect_delay must be seconds, 0 or more, not {reconnect_delay!r}")
         return replace(self._backoff, cap=max(reconnect_delay, _SHORTEST_CAP))
-
-    # The opening and the end.
-
-    def _agreed(self, subprotocol: str | None) -> bytes | str | None:
-        """See `Session.agreed`; says once that the server is an older one."""
-        greeting = self._session.agreed(subprotocol)
-        if self._session.fell_back and not self._told_fallback:
-            self._told_fallback = True
-            self.logger.info(
-                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.5 or newer there"
-            )
-        return greeting
-
-    def _lost(self, error: ConnectionClosed) -> ConnectionLost:
-        """How an open connection ended."""
-        return connection_lost(error, self._session.codec.goodbye)
-
-    def _about(self, received: Dispatch) -> Message | None:
-        """Return what `message` is while the handler runs."""
-        if not received.number and received.time is None:
-            return None
-        return Message(self, self._session.durable.message_id(received), received.time)
-
-    def _forget_effects(self) -> None:
-        """Drop the effects of a handler that raised."""
-        if (message := self.message) is not None:
-            message.effects.clear()
-
-    # The log.
-
-    def _log_dropped(self, error: Exception) -> None:
-        self.logger.error("A durable message was dropped, which the server cannot take: %s", error)
-
-    def _log_unnoted(self, error: Exception) -> None:
-        self.logger.warning("What the server has acknowledged is not noted in the file: %s", error)
-
-    def _log_ignored(self, received: Ignored) -> None:
-        level = logging.WARNING if received.invalid else logging.DEBUG
-        self.logger.log(level, "Ignored %s", received.why)
-
-    def _log_server_error(self, received: ServerError) -> None:
-        if received.rejection is not None:
-            self.logger.error("Connection rejected: %s", received.rejection)
-        else:
-            self.logger.error("The server reports the error %s (info: %s)", received.error, received.info)
-
-    def _log_handler_error(self, name: str) -> None:
-        """Log the exception that is being handled."""
-        identity = self._session.identity
-        self.logger.exception("Exception in the handler %s of device %r of type %r", name, identity.id, identity.type)
-
-    def _log_end(self, end: ClientError, wait: float) -> None:
-        self.logger.warning("%s. Waiting %.1f seconds before attempting to re-connect.", end, wait)
-
-    def _why_not_connected(self) -> str:
-        if self._session.state is State.IDLE:
-            return "nothing can be sent before the client has connected: call run() or connect() first"
-        if self._session.state in (State.CONNECTING, State.WAITING):
-            return "nothing can be sent now: the client is not connected, and tries to"
-        return "nothing can be sent: the connection has ended"
-
-
-_USER_AGENT = (
-    f"iotio-client/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]} websockets/{websockets_version}"
-)
 
 
 def time_limit(timeout: float | None) -> float:
@@ -330,9 +219,3 @@ def time_limit(timeout: float | None) -> float:
     if timeout is None:
         return DEFAULT_TIMEOUT
     return check_timeout(timeout)
-
-
-def raise_unless_clean(end: ClientError | None) -> None:
-    """Raise how a connection ended, unless that was in order."""
-    if end is not None and not (isinstance(end, ConnectionLost) and end.clean):
-        raise end

@@ -1,8 +1,8 @@
-"""The device's side of the protocol, without I/O: the life of its connections. Both clients are shells around this.
+"""The device's side of the protocol, without I/O: the life of its connections.
 
 Time is an argument, and the randomness of the waits comes with the `Backoff`. Nothing in here or in the parts locks but
-the buffer. A shell calls from one thread, but for `codec.encode` and `durable.keep`; it locks around the methods of
-`calls` if several threads call, and around `durable.next` if several threads send.
+the buffer. The driver, which uses this, calls from one thread, but for `codec.encode` and `durable.keep`; it locks
+around changes of the state and the methods of `calls`, and one thread at a time is in `durable.next`.
 """
 
 from __future__ import annotations

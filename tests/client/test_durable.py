@@ -37,31 +37,31 @@ def send(device: Device, event: str, message: Any, **more: Any) -> int | None:
     """`send` of a thread that is none of the client's."""
     if isinstance(device, SyncDevice):
         return device.send(event, message, **more)
-    if device._loop is None or not device._loop.is_running():
+    if device._shell.loop is None or not device._shell.loop.is_running():
         return asyncio.run(device.send(event, message, **more))
-    return asyncio.run_coroutine_threadsafe(device.send(event, message, **more), device._loop).result(TIMEOUT)
+    return asyncio.run_coroutine_threadsafe(device.send(event, message, **more), device._shell.loop).result(TIMEOUT)
 
 
 def flush(device: Device, timeout: float = TIMEOUT) -> None:
     if isinstance(device, SyncDevice):
         device.flush(timeout)
-    elif device._loop is None or not device._loop.is_running():
+    elif device._shell.loop is None or not device._shell.loop.is_running():
         asyncio.run(device.flush(timeout))
     else:
-        asyncio.run_coroutine_threadsafe(device.flush(timeout), device._loop).result(2 * timeout)
+        asyncio.run_coroutine_threadsafe(device.flush(timeout), device._shell.loop).result(2 * timeout)
 
 
 def cut(device: Device) -> None:
     """End TCP without a word, if there is a connection."""
-    connection = device._connection
+    connection = device._driver.connection
     if connection is None:
         return
     if isinstance(device, SyncDevice):
         with suppress(OSError):
-            device._connection.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+            device._driver.connection.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
     else:
-        assert device._loop is not None
-        device._loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
+        assert device._shell.loop is not None
+        device._shell.loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
 
 
 def named(**more: Any) -> Buffer:
@@ -91,8 +91,7 @@ def test_exact_bytes_and_the_clock(kind: Kind, monkeypatch: pytest.MonkeyPatch) 
         quit_in_order(peer)
 
     now = time.time() - 1000.0  # a clock that is wrong by a thousand seconds, and some for the test itself
-    wall = "iotio_client.sync_client.wall_clock" if kind is SyncDevice else "iotio_client.async_client.wall_clock"
-    monkeypatch.setattr(wall, lambda: now)
+    monkeypatch.setattr("iotio_client.driver.wall_clock", lambda: now)
     device = make(kind, buffer=named())
     assert send(device, "temp", 21.5, durable=True) == 1
     later = datetime.fromtimestamp(now + 1.5, timezone(timedelta(hours=2)))
@@ -536,8 +535,8 @@ def test_tasks_that_send_at_once_to_a_file(tmp_path: Path) -> None:
         device = make(AsyncDevice, client_id="tasks", client_type="sensor", buffer=buffer)
         assert isinstance(device, AsyncDevice)
         with running(host, device):
-            assert device._loop is not None
-            asyncio.run_coroutine_threadsafe(work(device), device._loop).result(2 * TIMEOUT)
+            assert device._shell.loop is not None
+            asyncio.run_coroutine_threadsafe(work(device), device._shell.loop).result(2 * TIMEOUT)
     buffer.close()
     assert sensor.seen == list(range(100))
 

@@ -29,7 +29,7 @@ class Lamp(IoTClient):
 
 
 def find(client: Any, event: str) -> Any:
-    return client._handlers.find(event)
+    return client._driver._handlers.find(event)
 
 
 def test_methods() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import iotio
 import iotio_client
 from iotio_client import AsyncIoTClient, EndpointConstraint, EndpointInfo, IoTClient
+
+MOST_METHODS = 30  # of a client; what is more belongs to its driver or its shell
 
 
 def parameters(function: Any) -> list[str]:
@@ -30,6 +33,13 @@ def test_names() -> None:
     assert iotio_client.__protocol_version__ == "1"
     for name in iotio_client.__all__:
         assert hasattr(iotio_client, name)
+
+
+@pytest.mark.parametrize("client", [IoTClient, AsyncIoTClient])
+def test_a_client_is_put_together(client: type) -> None:
+    kinds = (FunctionType, property, staticmethod, classmethod)
+    methods = {name for one in client.__mro__[:-1] for name, value in vars(one).items() if isinstance(value, kinds)}
+    assert len(methods) <= MOST_METHODS, sorted(methods)
 
 
 def test_interface_of_0_4_12() -> None:

@@ -80,7 +80,7 @@ def test_connect_again_after_an_end_that_nobody_handled() -> None:
     with FakeServer(lambda peer: peer.accept().close(1000), serve_hello) as server:
         one = device()
         one.connect(server.domain)
-        connection = one._connection
+        connection = one._driver.connection
         assert connection is not None
         connection.recv_events_thread.join(TIMEOUT)
         assert not one.connected
@@ -413,7 +413,7 @@ def test_full_inbox_stops_the_reader() -> None:
 
     def slow(message: Any) -> None:
         assert sent.wait(TIMEOUT)
-        seen.append(len(one._inbox._waiting))
+        seen.append(len(one._shell.inbox._waiting))
 
     sent = threading.Event()
     seen: list[int] = []

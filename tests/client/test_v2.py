@@ -45,8 +45,8 @@ def call(device: Device, event: str, data: Any = None, **more: Any) -> Any:
     """Call from a thread that receives nothing."""
     if isinstance(device, SyncDevice):
         return device.call(event, data, **more)
-    assert device._loop is not None
-    return asyncio.run_coroutine_threadsafe(device.call(event, data, **more), device._loop).result(TIMEOUT)
+    assert device._shell.loop is not None
+    return asyncio.run_coroutine_threadsafe(device.call(event, data, **more), device._shell.loop).result(TIMEOUT)
 
 
 def connect(device: Device, domain: str, **more: Any) -> BaseException | None:
@@ -668,7 +668,7 @@ def test_sync_call_with_nobody_in_handle() -> None:
 
 
 def test_sync_messages_put_aside_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iotio_client.sync_client._MAX_ASIDE", 3)
+    monkeypatch.setattr("iotio_client.thread_shell._MAX_ASIDE", 3)
 
     def script(peer: Peer) -> None:
         peer.greet()

@@ -150,8 +150,8 @@ def test_events_carry_floats(kind: Kind, native: LocalHost) -> None:
 
 def send(device: Device, event: str, message: Any) -> None:
     if isinstance(device, AsyncAsker):
-        assert device._loop is not None
-        asyncio.run_coroutine_threadsafe(device.send(event, message), device._loop).result(TIMEOUT)
+        assert device._shell.loop is not None
+        asyncio.run_coroutine_threadsafe(device.send(event, message), device._shell.loop).result(TIMEOUT)
     else:
         device.send(event, message)
 

@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from iotio_client import AsyncIoTClient, ClientError, ConnectFailed
+from iotio_client.commands import Work
 from iotio_client.target import Target
 from tests.load.endurance import allow_descriptors
 
@@ -38,11 +39,16 @@ class Lamp(AsyncIoTClient):
     async def on_n(self, message: Any) -> None:
         Lamp.events += 1
 
-    async def _open(self, target: Target, limit: float) -> None:
-        self.began = time.monotonic()
-        await super()._open(target, limit)
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "plain")
+        self._open = self._driver.open
+        vars(self._driver).update(open=self._begin, _log_end=self._count_end)
 
-    def _log_end(self, end: ClientError, wait: float) -> None:
+    def _begin(self, target: Target, limit: float) -> Work[None]:
+        self.began = time.monotonic()
+        return self._open(target, limit)
+
+    def _count_end(self, end: ClientError, wait: float) -> None:
         if isinstance(end, ConnectFailed):
             failed.append(self.began)
         else:
@@ -62,7 +68,7 @@ async def main() -> None:
     logging.getLogger("iotio.client").setLevel(logging.CRITICAL)
     port, first, count = (int(argument) for argument in sys.argv[1:4])
     longest = float(sys.argv[4]) if len(sys.argv) > 4 else None
-    fleet = [Lamp(f"lamp {n}", "plain") for n in range(first, first + count)]
+    fleet = [Lamp(f"lamp {n}") for n in range(first, first + count)]
     running = [asyncio.create_task(lamp.run_async(f"127.0.0.1:{port}", reconnect_delay=longest)) for lamp in fleet]
     while await asyncio.to_thread(sys.stdin.readline):
         tell(fleet)

@@ -1,0 +1,643 @@
+"""What both clients decide: how a connection begins and ends, and what is done with each message.
+
+Without threads, tasks and sockets: methods that return `Work` are generators, which yield commands to the shell that
+runs them (`commands.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from time import time as wall_clock
+from types import TracebackType
+from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar, cast
+
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as WireState
+from websockets.typing import Subprotocol
+from websockets.version import version as websockets_version
+
+from iotio_protocol import v2
+from iotio_protocol.calls import check_timeout
+from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData
+from iotio_protocol.options import Options
+from iotio_protocol.version import __version__
+
+from .backoff import Backoff
+from .calls import Waiter, timed_out
+from .commands import (
+    Abort,
+    Announce,
+    Close,
+    Finish,
+    InBuffer,
+    Invoke,
+    MakeRoom,
+    Next,
+    Open,
+    Ping,
+    Receive,
+    Send,
+    SendMore,
+    Sleep,
+    StartReading,
+    Wait,
+    Work,
+)
+from .durable import Flushes
+from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
+from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in, wire_headers
+from .handlers import Handlers
+from .inbox import MAX_QUEUE, Inbox
+from .message import Message, current_message, milliseconds
+from .received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
+from .session import Session, State
+from .target import Target
+
+__all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
+
+DEFAULT_TIMEOUT = 20.0
+"""Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
+
+
+class Connection(Protocol):
+    """Describe what the driver wants to know of a connection of the WebSocket library, of either flavour."""
+
+    @property
+    def state(self) -> WireState: ...
+
+    @property
+    def subprotocol(self) -> Subprotocol | None: ...
+
+
+class Changed(Protocol):
+    """Guard the session's state, and tell of its changes: a condition of threads, or `OnOneLoop`."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> object: ...
+
+    def notify_all(self) -> None: ...
+
+
+class OnOneLoop:
+    """Guard nothing, as all that uses the session runs on one event loop."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def notify_all(self) -> None:
+        """Do nothing: tasks wait by other means."""
+
+
+class ConnectArguments(TypedDict):
+    """What both flavours of the library's `connect` take."""
+
+    subprotocols: NotRequired[list[Subprotocol]]
+    additional_headers: list[tuple[str, str]]
+    user_agent_header: str
+    compression: None
+    proxy: Any
+    open_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float | None
+    max_size: int
+    max_queue: int
+
+
+_C = TypeVar("_C", bound=Connection)
+_W = TypeVar("_W", bound=Waiter)
+
+
+class Driver(Generic[_C, _W]):
+    """Decide what a client does, in steps that a shell carries out.
+
+    Args:
+        owner: the client, whose `on_connect`, `on_disconnect` and `on_error` are called.
+        session: the protocol's side of it.
+        handlers: its handlers.
+        options: limits, pings and the time a CLOSE may take.
+        logger: its log.
+        changed: guards the session's state; never held while user code runs.
+        waiter: makes what the caller of an event waits by.
+
+    Attributes:
+        session: as above.
+        options: as above.
+        logger: as above.
+        changed: as above.
+        connection: the one that the client counts as connected by, or None.
+        flushes: who waits in `flush`.
+        stopping: the client has been told to stop; the loops look at it between two messages.
+        finishing: the connection is being ended, and `on_disconnect` called.
+    """
+
+    def __init__(
+        self,
+        owner: object,
+        session: Session,
+        handlers: Handlers,
+        options: Options,
+        logger: logging.Logger,
+        *,
+        changed: Changed,
+        waiter: Callable[[str], _W],
+    ) -> None:
+        self.session = session
+        self.options = options
+        self.logger = logger
+        self.changed = changed
+        self.connection: _C | None = None
+        self.flushes: Flushes[_W] = Flushes(session.buffer, partial(waiter, "flush"))
+        self.stopping = False
+        self.finishing = False
+        self._owner = owner
+        self._handlers = handlers
+        self._waiter = waiter
+        self._limit = DEFAULT_TIMEOUT  # seconds for a write
+        self._said_farewell: _C | None = None  # GOODBYE is sent once
+        self._told_fallback = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to send on."""
+        connection = self.connection
+        return connection is not None and self.session.state is State.OPEN and connection.state is WireState.OPEN
+
+    def asked_to_stop(self) -> bool:
+        """Whether the client has been told to stop."""
+        return self.stopping
+
+    def check_free(self) -> None:
+        """Raise ClientError if the client is connected or connecting."""
+        if self.session.state not in (State.IDLE, State.ENDED):
+            raise ClientError("this client is connected, or connecting, already")
+
+    def why_not_connected(self) -> str:
+        """Return what an error says when nothing can be sent."""
+        if self.session.state is State.IDLE:
+            return "nothing can be sent before the client has connected: call run() or connect() first"
+        if self.session.state in (State.CONNECTING, State.WAITING):
+            return "nothing can be sent now: the client is not connected, and tries to"
+        return "nothing can be sent: the connection has ended"
+
+    # The life of connections.
+
+    def run(self, target: Target, limit: float, backoff: Backoff | None) -> Work[None]:
+        """Connect, receive, and connect again until `stopping`. `backoff` None: one connection only."""
+        while not self.asked_to_stop():
+            end = yield from self._attempt(target, limit)
+            if self.asked_to_stop():
+                return
+            if end is None or backoff is None or not end.retry:
+                return raise_unless_clean(end)
+            with self.changed:
+                wait = self.session.wait(time.monotonic(), backoff)
+            self._log_end(end, wait)
+            yield Sleep(wait)
+
+    def _attempt(self, target: Target, limit: float) -> Work[ClientError | None]:
+        """Make one connection and receive to its end. Returns why it ended, None after `stop`."""
+        try:
+            yield from self.open(target, limit)
+        except ConnectFailed as error:
+            return error
+        yield Announce()
+        return (yield from self.receive())
+
+    def open(self, target: Target, limit: float) -> Work[None]:
+        """Connect within `limit` seconds, then call `on_connect`.
+
+        Raises:
+            ConnectFailed: there is no connection.
+            DeviceRejected: the server refuses this device.
+            ClientError: the client is connected already.
+        """
+        deadline = time.monotonic() + limit
+        with self.changed:
+            headers = self.session.connecting()
+        self._limit = limit
+        self.logger.info("Connecting to the domain: %s", target.where)
+        arguments = self._connect_arguments(target, headers, limit)
+        connection: _C | None = None
+        try:
+            connection = cast("_C", (yield Open(target, arguments, limit)))
+            yield from self._introduce(connection, target, deadline)
+            yield from self._opened(connection)
+        except ClientError:
+            raise
+        except CONNECT_ERRORS as error:
+            raise connect_failure(error, target, limit) from error
+        finally:
+            if connection is None or connection is not self.connection:  # Ctrl-C, a cancellation or the like, too
+                yield Abort(connection)
+        try:
+            yield from self._call("on_connect")
+        except BaseException:  # stopped, cancelled, sys.exit() or Ctrl-C in there: nobody will call handle()
+            yield from self.finish(connection)
+            raise
+        self.logger.info("Connected successfully.")
+
+    def _connect_arguments(self, target: Target, headers: list[tuple[str, str]], limit: float) -> ConnectArguments:
+        options = self.options
+        arguments: ConnectArguments = {
+            "additional_headers": wire_headers(headers),
+            "user_agent_header": _USER_AGENT,
+            "compression": None,
+            "proxy": target.proxy,
+            "open_timeout": limit,
+            "ping_interval": options.ping_interval or None,
+            "ping_timeout": options.ping_timeout,
+            "close_timeout": options.close_timeout,
+            "max_size": options.max_message,
+            "max_queue": MAX_QUEUE,
+        }
+        if self.session.subprotocols:
+            arguments["subprotocols"] = cast("list[Subprotocol]", self.session.subprotocols)
+            arguments["max_size"] = v2.max_message(options)
+        return arguments
+
+    def _introduce(self, connection: _C, target: Target, deadline: float) -> Work[None]:
+        """Say who this is, and wait until the server agrees where it says so."""
+        try:
+            greeting = self._agreed(connection.subprotocol)
+            if greeting is not None:
+                yield Send(greeting, connection, max(deadline - time.monotonic(), 0))
+            if self.session.unwelcomed:
+                message = yield Receive(connection, max(deadline - time.monotonic(), 0))
+                received = self.session.welcome(message, time.monotonic(), wall_clock())
+                if received is not None:
+                    yield from self._take(received, connection)
+            # Alone: who still sends over the last connection sees that it is over.
+            yield InBuffer(self.session.durable.resume, alone=True)
+        except ConnectionClosed as error:
+            raise not_let_in(error, target) from error
+        except ClientError:
+            yield Close(connection)
+            raise
+
+    def _agreed(self, subprotocol: str | None) -> bytes | str | None:
+        """See `Session.agreed`; says once that the server is an older one."""
+        greeting = self.session.agreed(subprotocol)
+        if self.session.fell_back and not self._told_fallback:
+            self._told_fallback = True
+            self.logger.info(
+                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.5 or newer there"
+            )
+        return greeting
+
+    def _opened(self, connection: _C) -> Work[None]:
+        yield StartReading(connection)  # before it counts: where no thread can be made, there is no connection
+        with self.changed:
+            self.session.opened(time.monotonic())
+            self.connection = connection
+            self.changed.notify_all()
+        self.flushes.settle()
+        yield SendMore()
+
+    def receive(self) -> Work[ConnectionLost | None]:
+        """Handle what comes until the connection ends, then finish it. Returns why it ended; None: by `stop`."""
+        connection = self.connection
+        if connection is None:  # stopped since it was opened
+            return None
+        following = Next()
+        try:
+            while not self.asked_to_stop():
+                try:
+                    received = yield following
+                except ConnectionLost as error:
+                    return None if self.asked_to_stop() else error
+                if received is not None:
+                    try:
+                        yield from self._take(received, connection)
+                    except ConnectionBroken as error:
+                        return error
+            return None
+        finally:
+            yield from self.finish(connection)
+
+    def finish(self, connection: _C) -> Work[None]:
+        """Close a connection and call `on_disconnect`, once."""
+        if connection is not self.connection:
+            return
+        self.finishing = True
+        self.end_calls("it is closed")
+        try:
+            try:
+                yield Finish(connection, self.farewell(connection))
+            finally:
+                with self.changed:
+                    mine = connection is self.connection  # no other thread was faster
+                    if mine:
+                        self.connection = None
+                if mine:
+                    self.session.durable.suspend()
+                    self.end_calls("it is closed")
+                    yield from self._call("on_disconnect")
+                    self.logger.info("Disconnected.")
+        finally:
+            self.finishing = False
+
+    def farewell(self, connection: _C) -> bytes | None:
+        """Return what to say before a connection is closed, the first time; None: nothing."""
+        with self.changed:
+            mine = connection is self.connection and connection is not self._said_farewell
+            farewell = self.session.farewell() if mine else None
+            self._said_farewell = connection
+        return farewell if connection.state is WireState.OPEN else None
+
+    def leave_dead(self) -> Work[bool]:
+        """Clean up after a connection that ended while nobody was in `handle`. Returns whether there was one."""
+        connection = self.connection
+        if connection is None or self.connected:
+            return False
+        yield from self.finish(connection)
+        return True
+
+    def end(self) -> None:
+        """End for good: `run`, `handle` or the attempt to connect is over."""
+        with self.changed:
+            self.session.ended()
+            self.stopping = False
+            self.changed.notify_all()
+
+    # What comes.
+
+    def read(self, connection: _C, inbox: Inbox) -> Work[str]:
+        """Receive until the connection ends: answers go to their callers, all else into `inbox`.
+
+        Runs beside `receive`. Returns why the connection ended.
+        """
+        receive = Receive(connection, self.options.close_timeout)
+        end: Exception
+        try:
+            while not inbox.closed:
+                received = yield from self._read_one(receive)
+                if received is not None:
+                    if inbox.must_wait:
+                        yield MakeRoom(inbox, connection)
+                    inbox.put(received)
+            end = ConnectionLost(1006)  # `finish` was first
+        except ConnectionClosed as error:
+            end = connection_lost(error, self.session.codec.goodbye)
+        except Exception as error:  # no error of a server's making: `receive` raises it
+            end = error
+        why = "it is closed" if inbox.closed or self.stopping else str(end)
+        self.end_calls(why)
+        inbox.end(end)
+        return why
+
+    def _read_one(self, receive: Receive) -> Work[Received | None]:
+        """Receive one message. Answers of calls go to their callers; None then, or when there is none.
+
+        Raises:
+            ConnectionClosed: the connection is over, and all that came before has been received.
+        """
+        try:
+            message = yield receive
+        except TimeoutError:
+            # The library gives a closing handshake that the server began no deadline: close() does.
+            if receive.connection.state is not WireState.OPEN:
+                yield Close(receive.connection)
+            return None
+        received = self.session.codec.receive(message)
+        if isinstance(received, Acknowledged):
+            return (yield from self.acknowledged(received.upto))
+        if not isinstance(received, Answer):
+            return received
+        with self.changed:
+            late = not self.session.calls.answer(received)
+        if late:
+            self.logger.debug("Dropped an answer that nobody waits for any more")
+        return None
+
+    def _take(self, received: Received, connection: _C) -> Work[None]:
+        """Return what is to be done with a message."""
+        if isinstance(received, Dispatch):
+            return self._dispatch(received, connection)
+        if isinstance(received, ServerError):
+            return self._take_error(received)
+        return self._ignore(received, connection)
+
+    def _take_error(self, received: ServerError) -> Work[None]:
+        if received.rejection is not None:
+            self.logger.error("Connection rejected: %s", received.rejection)
+        else:
+            self.logger.error("The server reports the error %s (info: %s)", received.error, received.info)
+        yield from self._call("on_error", received.error)
+        if received.rejection is not None:
+            raise received.rejection
+
+    def _ignore(self, received: Received, connection: _C) -> Work[None]:
+        if isinstance(received, Ignored):
+            level = logging.WARNING if received.invalid else logging.DEBUG
+            self.logger.log(level, "Ignored %s", received.why)
+            if received.reply is not None:
+                yield from self._answer("the protocol", received.reply, connection)
+
+    def _dispatch(self, received: Dispatch, connection: _C) -> Work[None]:
+        if received.number:
+            known = yield InBuffer(partial(self.session.durable.known, received), quick=True)
+            if known is not None:
+                yield from self._take(known, connection)
+                if known.invalid:
+                    raise self.session.give_up(known.why)
+                return
+        name = f"on_{received.event}"
+        message = self._about(received)
+        token = current_message.set(message)  # for the handler: the shell runs both in one context
+        try:
+            reply = yield from self._run_handler(name, received, message)
+        finally:
+            current_message.reset(token)
+        ack = (yield from self._handled(name, received, message)) if received.number else None
+        for packet in (reply, ack):
+            if packet is not None:
+                yield from self._answer(name, packet, connection)
+
+    def _about(self, received: Dispatch) -> Message | None:
+        """Return what `message` is while the handler runs."""
+        if not received.number and received.time is None:
+            return None
+        return Message(self._owner, self.session.durable.message_id(received), received.time)
+
+    def _run_handler(self, name: str, received: Dispatch, message: Message | None) -> Work[bytes | str | None]:
+        """Run the handler of a message if there is one. Returns what to send."""
+        codec = self.session.codec
+        handler = self._handlers.find(received.event)
+        if handler is None:
+            self.logger.debug("No handler %s", name)
+            return codec.unhandled(received)
+        self.logger.debug("Calling Event Handler: %s", name)
+        try:
+            value = codec.check(received)
+        except InvalidData as error:
+            self.logger.warning("Refused a call: %s", error)
+            return codec.failed(received, error)
+        try:
+            return codec.answer(received, (yield Invoke(handler, (value,))))
+        except Exception as error:
+            self._log_handler_error(name)
+            if message is not None:
+                message.effects.clear()
+            return codec.failed(received, error)
+
+    def _handled(self, name: str, received: Dispatch, message: Message | None) -> Work[bytes | None]:
+        """Note that a durable message is through. Returns its ACK."""
+        durable = self.session.durable
+        effects = message.effects if message is not None else ()
+        try:
+            try:
+                ack = yield InBuffer(partial(durable.handled, received, effects))
+            except BufferFailed:
+                raise
+            except Exception:
+                self._log_handler_error(name)
+                ack = yield InBuffer(partial(durable.handled, received))
+        except BufferFailed as error:
+            self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
+            raise self.session.give_up(str(error)) from error
+        return cast("bytes | None", ack)
+
+    def _answer(self, name: str, packet: bytes | str, connection: _C) -> Work[None]:
+        try:
+            yield from self._write(packet, connection)
+        except NotConnected as error:
+            self.logger.warning("The answer of %s is lost: %s", name, error)
+
+    def _call(self, name: str, *args: Any) -> Work[None]:
+        """Call on_connect, on_disconnect or on_error."""
+        try:
+            yield Invoke(getattr(self._owner, name), args)
+        except Exception:
+            self._log_handler_error(name)
+
+    # What goes.
+
+    def send(self, event: str, message: Any, durable: bool, moment: datetime | float | None) -> Work[int | None]:
+        """Send a message, or keep it if it is durable. Returns the number of a durable one."""
+        when = None if moment is None else milliseconds(moment)
+        if durable:
+            made = milliseconds(wall_clock()) if when is None else when
+            number = yield InBuffer(partial(self.session.durable.keep, event, message, made))
+            yield SendMore()
+            return cast(int, number)
+        connection = self.connection  # before it is encoded: the next one may speak another version
+        yield from self._write(self.session.codec.encode(event, message, when), connection)
+        return None
+
+    def call(self, event: str, data: Any, timeout: float) -> Work[Any]:
+        """Call a handler of the server and wait for what it returns. Raises CallError and what `send` raises."""
+        limit = check_timeout(timeout)
+        deadline = time.monotonic() + limit
+        pending = self._waiter(event)
+        with self.changed:
+            connection = self.connection
+            number = self.session.calls.begin(pending)
+        try:
+            yield from self._write(self.session.calls.encode(number, event, data), connection)
+            yield Wait(pending, deadline)
+        except NotConnected as error:
+            raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
+        finally:
+            with self.changed:
+                self.session.calls.end(number)
+        if not pending.is_done:
+            raise timed_out(event, limit)
+        return pending.result()
+
+    def end_calls(self, why: str) -> None:
+        """Fail the calls of this device, as the connection has ended."""
+        with self.changed:
+            self.session.calls.end_all(why)
+
+    def flush(self, timeout: float) -> Work[None]:
+        """Wait until the server has all durable messages that have been sent so far. Raises TimeoutError."""
+        limit = check_timeout(timeout)
+        deadline = time.monotonic() + limit
+        waiter = self.flushes.add()
+        try:
+            self.flushes.settle()
+            yield Wait(waiter, deadline)
+        finally:
+            self.flushes.remove(waiter)
+        with suppress(CallDisconnected):  # in a handler, whose connection has ended
+            if waiter.is_done:
+                return cast(None, waiter.result())
+        left = len(self.session.buffer)
+        raise TimeoutError(f"{left} durable messages are not acknowledged within {limit:g} s")
+
+    def send_durable(self, connection: _C) -> Work[None]:
+        """Send the durable messages that may be sent over this connection. One at a time runs this.
+
+        Raises:
+            NotConnected: the connection has ended; they go over the next one.
+        """
+        following = InBuffer(self.session.durable.next, quick=True)
+        while connection is self.connection:
+            try:
+                packet = yield following
+            except (EncodeError, BufferFailed) as error:
+                self.logger.error("A durable message was dropped, which the server cannot take: %s", error)
+                self.flushes.settle()
+                continue
+            if packet is None:
+                break
+            yield from self._write(packet, connection)
+            yield Sleep(0)  # a write need not let others have their turn
+        upto = self.session.durable.probe()
+        if upto:  # a server without ACK
+            with suppress(ConnectionClosed):
+                yield Ping(connection, upto)
+
+    def acknowledged(self, upto: int) -> Work[Ignored | None]:
+        """Forget the durable messages that the server has, and send more. Returns what to do if that is wrong."""
+        try:
+            wrong = yield InBuffer(partial(self.session.durable.acknowledged, upto))
+        except BufferFailed as error:
+            self.logger.warning("What the server has acknowledged is not noted in the file: %s", error)
+            wrong = None
+        self.flushes.settle()
+        yield SendMore()
+        return cast("Ignored | None", wrong)
+
+    def _write(self, packet: bytes | str, connection: _C | None) -> Work[None]:
+        if connection is None or connection is not self.connection or self.session.state is not State.OPEN:
+            raise NotConnected(self.why_not_connected())
+        limit = self._limit
+        try:
+            yield Send(packet, connection, limit)
+        except TimeoutError:
+            raise NotConnected(f"the server took nothing for {limit:g} s; the connection is given up") from None
+        except ConnectionClosed as error:
+            raise NotConnected(f"nothing can be sent: {connection_lost(error)}") from error
+
+    # The log.
+
+    def _log_handler_error(self, name: str) -> None:
+        """Log the exception that is being handled."""
+        identity = self.session.identity
+        self.logger.exception("Exception in the handler %s of device %r of type %r", name, identity.id, identity.type)
+
+    def _log_end(self, end: ClientError, wait: float) -> None:
+        self.logger.warning("%s. Waiting %.1f seconds before attempting to re-connect.", end, wait)
+
+
+_USER_AGENT = (
+    f"iotio-client/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]} websockets/{websockets_version}"
+)
+
+
+def raise_unless_clean(end: ClientError | None) -> None:
+    """Raise how a connection ended, unless that was in order."""
+    if end is not None and not (isinstance(end, ConnectionLost) and end.clean):
+        raise end

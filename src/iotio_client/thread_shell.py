@@ -1,0 +1,304 @@
+"""How threads carry out what the driver asks for: a thread that reads, locks, and sleeps that a signal handler ends."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
+
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as WireState
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as ws_connect
+
+from iotio_protocol.errors import CallDisconnected, CallError
+
+from .calls import ThreadCall
+from .commands import perform
+from .driver import ConnectArguments, Driver
+from .errors import ClientError, NotConnected
+from .inbox import MAX_QUEUE, Inbox, ThreadInbox
+from .received import Received
+from .target import Target
+from .tls import TurnTakingSocket
+
+__all__ = ["ThreadShell"]
+
+_MAX_ASIDE = 1000  # messages that may come while a handler waits for the answer of a call
+_INTERVAL = 1.0  # seconds between two looks at what wakes no event: Ctrl-C on Windows, a connection that ends
+
+_T = TypeVar("_T")
+
+
+class ThreadShell:
+    """Carry out a driver's commands in the thread that runs it, and read in a thread beside it.
+
+    Args:
+        driver: what is carried out.
+
+    Attributes:
+        inbox: what the reading thread has received.
+        looping: somebody is in `run` or `handle`, and cleans up.
+    """
+
+    changed = threading.Condition
+    waiter = ThreadCall
+
+    def __init__(self, driver: Driver[ClientConnection, ThreadCall]) -> None:
+        self._driver = driver
+        self.inbox = ThreadInbox()
+        self.looping = False
+        self._pending: ClientConnection | None = None  # before it counts
+        self._calling: int | None = None  # the thread that is in a handler
+        self._reader: threading.Thread | None = None  # fills the inbox
+        self._asking: dict[ThreadCall, bool] = {}  # calls that wait, and whether the running handler made them
+        self._turn = threading.Lock()  # held by who sends durable messages, so that they go in order
+        self._more = False  # there may be some
+        # stop() may run in a signal handler: neither flags nor a SimpleQueue need a lock that may be held.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    # The thread in run or handle.
+
+    def enter_loop(self) -> None:
+        """Count this thread as the one that cleans up. Raises ClientError if there is one."""
+        with self._driver.changed:
+            if self.looping:
+                raise ClientError("this client is in run() or handle() already")
+            self.looping = True
+
+    def leave_dead(self) -> None:
+        """Clean up after a connection that ended while nobody was in `handle`."""
+        if not self.looping and perform(self._driver.leave_dead(), self):
+            self.end()
+
+    def end(self) -> None:
+        """End `run`, `handle` or `connect`."""
+        with self._driver.changed:
+            self._driver.end()
+            self.looping = False
+
+    def interrupt(self) -> None:
+        """Have the driver look at `stopping` soon, wherever it waits."""
+        self._wake.put(None)
+        pending, connection = self._pending, self._driver.connection  # in this order: the one becomes the other
+        if self._calling == threading.get_ident():
+            return  # the loop looks at the flag when the handler returns, after the answer
+        if connection is None and pending is not None:
+            _shut(pending)
+        elif connection is not None and self.looping:
+            threading.Thread(target=self._hang_up, args=(connection,), name="iotio-client-stop", daemon=True).start()
+        elif connection is not None:  # after connect(), with nobody in handle()
+            perform(self._driver.finish(connection), self)
+            self.end()
+
+    # Commands: the connection.
+
+    def open(self, target: Target, arguments: ConnectArguments, limit: float) -> ClientConnection:
+        # Entered by hand: it lives longer than this function. `finish` closes it.
+        connection = ws_connect(
+            target.uri,
+            ssl=target.context,
+            server_hostname=target.server_hostname,
+            create_connection=cast("type[ClientConnection]", self._adopt),
+            **arguments,
+        ).__enter__()
+        _limit_writes(connection.socket, limit)
+        return connection
+
+    def _adopt(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ClientConnection:
+        """Make the library's connection; known before the upgrade, so that `stop` can end that too."""
+        if isinstance(sock, ssl.SSLSocket):
+            sock = cast(socket.socket, TurnTakingSocket(sock))
+        self._pending = ClientConnection(sock, *args, **kwargs)
+        if self._driver.stopping:
+            _shut(self._pending)
+        return self._pending
+
+    def abort(self, connection: ClientConnection | None) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            _shut(pending)
+
+    def start_reading(self, connection: ClientConnection) -> None:
+        inbox = ThreadInbox()
+        reader = threading.Thread(target=self._read, args=(connection, inbox), name="iotio-client-reader", daemon=True)
+        reader.start()
+        with self._driver.changed:
+            self.inbox, self._reader = inbox, reader
+            if self._asking:
+                inbox.allow(_MAX_ASIDE)
+
+    def announce(self) -> None:
+        """Do nothing: `ensure_open` looks at the session's state."""
+
+    def close(self, connection: ClientConnection) -> None:
+        connection.close()
+
+    def finish(self, connection: ClientConnection, farewell: bytes | None) -> None:
+        self._pending = None
+        self.inbox.close()
+        reader = self._reader
+        try:
+            self._say_and_close(connection, farewell)
+            if reader is not None:
+                reader.join()
+        finally:
+            self._reader = None
+
+    def _hang_up(self, connection: ClientConnection) -> None:
+        self._say_and_close(connection, self._driver.farewell(connection))
+
+    def _say_and_close(self, connection: ClientConnection, farewell: bytes | None) -> None:
+        if farewell is not None:
+            with suppress(ConnectionClosed):
+                connection.send(farewell)
+        connection.close()
+
+    # Commands: messages.
+
+    def receive(self, connection: ClientConnection, limit: float) -> bytes | str:
+        return connection.recv(timeout=limit)
+
+    def make_room(self, inbox: ThreadInbox, connection: ClientConnection) -> None:
+        while inbox.must_wait and connection.state is not WireState.CLOSED:
+            self._fail_asking(_too_many, inside=False)
+            inbox.wait_for_room(lambda: connection.state is WireState.CLOSED, _INTERVAL)
+
+    def next(self) -> Received | None:
+        return self.inbox.get(_INTERVAL)
+
+    def invoke(self, function: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+        self._calling = threading.get_ident()
+        try:
+            return function(*args)
+        finally:
+            self._calling = None
+
+    def send(self, packet: bytes | str, connection: ClientConnection, limit: float) -> None:
+        connection.send(packet)  # the socket has a limit of its own
+
+    def sleep(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._driver.stopping and (left := deadline - time.monotonic()) > 0:
+            try:
+                self._wake.get(timeout=left)  # tokens of earlier stops are used up by the loop
+            except Empty:
+                return
+
+    # Commands: durable messages.
+
+    def in_buffer(self, function: Callable[[], _T], quick: bool, alone: bool) -> _T:
+        with self._turn if alone else nullcontext():
+            return function()
+
+    def send_more(self) -> None:
+        """Send what may be sent; in this thread, or in the one that is at it."""
+        self._more = True
+        while self._more and self._turn.acquire(blocking=False):
+            try:
+                self._more = False
+                connection = self._driver.connection
+                if connection is not None:
+                    perform(self._driver.send_durable(connection), self)
+            except NotConnected:  # they go over the next one
+                return
+            finally:
+                self._turn.release()
+
+    def ping(self, connection: ClientConnection, upto: int) -> None:
+        arguments = (connection, connection.ping(), upto)
+        threading.Thread(target=self._await_pong, args=arguments, name="iotio-client-pong", daemon=True).start()
+
+    def _await_pong(self, connection: ClientConnection, answered: threading.Event, upto: int) -> None:
+        """Take the answer of a ping for the ACK of all durable messages before it, with a server that sends none."""
+        while not answered.wait(self._driver.options.close_timeout):
+            if connection is not self._driver.connection or connection.state is not WireState.OPEN:
+                return
+        if connection is self._driver.connection:
+            perform(self._driver.acknowledged(upto), self)
+
+    # The thread that reads, and those that wait for what it gets.
+
+    def _read(self, connection: ClientConnection, inbox: Inbox) -> None:
+        why = perform(self._driver.read(connection, inbox), self)
+        self._fail_asking(partial(_disconnected, why=why), inside=True)
+
+    def wait(self, pending: ThreadCall, deadline: float) -> None:
+        """Wait until a call is done, or its time is over.
+
+        Its answer is read by the thread of the connection, also while more messages than usual wait for the handlers:
+        the handler that waits here keeps them waiting.
+        """
+        inside = threading.get_ident() == self._calling
+        with self._driver.changed:
+            self._asking[pending] = inside
+            inbox = self.inbox
+            inbox.allow(_MAX_ASIDE)
+        try:
+            if inside and inbox.ended:  # there is no other connection before the handler has returned
+                pending.fail(_disconnected(pending, "it has ended"))
+            pending.done.wait(max(deadline - time.monotonic(), 0))
+        finally:
+            with self._driver.changed:
+                del self._asking[pending]
+                if not self._asking:
+                    self.inbox.allow(MAX_QUEUE)
+
+    def _fail_asking(self, error: Callable[[ThreadCall], CallError], *, inside: bool) -> None:
+        """Fail the calls that wait for an answer and keep the messages before it waiting.
+
+        Args:
+            error: makes the error of a call.
+            inside: only the one of the running handler; False: those where nobody is in `handle`, too.
+        """
+        with self._driver.changed:
+            asking = [pending for pending, own in self._asking.items() if own or not (inside or self.looping)]
+        for pending in asking:
+            pending.fail(error(pending))
+
+
+def _too_many(pending: ThreadCall) -> CallError:
+    return CallError(f"{_MAX_ASIDE} messages came before the answer of the call of {pending.event!r}")
+
+
+def _disconnected(pending: ThreadCall, why: str) -> CallError:
+    return CallDisconnected(f"the connection ended before {pending.event!r} was through: {why}")
+
+
+def _shut(connection: ClientConnection) -> None:
+    """End a connection that has no WebSocket to close yet."""
+    try:
+        connection.socket.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        logging.getLogger("iotio.client").debug("the socket is closed already", exc_info=True)
+
+
+def _limit_writes(sock: socket.socket | TurnTakingSocket, seconds: float) -> None:
+    """Let a write fail that the server does not take within `seconds`.
+
+    By a socket option and not by Python's time-out, because that would hold for reads too.
+    """
+    if isinstance(sock, TurnTakingSocket):
+        sock.write_limit = seconds
+        return
+    if sys.platform == "win32":
+        values = [int(seconds * 1000).to_bytes(4, "little")]
+    else:
+        moment = divmod(max(int(seconds * 1e6), 1), 1_000_000)
+        # struct timeval; the second where a 32-bit system keeps time in 64 bits
+        values = [struct.pack("ll", *moment), struct.pack("qq", *moment)]
+    for value in values:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        except OSError:
+            continue
+        return
