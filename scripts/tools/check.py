@@ -24,6 +24,7 @@ def commands(fix: bool) -> dict[str, list[str]]:
         "types": ["mypy"],
         "layers": ["lint-imports"],
         "test files": ["python", "-m", "scripts.tools.modules"],
+        "class sizes": ["python", "-m", "scripts.tools.classes"],
         "house": ["python", "-m", "scripts.tools.house", *(["--fix"] if fix else [])],
     }
 
