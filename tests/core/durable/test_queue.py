@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from iotio.core.durable.delivery import DeliveryState
 from iotio.core.durable.queue import DurableQueue
 from iotio.core.manager import Manager
+from iotio.hosts.memory import connect as make_connection
+from iotio_protocol import v2
+from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.v2 import MAX_NUMBER
 from tests.core.durable.lamps import Lamp, connect, emit
+from tests.support.wire import Opcode, encode_frame
 
 
 def queue_of(manager: Manager) -> DurableQueue:
@@ -85,3 +91,18 @@ def test_an_earlier_connection_changes_nothing(manager: Manager) -> None:
     assert (len(earlier.frames), len(later.frames), queue.on_their_way) == (0, 1, 1)
     queue.suspend(later)
     assert (queue.on_their_way, queue.waiting) == (0, 1)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_connection_that_loses_a_takeover_changes_no_stream(manager: Manager, lamp: Lamp, before: int) -> None:
+    """It was made earlier and says HELLO later, with another stream: the device has lost its memory in between."""
+    late = make_connection(manager, subprotocol=v2.SUBPROTOCOL)
+    device = connect(manager, sends="mine")
+    for number in range(1, before + 1):
+        device.durable(number, "read", number)
+    hello = v2.encode_json(v2.HELLO, {"id": "d", "type": "lamp", "sends": "another"})
+    late.deliver(encode_frame(Opcode.BINARY, hello))
+    assert late.gone is DisconnectReason.TAKEOVER
+    device.durable(before + 1, "read", 5)
+    assert queue_of(manager).position[2:] == ("mine", before + 1)
+    assert connect(manager, sends="mine").welcome["heard"] == {"stream": "mine", "upto": before + 1}

@@ -83,7 +83,7 @@ class DurableChannel:
     def announce(self) -> dict[str, object]:
         """Return the fields of WELCOME that name both streams. The queue of the device is the one of now, for good."""
         self._announced = self._connection.manager.durable_messages.queue(self._device_id)
-        return self._announced.greet(self.stream)
+        return self._announced.greet(self.stream, self.epoch)
 
     @property
     def announced(self) -> DurableQueue:

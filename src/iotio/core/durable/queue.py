@@ -43,6 +43,7 @@ class DurableQueue:
         "_connection",
         "_counter",
         "_epoch",
+        "_greeted",
         "_heard",
         "_incoming",
         "_known",
@@ -72,6 +73,7 @@ class DurableQueue:
         self._known: tuple[str | None, int] = (None, 0)  # what the device has, as it said when it connected
         self._connection: DurableLink | None = None  # the one that both streams go over
         self._epoch = -1  # of the last one
+        self._greeted = -1  # the epoch of the latest connection that has said HELLO
         self._outgoing: OutgoingQueue | None = None
         self._incoming: IncomingStream | None = None
         self._lock = allocate_lock()  # taken before that of either stream
@@ -128,13 +130,19 @@ class DurableQueue:
 
     # -- for the connection ----------------------------------------------------------------------------
 
-    def greet(self, sends: str | None) -> dict[str, object]:
+    def greet(self, sends: str | None, epoch: int) -> dict[str, object]:
         """Return the fields of WELCOME that name both streams.
 
         Args:
             sends: the name of the device's stream, as in HELLO.
+            epoch: of the connection. One that was made before another that has said HELLO loses the takeover: it
+                changes nothing.
         """
         with self._lock:
+            if epoch < self._greeted:
+                sends = None
+            else:
+                self._greeted = epoch
             if self._incoming is not None:
                 stream, upto = self._incoming.greet(sends)
             else:
