@@ -105,13 +105,13 @@ class BaseClient:
         self._shell = self._shell_type(self._driver)
 
     def on_connect(self) -> Any:
-        """Called when a connection stands. Override it, or assign a function."""
+        """Run when the device is connected. Override it, or assign a function."""
 
     def on_disconnect(self) -> Any:
-        """Called when a connection has ended, once for each `on_connect`. Override it, or assign one."""
+        """Run when the connection has ended, once for each `on_connect`. Override it, or assign a function."""
 
     def on_error(self, error: str) -> Any:
-        """Called when the server reports an error. Override it, or assign a function.
+        """Run when the server reports an error. Override it, or assign a function.
 
         Args:
             error: the error code, such as "client_invalid_packet".

@@ -336,7 +336,7 @@ class Driver(Generic[_C, _W]):
                 yield Finish(connection, self.farewell(connection))
             finally:
                 with self.changed:
-                    mine = connection is self.connection  # no other thread was faster
+                    mine = connection is self.connection  # not if another thread has ended it already
                     if mine:
                         self.connection = None
                 if mine:

@@ -22,19 +22,23 @@ _V1_WINDOW = 100  # durable messages that a server without ACK is sent before a 
 
 
 class DurableMessages:
-    """Keep the durable messages of both directions over all connections of a device.
+    """Keep the durable messages of a device, in both directions, across its connections.
 
-    Each message of the server is dispatched; `known` says whether it came before, and `handled` keeps that it has been
-    handled and returns its ACK. Those of this device: `keep`, then `next` until that has none, and again after each
-    ACK. `resume` comes before the session's `opened`, and `suspend` at the end of a connection.
+    From the server: each message is dispatched to its handler. `known` says whether it is a duplicate or follows a gap,
+    and `handled` keeps that it was handled and returns its ACK.
+
+    To the server: `keep` stores a message. `next` returns the messages to send until none is left, and is called again
+    after each ACK.
+
+    `resume` is called when a connection begins, before the session's `opened`, and `suspend` when it has ended.
 
     Args:
-        link: the connection.
-        codec: makes the packets.
-        buffer: keeps the messages.
+        link: the connection to the server.
+        codec: encodes the packets.
+        buffer: stores the messages.
 
     Attributes:
-        buffer: as above.
+        buffer: stores the messages.
     """
 
     def __init__(self, link: Link, codec: Codec, buffer: Buffer) -> None:

@@ -240,7 +240,7 @@ class TaskShell:
                 more.clear()
                 await perform_async(self._driver.send_durable(connection), self)
                 await more.wait()
-        except NotConnected:  # they go over the next one
+        except NotConnected:  # the connection has ended; the messages go over the next connection
             return
         except Exception:
             self._driver.logger.exception("Durable messages cannot be sent over this connection")

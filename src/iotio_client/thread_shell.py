@@ -40,14 +40,14 @@ _T = TypeVar("_T")
 
 
 class ThreadShell:
-    """Carry out a driver's commands in the thread that runs it, and read in a thread beside it.
+    """Carry out the commands of a driver in the calling thread, and read from the connection in a second thread.
 
     Args:
-        driver: what is carried out.
+        driver: yields the commands.
 
     Attributes:
-        inbox: what the reading thread has received.
-        looping: somebody is in `run` or `handle`, and cleans up.
+        inbox: the messages that the reading thread has received.
+        looping: whether a thread is in `run` or `handle`; that thread cleans up.
     """
 
     changed = threading.Condition
@@ -219,7 +219,10 @@ class ThreadShell:
         threading.Thread(target=self._await_pong, args=arguments, name="iotio-client-pong", daemon=True).start()
 
     def _await_pong(self, connection: ClientConnection, answered: threading.Event, upto: int) -> None:
-        """Take the answer of a ping for the ACK of all durable messages before it, with a server that sends none."""
+        """Wait for the PONG of a ping, then count the durable messages up to `upto` as acknowledged.
+
+        This is for servers that send no ACK. Nothing is done if the connection ends first.
+        """
         while not answered.wait(self._driver.options.close_timeout):
             if connection is not self._driver.connection or connection.state is not WireState.OPEN:
                 return

@@ -1,4 +1,7 @@
-"""The server's side of a v2 connection: what differs from `Session`, which keeps states, pings and closing."""
+"""The server's side of a connection that speaks v2: its introduction and its packets.
+
+The base class `Session` manages states, pings and closing, as for the older protocols.
+"""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Connection:
     lane = cast("Lane", None)  # the host sets it in its constructor
     buffer: WriteBuffer  # the same
     admitted = False  # the manager's limits have counted it
-    held_back = False  # its CLOSE frame waits: it is refused, its id is fought over, or it comes during a shutdown
+    held_back = False  # its CLOSE frame is delayed: it is refused, two devices fight over its id, or the server closes
     _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
     durable: DurableChannel | None = None  # once the device is let in
     since = 0.0  # when the device was let in, on the manager's clock
@@ -298,7 +298,7 @@ class Connection:
         return self.take(self.session.frames.feed(data) if data else None, len(data))
 
     def take(self, items: list[Item] | None, size: int = 0) -> list[Event]:
-        """The same for what has been read already: `Session.frames` is for the reading side alone and needs no lock.
+        """Do what `feed` does, for bytes that the caller has given to `session.frames` already, without a lock.
 
         Args:
             items: messages and control frames, or None for the end of the stream.
@@ -361,11 +361,11 @@ class Connection:
         return self.gone is None or self.gone.is_by_device  # what the device had sent when the server closed is dropped
 
     def refuse(self, error: HandshakeError, *, hold: bool) -> None:
-        """Turn the device away, as the gate has decided.
+        """Refuse the device: tell it why, and close its connection.
 
         Args:
-            error: the reason.
-            hold: whether its CLOSE frame waits for `refusal_delay`.
+            error: why it is refused.
+            hold: whether the CLOSE frame is delayed by `refusal_delay`.
         """
         with self._lock:
             self._let_go(DisconnectReason.REFUSED)
@@ -427,10 +427,11 @@ class Connection:
         return True
 
     def claim_teardown(self) -> list[Callable[..., Any]] | None:
-        """Claim the teardown.
+        """Begin the teardown of the connection; only the first caller may run it.
 
         Returns:
-            The callbacks to run, with the client and `gone`. Only the first caller gets them; others get None.
+            The callbacks of the disconnection, to be called with the client and `gone`: none if `on_connect` was not
+            called. None for every later caller.
         """
         with self._lock:
             if self._teardown_claimed:
@@ -491,7 +492,7 @@ class Connection:
         return made
 
     def abandon_calls(self, count: int) -> None:
-        """Wait no longer for calls of user code that run; see `HandlerContext.abandon`. The lock is held."""
+        """Wait no longer for `count` running calls of user code; later calls get another context. The lock is held."""
         if self._handler_context is not None:
             self.context = self._handler_context.abandon(count)
 

@@ -233,7 +233,8 @@ class Takeovers:
         self._clock = clock
         self._quiet = _FIGHT + hold
         self._lock = allocate_lock()
-        self._recent: dict[str, tuple[tuple[float, ...], bool]] = {}  # when the last ones were, is it a fight; in order
+        # For each id: the times of its last takeovers, and whether two devices fight over it. The latest id is last.
+        self._recent: dict[str, tuple[tuple[float, ...], bool]] = {}
 
     def count(self, client_id: str) -> tuple[bool, bool]:
         """Count a takeover. Returns whether it is part of a fight, and whether the fight begins with it."""

@@ -55,7 +55,7 @@ class DeviceType:
 
     @property
     def context(self) -> Operations | None:
-        """The manager that this type was added to."""
+        """The manager that this type was added to, or None."""
         return self._context
 
     def set_context(self, context: Operations) -> None:
@@ -64,7 +64,11 @@ class DeviceType:
 
     @default_callback
     def on_connect(self, client: IoTClient) -> Any:
-        """Run when a device of this type is connected; override it."""
+        """Run when a device of this type has connected. Override it to do something then.
+
+        Args:
+            client: the device.
+        """
 
     if TYPE_CHECKING:
         on_disconnect: Callable[..., Any]  # two signatures are right, which a method cannot say
@@ -133,5 +137,5 @@ class DeviceTypes:
 
     @property
     def all_options(self) -> list[Options]:
-        """The options of the server, and behind them those of each type."""
+        """The options of the server, followed by those of each device type."""
         return [self._options, *(handlers.options for handlers in self._types.values())]

@@ -58,7 +58,7 @@ class Directory(Mapping[str, Device]):
         return found
 
     def __getitem__(self, device_id: str) -> Device:
-        """Return the device of an id. Raises KeyError if it is not known."""
+        """Return the device with this id. Raises KeyError if no such device is known."""
         device = self._registry.device(device_id)
         if device is None:
             raise KeyError(device_id)

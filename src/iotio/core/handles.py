@@ -172,7 +172,7 @@ class IoTClient:
             StoreUnavailable: a durable message cannot be written to the store.
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
-        if durable:  # by the manager's own emit, which a program may have overridden
+        if durable:  # it goes by the manager's public emit, which a program may have overridden
             return self.manager.emit(event, data, self.id, **options_of(outgoing))
         return self.manager.emitter.emit_to(self, outgoing)
 

@@ -54,7 +54,7 @@ class Lane(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, waits or is held."""
+        """Whether no step of the device runs, waits or is held back."""
 
     @property
     def is_busy(self) -> bool:

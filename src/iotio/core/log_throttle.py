@@ -38,10 +38,14 @@ class LogThrottle:
         logger.log(level, text, *args)
 
     def ask(self, kind: str) -> int | None:
-        """Ask whether one more line may be logged.
+        """Ask whether a line may be logged now.
+
+        Args:
+            kind: the kind of the line; the lines of each kind are counted apart.
 
         Returns:
-            None to keep it back, or how many have been kept back since the last one.
+            How many lines of this kind were left out since the last one that was logged; None if this line is to be
+            left out, too.
         """
         now = self._clock()
         with self._lock:

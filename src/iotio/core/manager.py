@@ -297,11 +297,14 @@ class Manager:
     def remove(self, client: IoTClient | str | None) -> bool:
         """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
 
+        Args:
+            client: the device, or its id; None is ignored.
+
         Returns:
-            Whether it was connected.
+            Whether the device was connected. False, too, for an IoTClient whose device has connected again since.
 
         Raises:
-            TypeError: neither an id nor an IoTClient nor None.
+            TypeError: `client` is neither an id nor an IoTClient nor None.
         """
         if client is None:
             return False

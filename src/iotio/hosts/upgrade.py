@@ -74,7 +74,7 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
     if found is None:
         return None
     path, lines = found.group(1).decode(), found.group(2).decode("latin-1").split("\r\n")
-    lines.pop()  # what stands behind the last line's end
+    lines.pop()  # empty: the text behind the last CRLF
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")

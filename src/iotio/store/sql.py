@@ -132,7 +132,13 @@ class SqlStore(Store):
 
     @contextmanager
     def _says(self, what: str) -> Iterator[None]:
-        """Raise what the database says as a StoreError; what is wrong with the values passes as it is."""
+        """Turn the errors of database and file within the block into a StoreError.
+
+        Errors about values (DataError, IntegrityError, ProgrammingError) are raised as they are.
+
+        Args:
+            what: what could not be done, for the text of the error.
+        """
         try:
             yield
         except (DataError, IntegrityError, ProgrammingError):

@@ -1,4 +1,4 @@
-"""What all endpoints have in common."""
+"""The base class of the endpoints that devices declare, and the verdict of checking a value against one."""
 
 from __future__ import annotations
 

@@ -91,12 +91,12 @@ class Delivery:
 
     @property
     def created(self) -> float:
-        """When it was emitted, in seconds since 1970."""
+        """When the message was emitted, in seconds since 1970."""
         return self.record.created
 
     @property
     def expires(self) -> float | None:
-        """When it is of no use any more, or None."""
+        """When the message expires, in seconds since 1970; None if it never does."""
         return self.record.expires
 
     @property

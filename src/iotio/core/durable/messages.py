@@ -119,7 +119,7 @@ class DurableMessages:
         return found
 
     def _queue_of(self, device_id: str) -> DurableQueue:
-        """Get or create the queue of a device that a program names; a closed one if it was forgotten meanwhile."""
+        """Get or create the queue of a device. It is closed if the device is not known, or has just been forgotten."""
         found = self.known_queue(device_id)
         if found is not None:
             return found

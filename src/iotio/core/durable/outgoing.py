@@ -135,9 +135,10 @@ class OutgoingQueue:
                 delivery.tell_written()
 
     def _replace(self, replaced: list[Delivery], delivery: Delivery) -> None:
-        """Drop the messages whose place a later one has taken, but for those that were sent by now.
+        """Drop the messages that `delivery` replaces, except those that were sent meanwhile.
 
-        The later one is written by now. If the server is killed before this is, the device gets both.
+        `delivery` is stored already. If the server is killed before the dropped messages are deleted from the store,
+        the device gets both.
         """
         for one in replaced:
             if not one.is_over and not self._stream.was_sent(one.number):

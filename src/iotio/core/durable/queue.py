@@ -185,17 +185,17 @@ class DurableQueue:
                     self._incoming.suspend()
 
     def acknowledge(self, connection: DurableLink, upto: int, state: DeliveryState) -> None:
-        """See `OutgoingQueue.acknowledge`."""
+        """Finish all messages to the device up to a number. Raises InvalidPacket for a number that was never sent."""
         self.outgoing.acknowledge(connection, upto, state)
 
     def is_new(self, stream: str, number: int, previous: int) -> bool:
-        """See `IncomingStream.is_new`."""
+        """Ask whether a message of the device is to be handled; a duplicate is acknowledged again. Raises StreamGap."""
         return self.incoming.is_new(stream, number, previous)
 
     def took(self, stream: str, number: int, previous: int, effects: list[Effect]) -> None:
-        """See `IncomingStream.took`."""
+        """Note that a message of the device was handled, and have what its handler wants written."""
         self.incoming.took(stream, number, previous, effects)
 
     def say_heard(self) -> None:
-        """See `IncomingStream.say_heard`."""
+        """Acknowledge to the device the messages that are written down."""
         self.incoming.say_heard()

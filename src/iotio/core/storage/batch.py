@@ -190,7 +190,7 @@ class Batch:
     __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "kept")
 
     def __init__(self) -> None:
-        self._slots: dict[int, Slot] = {}  # in the order to write them
+        self._slots: dict[int, Slot] = {}  # the changes of the batch, in the order in which they are written
         self._next = 0
         self._devices: dict[str, int] = {}  # where later records of a device are merged
         self._drops: dict[str, int] = {}

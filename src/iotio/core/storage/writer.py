@@ -338,7 +338,7 @@ class StoreWriter:
         return late
 
     def _abandon(self) -> None:
-        """Give up the rest: the writer is closed and could not write all in time."""
+        """Fail every write that is left with StoreUnavailable: the store is closed, and there was no time for them."""
         with self._lock:
             self._abandoned = True
             batches = [batch for batch in (self._current, self._pending) if batch is not None]

@@ -88,7 +88,10 @@ class DeviceMount:
         await transport.serve(connection)
 
     def _host(self) -> NativeHost:
-        """Return the host of the running loop. A server may have several loops, one after the other or at once."""
+        """Get or create the host of the running event loop, and end those whose loop is closed.
+
+        A server may run several loops, one after the other or at once.
+        """
         loop = asyncio.get_running_loop()
         host = self._hosts.get(loop)
         if host is None:

@@ -54,7 +54,7 @@ class AsgiTransport(asyncio.Transport):
         self._connection: NativeConnection | None = None
         self._waiting: deque[tuple[dict[str, Any], int]] = deque()
         self._size = 0  # bytes in it, and in the event that is being sent
-        self._slow = False  # the connection was told that too much waits
+        self._slow = False  # the connection has been told that too many bytes wait to be sent
         self._writer: asyncio.Task[None] | None = None
         self._said_close = False  # nothing may be sent behind it
         self._closing = False
@@ -159,7 +159,7 @@ class AsgiTransport(asyncio.Transport):
                 self._over.set()
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes the server has not taken."""
+        """Return the number of bytes that wait for the ASGI server to take them."""
         return self._size
 
     def can_write_eof(self) -> bool:

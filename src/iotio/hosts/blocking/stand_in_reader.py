@@ -89,7 +89,11 @@ class StandInReader:
                 self._owner.lose()
 
     def owner_has_read(self, events: Sequence[Event]) -> None:
-        """Start if the connection's own thread has events to handle now, and calls wait. The lock is held."""
+        """Note that the connection's own thread has read events. The lock is held.
+
+        Unless all of them are answers to calls, that thread handles them now and does not read; the loop thread then
+        reads in its place if calls wait.
+        """
         if self._owner_reads and not all(map(v2.is_answer, events)):
             self._owner_reads = False
             self.start_if_needed()
