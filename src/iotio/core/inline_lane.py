@@ -122,12 +122,15 @@ class InlineLane:
             lost()
             self._connection.wait_for(until, patience)
 
+    def limit(self, patience: float, lost: Callable[[str], None]) -> None:
+        """Do nothing: nobody but the thread that runs a step could find out that the device has gone."""
+
     def drop_events(self) -> None:
         """Run no event that has not begun. The lock is held."""
         self._drops_events = True
 
-    def abandon(self) -> None:
-        """Wait no longer for the turn that runs. Nothing of it begins any more."""
+    def abandon(self, older_than: float = 0.0) -> None:
+        """Wait no longer for the turn that runs. Nothing of it begins any more, and no other turn does."""
         with self._connection._lock:
             self._drops_events = self._abandoned = True
             if self._running:

@@ -94,11 +94,23 @@ class Lane(Protocol):
             lost: does what it can to have the signal set.
         """
 
+    def limit(self, patience: float, lost: Callable[[str], None]) -> None:
+        """From now on, until the lane is idle, call a function when one handler has run for too long.
+
+        Args:
+            patience: seconds that a handler may run.
+            lost: gets the event; it does what it can to have the lane go on.
+        """
+
     def drop_events(self) -> None:
         """Run no event that has not begun. From any thread; the lock of the connection may be held."""
 
-    def abandon(self) -> None:
-        """Wait no longer for the step that runs. From any thread."""
+    def abandon(self, older_than: float = 0.0) -> None:
+        """Wait no longer for the step that runs. From any thread.
+
+        Args:
+            older_than: seconds; a step that has begun since is not abandoned: it is not the one that was waited for.
+        """
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:

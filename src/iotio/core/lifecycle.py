@@ -127,7 +127,8 @@ class Lifecycle:
 
     def abandon(self, connection: Connection) -> None:
         """Tear a connection down now, although its user code may still run: that is waited for no longer."""
-        connection.lane.abandon()
+        # Less than the time-out: a loop's timer may be a little early.
+        connection.lane.abandon(0.9 * self._server.options.takeover_timeout)
         self.tear_down(connection)
 
     def tear_down(self, connection: Connection) -> None:
@@ -146,6 +147,23 @@ class Lifecycle:
                 lane.push(step)
         finally:  # a server that takes the thread away does so by an exception
             lane.run(self._unregister, connection)
+        if connection.gone is not DisconnectReason.TAKEOVER:  # the connection that takes over limits them
+            self.limit_handlers(connection)
+
+    def limit_handlers(self, connection: Connection) -> None:
+        """Wait for no handler of a device that has gone for longer than `takeover_timeout`."""
+        connection.lane.limit(self._server.options.takeover_timeout, partial(self._lose_handler, connection))
+
+    def _lose_handler(self, connection: Connection, event: str) -> None:
+        client = connection.client
+        logger.warning(
+            "the handler on_%s of type %r still runs %.0f s after device %r has gone; it is not waited for any longer",
+            event,
+            client.type if client is not None else "?",
+            self._server.options.takeover_timeout,
+            connection.name,
+        )
+        connection.lane.abandon()
 
     def _unregister(self, connection: Connection) -> None:
         if connection.client is not None:

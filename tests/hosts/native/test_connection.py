@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import flask
@@ -291,6 +293,49 @@ def test_steps_that_wait_on_a_worker_count_too() -> None:
         eventually(lambda: not connection.lane.is_reading)
         probe.gate.set()
         assert [packet(peer) for _ in range(300)] == [("echo", number) for number in range(300)]
+
+
+# A device that goes while its handler runs.
+
+
+class Endless(Probe):
+    """Its `async def` handler never ends."""
+
+    async def on_endless(self, message: Any, client: IoTClient) -> None:
+        self.note("endless")
+        await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("event", ["stuck", "endless"])
+@pytest.mark.parametrize("end", ["close frame", "end of stream", "reset"])
+def test_a_handler_that_never_ends_does_not_keep_a_device_that_has_gone(
+    event: str, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = Endless()
+    with serving(probe, options=replace(FAST, takeover_timeout=0.2)) as server, server.device() as peer:
+        peer.send_bytes(frames((event, 0), ("echo", 1)))
+        eventually(lambda: event in probe.journal)
+        if end == "close frame":
+            peer.send_close()
+        elif end == "end of stream":
+            peer.socket.shutdown(socket.SHUT_WR)
+        else:
+            peer.reset()
+        eventually(lambda: probe.journal[-1].startswith("disconnect"))
+        eventually(lambda: not server.manager.connections.all())
+        assert server.manager.clients == []
+        assert probe.journal[:2] == ["connect", event]
+        assert f"the handler on_{event} of type 'probe' still runs 0 s after device 'd' has gone" in caplog.text
+
+
+def test_handlers_that_go_on_are_waited_for_although_the_device_has_gone() -> None:
+    probe = Probe()
+    with serving(probe, options=replace(FAST, takeover_timeout=0.2)) as server, server.device() as peer:
+        peer.send_bytes(frames(*(("sync", number) for number in range(40))))  # 0.01 s each
+        eventually(lambda: "sync 0" in probe.journal)
+        peer.send_close()
+        eventually(lambda: probe.journal[-1].startswith("disconnect"))
+        assert probe.journal == ["connect", *(f"sync {number}" for number in range(40)), "disconnect client_close"]
 
 
 # Taking an id over.

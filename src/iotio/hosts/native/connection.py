@@ -379,6 +379,7 @@ class NativeConnection(Connection):
             with self._lock:
                 calls.end(DisconnectReason.TRANSPORT_CLOSED)
         self.lane.push(Step.of(Kind.INTERNAL, "", self._take_end))
+        self.manager.lifecycle.limit_handlers(self)
 
     def _take_end(self) -> None:
         if not self.over:

@@ -12,10 +12,11 @@ cdef class LoopLane:
     cdef NativeHost _host
     cdef public object _steps
     cdef object _connection, _reading, _owner, _timer, _current_event, _current_since
+    cdef double _begun_at
     cdef HandlerContext _handler_context
     cdef Py_ssize_t _waiting, _on_worker, _generation
     cdef public bint _drops_events
-    cdef bint _held
+    cdef bint _held, _is_limited
 
     cpdef push(self, Step step)
     cpdef wait_for(self, str event, object kind, object task)

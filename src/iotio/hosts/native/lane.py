@@ -6,6 +6,7 @@ All methods are for the loop's thread, where nothing else is said. This is a hot
 from __future__ import annotations
 
 import asyncio
+import time
 from _thread import LockType
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -72,11 +73,13 @@ class LoopLane:
         self._on_worker = 0  # of `running`, calls on a worker: `def` handlers may queue up there
         self._generation = 0  # the number of times that what ran was abandoned
         self._owner: object = self  # of our jobs, for the workers
+        self._is_limited = False  # a look at what runs is on its way
         self._drops_events = False
         self._held = False
         self._timer: asyncio.TimerHandle | None = None  # while held
-        self._current_event = ""  # whose handler runs on a worker
+        self._current_event = ""  # whose handler has begun last
         self._current_since = 0.0
+        self._begun_at = 0.0  # when the step began, on the machine's clock
 
     # -- what stands in the lane -----------------------------------------------------------------------
 
@@ -112,6 +115,9 @@ class LoopLane:
     def wait_for(self, event: str, kind: Kind, task: asyncio.Task[Any]) -> None:
         """Let the lane wait for an `async def` handler that waits itself."""
         self.running += 1
+        self._current_event = event
+        self._current_since = self._host.clock()
+        self._begun_at = time.monotonic()
         self.is_idle = False
         task.add_done_callback(partial(self._waited, event, kind, self._generation))
 
@@ -154,16 +160,39 @@ class LoopLane:
         self._timer = self._host.loop.call_later(patience, self._lose_patience, patience, lost)
         until.add_callback(lambda: self._host.call_later(self._release))
 
+    def limit(self, patience: float, lost: Callable[[str], None]) -> None:
+        """From now on, until the lane is idle, call a function when one handler has run for too long.
+
+        Args:
+            patience: seconds that a handler may run.
+            lost: gets the event; it does what it can to have the lane go on.
+        """
+        if not self._is_limited and not self.is_idle:
+            self._is_limited = True
+            self._host.loop.call_later(patience, self._look, patience, lost)
+
+    def _look(self, patience: float, lost: Callable[[str], None]) -> None:
+        self._is_limited = False
+        if self.running and self._host.clock() - self._current_since >= patience:
+            lost(self._current_event)
+        self.limit(patience, lost)
+
     def drop_events(self) -> None:
         """Run no event that has not begun. From any thread."""
         self._drops_events = True
         if self._waiting:
             self._host.call_later(self._pump)  # the device is read again
 
-    def abandon(self) -> None:
-        """Wait no longer for what runs; what is behind it goes on in another context. From any thread."""
+    def abandon(self, older_than: float = 0.0) -> None:
+        """Wait no longer for what runs; what is behind it goes on in another context. From any thread.
+
+        Args:
+            older_than: seconds; a step that has begun since is not abandoned: it is not the one that was waited for.
+        """
         if not self._host.is_current:
-            self._host.call_later(self.abandon)
+            self._host.call_later(partial(self.abandon, older_than))
+            return
+        if self.running and time.monotonic() - self._begun_at < older_than:
             return
         self._generation += 1  # the end of what runs now will be none of ours
         if self.running:
@@ -205,10 +234,13 @@ class LoopLane:
             return
         count = len(step.calls)
         self.running += count
+        self._current_event = step.calls[0][0]
+        self._current_since = self._host.clock()
+        self._begun_at = time.monotonic()
         self._on_worker += count
         self.is_idle = False
         work = partial(self._work, step, self._generation, context.context)
-        self._host.workers.submit(Job(self._owner, work, self._label, self._began_at))
+        self._host.workers.submit(Job(self._owner, work, self._label, self._since))
 
     def _work(self, step: Step, generation: int, context: Context) -> None:
         """Run the calls of a step, on a worker.
@@ -310,5 +342,5 @@ class LoopLane:
         assert self._handler_context is not None
         return f"handler on_{self._current_event} of {self._handler_context.label}"
 
-    def _began_at(self) -> float:
+    def _since(self) -> float:
         return self._current_since
