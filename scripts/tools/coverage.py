@@ -99,7 +99,9 @@ def measure(python: Path, module: str, source: Path, tests: Path, root: Path = R
         folder = Path(name)
         settings = folder / "settings.ini"
         settings.write_text(SETTINGS.format(include=source, data=folder / "data"), encoding="utf-8")
-        path = os.pathsep.join((str(root / "src"), str(ROOT)))  # the latter for `-p`, below
+        # An environment that takes its packages from another one has no .pth file of coverage's.
+        (folder / "sitecustomize.py").write_text("import coverage\n\ncoverage.process_startup()\n", encoding="utf-8")
+        path = os.pathsep.join((str(folder), str(root / "src"), str(ROOT)))  # the last for `-p`, below
         environment = {**os.environ, "PYTHONPATH": path, "COVERAGE_RCFILE": str(settings)}
 
         def run(*arguments: str, seconds: float = SECONDS) -> tuple[int, str]:
