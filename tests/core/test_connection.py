@@ -16,7 +16,7 @@ from iotio import DeviceType, DisconnectReason, IoTClient
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
-from iotio_protocol import v0, v1
+from iotio_protocol import v0, v1, v2
 from iotio_protocol.session import State
 from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
@@ -385,6 +385,82 @@ def test_a_single_large_packet_is_taken_by_a_device_that_waits_for_nothing(log: 
     assert manager.emit("data", b"x" * 100, "d1").sent == 1
     assert manager.emit("data", b"x", "d1").dropped == {"d1": "backpressure"}
     assert device.connection.is_open is False
+
+
+UNREAD = 64 * 1024
+PING_125 = encode_frame(Opcode.PING, b"p" * 125)  # its answer has 127 bytes
+
+
+def greeting_v2(manager: Manager) -> Device:
+    return Device(connect(manager, room=0, subprotocol="iotio.v2"))
+
+
+def greeting_v0(manager: Manager) -> Device:
+    return Device(connect(manager, room=0))
+
+
+def refused_v1(manager: Manager) -> Device:
+    return v1_device(manager, client_type="unknown", room=0)
+
+
+def refused_v2(manager: Manager) -> Device:
+    device = greeting_v2(manager)
+    device.frame(Opcode.BINARY, v2.encode_json(v2.HELLO, {"id": "d", "type": "unknown"}))
+    return device
+
+
+def held_in_a_fight(manager: Manager) -> Device:
+    """A device whose id others take over again and again: it is out of reach, its CLOSE frame waits."""
+    device = v1_device(manager, room=0)
+    for _ in range(6):
+        last, device = device, v1_device(manager, room=0)
+    assert last.connection.session.state is State.REFUSED
+    return last
+
+
+@pytest.mark.parametrize("make", [greeting_v2, greeting_v0, refused_v1, refused_v2, held_in_a_fight])
+def test_a_peer_that_is_not_let_in_must_read_its_answers(make: Any, log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """Found by an attack: one socket had 700 MB of PONGs kept in five seconds."""
+    manager = make_manager(log)
+    device = make(manager)
+    most = 0
+    for _ in range(UNREAD // 127 + 1):
+        device.connection.deliver(PING_125)
+        most = max(most, device.connection.buffer.size)
+    assert UNREAD - 127 < most <= UNREAD
+    assert device.connection.ended
+    assert device.connection.buffer.size == 0
+    assert device.connection not in manager.connections.all()
+    assert [one.getMessage() for one in caplog.records if "does not read its answers" in one.getMessage()]
+
+
+def test_one_read_of_many_pings_is_bounded_as_well(log: Log) -> None:
+    device = greeting_v2(make_manager(log))
+    hello = encode_frame(Opcode.BINARY, v2.encode_json(v2.HELLO, {"id": "d", "type": "echo"}))
+    device.connection.deliver(hello + PING_125 * 1000)
+    assert device.connection.ended
+    assert log.calls == [], "it was not let in"
+
+
+def test_what_waits_for_a_device_that_is_let_in_and_closed_is_kept(log: Log) -> None:
+    manager = make_manager(log)
+    device = v1_device(manager, room=0)
+    manager.emit("data", b"x" * UNREAD * 2, "d1")
+    device.connection.close(DisconnectReason.REMOVED)
+    device.frame(Opcode.PING, b"p")
+    assert [opcode for opcode, _ in device.frames()] == [Opcode.BINARY, Opcode.CLOSE]
+    device.close(1000)
+    assert device.connection.ended
+
+
+def test_answers_to_a_device_that_is_let_in_are_bounded_by_its_outbox(log: Log) -> None:
+    device = v1_device(make_manager(log, max_outbox=200_000), room=0)
+    for _ in range(200_000 // 127):
+        device.connection.deliver(PING_125)
+    assert device.connection.is_open
+    device.connection.deliver(PING_125)
+    assert device.connection.gone is DisconnectReason.BACKPRESSURE
+    assert device.frames()[-1][0] == Opcode.CLOSE
 
 
 # Takeover (DESIGN, promise 3).

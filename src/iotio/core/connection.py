@@ -48,6 +48,8 @@ __all__ = ["Connection", "Scope"]
 
 logger = logging.getLogger("iotio.connection")
 
+_MAX_UNREAD = 64 * 1024  # bytes of answers that may wait for a peer which is not let in, or is refused
+
 
 class Sockets(Protocol):
     """All connections of the server."""
@@ -187,6 +189,10 @@ class Connection:
         """End both directions of the stream, so that whoever reads wakes up."""
         raise NotImplementedError
 
+    def abort(self) -> None:
+        """End the stream at once; what is kept is lost."""
+        raise NotImplementedError
+
     def run_async(self, coroutine: Any, context: Context) -> Any:
         """Run a coroutine to its end in the given context and return its result."""
         raise NotImplementedError
@@ -309,21 +315,44 @@ class Connection:
             now = self.manager.clock()
             events = self.session.receive_eof(now) if items is None else self.session.digest(items, now)
             self._absorb(events)
-            self.lane.expect(events)
             self.flush_session()
             waiting = self.pending()
-            too_slow = waiting > self.manager.options.max_outbox and self.is_open
+            too_slow = bool(waiting) and self._reads_too_slowly(waiting)
             if too_slow:  # pongs and error packets that it never reads
-                self._close(DisconnectReason.BACKPRESSURE)
+                if self._is_let_in:
+                    self._close(DisconnectReason.BACKPRESSURE)
+                else:
+                    self._drop(now)
+                    events = []
+            self.lane.expect(events)
             too_much = self._meter is not None and not self._meter.accepts(len(events), size, now)
             if too_much:
                 too_much = self.is_open
                 self._close(DisconnectReason.RATE_LIMIT)
         if too_slow:
-            _log_too_slow(self, waiting)
+            if self.over:
+                _log_dropped(self, waiting)
+            else:
+                _log_too_slow(self, waiting)
         if too_much:
             _log_too_much(self)
         return events
+
+    @property
+    def _is_let_in(self) -> bool:
+        return self.client is not None and self.is_open
+
+    def _reads_too_slowly(self, waiting: int) -> bool:
+        """Return whether more waits than may; what waits when we close a device's connection may be sent to its end."""
+        if self._is_let_in:
+            return waiting > self.manager.options.max_outbox
+        return waiting > _MAX_UNREAD and (self.client is None or self.session.state is State.REFUSED)
+
+    def _drop(self, now: float) -> None:
+        """End without a CLOSE frame, which the peer would not read either."""
+        self._absorb(self.session.abort(DisconnectReason.BACKPRESSURE, now))
+        self.session.take_output()
+        self.abort()
 
     def handle(self, event: Event) -> None:
         """Do what an event asks for; its user code runs in the lane."""
@@ -537,6 +566,16 @@ def _log_too_slow(connection: Connection, waiting: int) -> None:
         options.max_outbox,
         options.max_outbox_messages,
         "some are dropped" if connection.is_open else "it is let go",
+    )
+
+
+def _log_dropped(connection: Connection, waiting: int) -> None:
+    connection.manager.log_throttle.warning(
+        "unread",
+        "device at %s does not read its answers: %d bytes wait, %d may before a device is let in; it is dropped",
+        connection.peer or "?",
+        waiting,
+        _MAX_UNREAD,
     )
 
 

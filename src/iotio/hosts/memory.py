@@ -72,6 +72,9 @@ class MemoryConnection(InlineConnection):
     def hang_up(self) -> None:
         pass
 
+    def abort(self) -> None:
+        self.buffer.clear()
+
     def wait_for(self, signal: Signal, timeout: float) -> bool:
         return signal.is_set  # there is nobody else who could set it
 

@@ -143,6 +143,9 @@ class SocketConnection(InlineConnection):
     def hang_up(self) -> None:
         self._stream.hang_up()
 
+    def abort(self) -> None:
+        self._stream.give_up()
+
     def tick(self, now: float) -> None:
         """See `Connection.tick`. Bytes that have come and are not read yet are a sign of life."""
         if not (self.is_open and self._stream.is_unread()):

@@ -163,11 +163,11 @@ class SocketStream:
             self._loop_thread.call(
                 logger.error, "device %r can no longer be served: %s", self._owner.name, error
             )  # not in the lock
-            self._give_up()
+            self.give_up()
             return None
         if not self._loop_thread.call(function, descriptor):
             os.close(descriptor)
-            self._give_up()
+            self.give_up()
             return None
         return descriptor
 
@@ -176,7 +176,8 @@ class SocketStream:
         if not self._released:  # afterwards the descriptor may be another socket's
             self._shutdown(socket.SHUT_RDWR)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """End both directions of the stream, and forget what the kernel has not taken."""
         self._break()
         self.hang_up()
 
@@ -242,7 +243,7 @@ class SocketStream:
         if waiting:
             self._waits.signal(drained, patience)
         self._shutdown(socket.SHUT_WR)
-        deadline = clock() + LINGER
+        deadline = clock() + (0 if self._broken else LINGER)  # a broken stream has no last bytes to be read
         try:
             while (left := deadline - clock()) > 0 and self._waits.readable(left):
                 if not self._sock.recv(_READ_SIZE):

@@ -443,6 +443,10 @@ class NativeConnection(Connection):
     def hang_up(self) -> None:
         self.host.call_later(self._hang_up)
 
+    def abort(self) -> None:
+        self.buffer.clear()
+        self.host.call_later(self._transport.abort)
+
     def _hang_up(self) -> None:
         self.flush(whole=True)  # the CLOSE frame
         self._ending = True
