@@ -4,6 +4,7 @@ cimport cython
 
 cdef class FrameDecoder:
     cdef Py_ssize_t _max
+    cdef Py_ssize_t _max_message
     cdef bytes _buffer
     cdef bytearray _long
     cdef Py_ssize_t _need
@@ -20,6 +21,8 @@ cdef class FrameDecoder:
     cdef _hold(self, bytes data, Py_ssize_t position, Py_ssize_t need)
     cdef bint _take(self, int first, bytes payload, list items) except -1
     cdef bint _take_data(self, int opcode, bint final, bytes payload, list items) except -1
+    cpdef use_max_message(self)
+    cdef list _too_big(self, list items)
     cdef list _fail(self, list items, int code, str reason)
 
 @cython.locals(size=Py_ssize_t)

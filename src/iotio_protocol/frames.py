@@ -108,12 +108,14 @@ class FrameDecoder:
 
     Args:
         max_message: largest message in bytes, over all its fragments; checked before anything is kept.
+        max_first: the same for the first message, and until `use_max_message` is called; None for no other limit.
     """
 
-    __slots__ = ("_buffer", "_done", "_long", "_max", "_need", "_opcode", "_parts", "_utf8")
+    __slots__ = ("_buffer", "_done", "_long", "_max", "_max_message", "_need", "_opcode", "_parts", "_utf8")
 
-    def __init__(self, max_message: int) -> None:
-        self._max = max_message
+    def __init__(self, max_message: int, max_first: int | None = None) -> None:
+        self._max_message = max_message
+        self._max = max_message if max_first is None else max_first  # the limit now
         self._buffer = b""  # the beginning of a frame
         self._long: bytearray | None = None  # the same, for a frame long enough to grow in place
         self._need = 2  # bytes that `_long` must have before looking at it again is worth it
@@ -121,6 +123,10 @@ class FrameDecoder:
         self._parts = bytearray()  # its fragments so far
         self._utf8: codecs.IncrementalDecoder | None = None  # checks text as it comes; decoded it is at the end
         self._done = False
+
+    def use_max_message(self) -> None:
+        """Hold messages to `max_message` from now on: who sends them has introduced itself."""
+        self._max = self._max_message
 
     def feed(self, data: bytes) -> list[Item]:
         """Take what a read brought.
@@ -135,7 +141,7 @@ class FrameDecoder:
             size = len(data)
             if 6 <= size <= _SHORT and data[0] == _WHOLE_BINARY and data[1] == size + _SHORT_HEAD and not self._opcode:
                 if size - 6 > self._max:
-                    return self._fail(items, TOO_BIG, f"a message may have {self._max} bytes")
+                    return self._too_big(items)
                 items.append(apply_mask(data[6:], data[2:6]))  # one short frame and nothing else: the usual read
                 return items
         elif self._long is not None:
@@ -173,7 +179,11 @@ class FrameDecoder:
                 length = min(unpack.unpack_from(data, start)[0], _ENDLESS)
                 start += width
             if length > limit and not first & 0x08:
-                return self._fail(items, TOO_BIG, f"a message may have {self._max} bytes")
+                if any(isinstance(item, (bytes, str)) for item in items):  # the first one came in the same read
+                    self.use_max_message()
+                    limit = self._max - len(self._parts)
+                if length > limit:
+                    return self._too_big(items)
             end = start + 4 + length
             if end > size:
                 need = end - position
@@ -269,6 +279,10 @@ class FrameDecoder:
         items.append(Violation(code, reason))
         self._finish()
         return items
+
+    def _too_big(self, items: list[Item]) -> list[Item]:
+        which = "a" if self._max == self._max_message else "the first"
+        return self._fail(items, TOO_BIG, f"{which} message may have {self._max} bytes")
 
     def _finish(self) -> None:
         self._done = True

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from . import strict_json as json
 from . import v2
 from .errors import ErrorCode, HandshakeError
+from .options import DEFAULT_OPTIONS, Options
 
-__all__ = ["Hello", "Upgrade", "device_headers", "foreign_origin", "parse_headers"]
+__all__ = ["Hello", "Upgrade", "check_limits", "device_headers", "foreign_origin", "parse_headers", "size_of"]
 
 _PREFIX = "iot-io-"
 _PREFIX_SIZE = len(_PREFIX)
@@ -111,17 +112,42 @@ def foreign_origin(headers: Iterable[tuple[str, str]], allowed: Collection[str])
     return None if own and own.removesuffix(default) == host.removesuffix(default) else origin
 
 
-def parse_headers(headers: dict[str, str]) -> Hello:
+def check_limits(client_id: str, client_type: str, data_size: int, options: Options) -> None:
+    """Check the sizes of what a device says of itself, whatever its version.
+
+    Args:
+        client_id: its id.
+        client_type: its type.
+        data_size: bytes of its data as it is sent.
+        options: `max_id` and `max_data` apply.
+
+    Raises:
+        HandshakeError: with the code of what is too large; its info names the limit.
+    """
+    _check_limit(ErrorCode.CLIENT_NO_ID, "max_id", size_of(client_id), options)
+    _check_limit(ErrorCode.CLIENT_INVALID_TYPE, "max_id", size_of(client_type), options)
+    _check_limit(ErrorCode.CLIENT_INVALID_DATA, "max_data", data_size, options)
+
+
+def size_of(text: str) -> int:
+    """Return how many bytes a text has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def parse_headers(headers: dict[str, str], options: Options = DEFAULT_OPTIONS) -> Hello:
     """Read the handshake of a v1 device, in the order of checks of iot.io 0.4.10.
 
     Whether the type is known and the endpoint declarations are right, the caller checks after this.
 
     Args:
         headers: as `device_headers` returns them.
+        options: the limits of an introduction apply; what is too large is not parsed.
 
     Raises:
         HandshakeError: with the code of the first check that fails.
     """
+    size = sum(map(size_of, headers.values()))
+    _check_limit(ErrorCode.CLIENT_INVALID_DATA, "max_introduction", size, options)
     client_id = headers.get("id")
     if not client_id:  # the original let an empty id in; nobody could address such a device
         raise HandshakeError(ErrorCode.CLIENT_NO_ID)
@@ -131,6 +157,7 @@ def parse_headers(headers: dict[str, str]) -> Hello:
     version = headers.get("protocolversion")
     if version is None:
         raise HandshakeError(ErrorCode.CLIENT_NO_PROTOCOL_VERSION)
+    check_limits(client_id, client_type, size_of(headers.get("data", "")), options)
     try:
         data = json.loads(headers["data"]) if "data" in headers else {}
     except ValueError:
@@ -143,6 +170,12 @@ def parse_headers(headers: dict[str, str]) -> Hello:
     if version != "1":
         raise HandshakeError(ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION)
     return Hello(client_id, client_type, data, endpoints, 1)
+
+
+def _check_limit(code: ErrorCode, limit: str, size: int, options: Options) -> None:
+    most = getattr(options, limit)
+    if size > most:
+        raise HandshakeError(code, {"limit": limit, "most": most, "size": size})
 
 
 def _offer(headers: Iterable[tuple[str, str]]) -> str | None:

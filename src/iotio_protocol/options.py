@@ -32,6 +32,11 @@ class Options:
     Attributes:
         max_payload: largest value of one packet.
         max_event: longest event name, in UTF-8.
+        max_introduction: all that a device says of itself when it connects: HELLO, the `IoT-IO-*` headers, or the
+            handshake of v0.
+        max_data: of it, its data as JSON.
+        max_id: its id, and its type, in UTF-8.
+        max_room: longest name of a room, in UTF-8.
         handshake_timeout: what a v0 device gets for its first frame (iot.io 0.x: 30 s).
         refusal_delay: how long a refused device is held before the CLOSE frame. The 0.4.1 device
             library reconnects at once after a CLOSE; without the delay it would storm the server.
@@ -60,6 +65,10 @@ class Options:
 
     max_payload: int = 1024 * 1024
     max_event: int = 256
+    max_introduction: int = 64 * 1024
+    max_data: int = 16 * 1024
+    max_id: int = 256
+    max_room: int = 256
     handshake_timeout: float = 30.0
     refusal_delay: float = 3.0
     ping_interval: float = 20.0
@@ -84,6 +93,10 @@ class Options:
         for name in (
             "max_payload",
             "max_event",
+            "max_introduction",
+            "max_data",
+            "max_id",
+            "max_room",
             "max_outbox",
             "max_outbox_messages",
             "max_devices",

@@ -27,7 +27,7 @@ from .frames import (
     encode_close,
     encode_frame,
 )
-from .handshake import Hello
+from .handshake import Hello, check_limits, size_of
 from .options import Options
 from .reasons import DisconnectReason
 from .values import Value
@@ -118,7 +118,7 @@ class Greeting:
 
 @dataclass(slots=True)
 class BadGreeting:
-    """A v2 device introduced itself wrongly; answer with `Session.refuse`."""
+    """A v0 or v2 device introduced itself wrongly; answer with `Session.refuse`."""
 
     error: HandshakeError
 
@@ -196,7 +196,9 @@ class Session:
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
-        self.frames = FrameDecoder(options.max_message if max_message is None else max_message)
+        self.frames = FrameDecoder(
+            options.max_message if max_message is None else max_message, options.max_introduction
+        )
         self._out: list[bytes] = []
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
@@ -289,6 +291,7 @@ class Session:
         Args:
             welcome: what v2 tells the device beside the limits; other versions tell nothing.
         """
+        self.frames.use_max_message()
         if self.state is State.GREETING:
             self._enter(State.OPEN, self._since)
 
@@ -410,12 +413,16 @@ class Session:
             self.wire = "v0b"  # who greets in a BINARY frame reads BINARY frames
         try:
             client_id, client_type, data = v0.decode_handshake(self._v0_text(message))
+            check_limits(client_id, client_type, size_of(data), self.options)
         except InvalidPacket as error:
             events.append(Invalid(f"handshake: {error.problem}"))
             self.close(DisconnectReason.REFUSED, now, error.problem)
             return
+        except HandshakeError as error:
+            events.append(BadGreeting(error))
+        else:
+            events.append(Greeting(Hello(client_id, client_type, data, [], 0)))
         self._enter(State.OPEN, now)  # frames behind the handshake are packets; `refuse` takes it back
-        events.append(Greeting(Hello(client_id, client_type, data, [], 0)))
 
     def _control(self, item: Ping | Pong | Close | Violation | bytes | str, events: list[Event], now: float) -> None:
         closing = self.state is State.CLOSING

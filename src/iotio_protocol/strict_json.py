@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "loads", "size_of"]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -17,6 +17,7 @@ MAX_DEPTH = 128  # levels; deeper than any device needs, and whatever is read ca
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _encoder = json.JSONEncoder(allow_nan=False)
+_short_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def loads(text: str | bytes) -> Any:
@@ -65,3 +66,8 @@ def dumps(value: object) -> str:
         raise ValueError(str(error)) from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def size_of(value: object) -> int:
+    """Return how many bytes a value of `loads` has as the shortest JSON in UTF-8: without blanks and ASCII escapes."""
+    return len(_short_encoder.encode(value).encode("utf-8", "surrogatepass"))

@@ -63,7 +63,7 @@ _ALL_FLAGS = _ABOUT_CALLS | DURABLE | TIME
 _ALLOWED = frozenset(flags | time for flags in (0, CALL, RESULT, FAILURE, DURABLE) for time in (0, TIME))
 _FIXED = 8  # type, flags, event length and value length
 HEAD = 32  # bytes around event and value at most
-LEAST_HELLO = 4096  # bytes that the value of a packet without an event may have, however small `max_payload` is
+LEAST_HELLO = 4096  # bytes that the value of WELCOME, GOODBYE, PROBLEM may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 _MAX_EVENT = 0xFFFF
 _MAX_VALUE = 0xFFFFFFFF
@@ -264,7 +264,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
 
     Args:
         packet: a whole binary message.
-        options: `max_event` and `max_payload` apply.
+        options: `max_event` and `max_payload` apply, for HELLO `max_introduction`.
 
     Raises:
         UnsupportedPacket: a type or a flag that v2 does not have.
@@ -301,7 +301,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
     length = _unpack_u32(packet, end)[0]
     if length != size - end - 4:
         raise InvalidPacket(f"the value's length says {length} bytes, the packet holds {size - end - 4}")
-    most = options.max_payload if kind < HELLO else max(options.max_payload, LEAST_HELLO)
+    most = options.max_payload if kind < HELLO else _most_of(kind, options)
     if length > most:
         raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
     body = packet[end + 4 :]
@@ -341,6 +341,11 @@ def code_of(error: InvalidPacket) -> ErrorCode:
     if isinstance(error, UnsupportedPacket):
         return ErrorCode.UNSUPPORTED_PACKET
     return ErrorCode.STREAM_GAP if isinstance(error, StreamGap) else ErrorCode.CLIENT_INVALID_PACKET
+
+
+def _most_of(kind: int, options: Options) -> int:
+    """Return how many bytes the value of a packet without an event may have."""
+    return options.max_introduction if kind == HELLO else max(options.max_payload, LEAST_HELLO)
 
 
 def _check_flags(flags: int) -> None:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from . import strict_json, v2
 from .errors import ErrorCode, HandshakeError, InvalidPacket
 from .frames import BINARY, encode_frame
-from .handshake import Hello
-from .options import Options
+from .handshake import Hello, check_limits
+from .options import DEFAULT_OPTIONS, Options
 from .reasons import DisconnectReason
 from .session import BadGreeting, Event, Greeting, Invalid, Packet, Session, State
 from .stream import MAX_UNACKNOWLEDGED
@@ -42,6 +42,7 @@ class V2Session(Session):
         if self._welcomed or self.state not in (State.GREETING, State.OPEN):
             return
         self._welcomed = True
+        self.frames.use_max_message()
         if self.state is State.GREETING:
             self._enter(State.OPEN, self._since)
         options = self.options
@@ -97,7 +98,7 @@ class V2Session(Session):
             packet = v2.decode(message, self.options)
             if not isinstance(packet, v2.Greeting) or packet.welcome:
                 raise InvalidPacket("a device's first packet must be HELLO")
-            greeting = read_hello(packet.fields)
+            greeting = read_hello(packet.fields, len(message), self.options)
         except HandshakeError as error:
             events.append(BadGreeting(error))
         except InvalidPacket as error:
@@ -113,8 +114,13 @@ def _problem_frame(code: ErrorCode, info: dict[str, object] | None) -> bytes:
     return encode_frame(BINARY, v2.encode_problem(code, info))
 
 
-def read_hello(fields: dict[str, object]) -> Greeting:
+def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFAULT_OPTIONS) -> Greeting:
     """Read what a HELLO says.
+
+    Args:
+        fields: its fields.
+        size: of the whole packet, in bytes.
+        options: the limits of an introduction apply.
 
     Raises:
         HandshakeError: with the code of the first check that fails, in the order of v1.
@@ -126,7 +132,10 @@ def read_hello(fields: dict[str, object]) -> Greeting:
     if not isinstance(client_type, str):
         raise HandshakeError(ErrorCode.CLIENT_NO_TYPE)
     client_id, client_type = v2.check_text(client_id), v2.check_text(client_type)
-    hello = Hello(client_id, client_type, fields.get("data", {}), fields.get("endpoints", []), 2)
+    data = fields.get("data", {})
+    data_size = strict_json.size_of(data) if size > options.max_data else 0  # what is in a small packet is small
+    check_limits(client_id, client_type, data_size, options)
+    hello = Hello(client_id, client_type, data, fields.get("endpoints", []), 2)
     library = fields.get("library", "")
     return Greeting(
         hello,

@@ -388,3 +388,12 @@ def check_order(device: Device) -> None:
     for event in {event for event, _ in packets}:
         assert [value for one, value in packets if one == event] == list(range(20))
     assert len(packets) == 3 * 2 * 20
+
+
+def test_the_name_of_a_room_has_a_limit() -> None:
+    manager = make_manager(DeviceType("echo"), max_room=4)
+    v1_device(manager)
+    assert manager.join("d1", "üü")
+    with pytest.raises(ValueError, match=r"may have 4 bytes \(max_room\), this one has 6"):
+        manager.join("d1", "üüü")
+    assert manager.rooms == {"üü": ["d1"]}

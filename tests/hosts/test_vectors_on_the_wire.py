@@ -105,6 +105,7 @@ def by_gevent(answer: Any) -> dict[str, Any]:
 
 
 NO_ID = ("client_no_id", None)
+MAX_ID = {"limit": "max_id", "most": 256}
 NOT_A_LIST = ("client_invalid_endpoints", {"endpointId": "", "endpointProblem": "invalid_structure"})
 NOT_A_DICT = ("client_invalid_endpoints", {"endpointId": "no_id_provided", "endpointProblem": "invalid_structure"})
 EVERYWHERE = "gevent-websocket upgrades at every path; what the application answers then goes nowhere"
@@ -129,7 +130,9 @@ DIFFERENT = {
     "headers_lowercase": Answer("header names are case-insensitive (S14)", ACCEPTED),
     "headers_uppercase": Answer("header names are case-insensitive (S14)", ACCEPTED),
     "headers_title": Answer("header names are case-insensitive (S14)", ACCEPTED),
-    "id_8192": Answer("a header line may be longer than 8 KiB (S16)", ACCEPTED),
+    "id_4000": Answer("an id may have `max_id` bytes", ("client_no_id", {**MAX_ID, "size": 4000})),
+    "id_8100": Answer("the same", ("client_no_id", {**MAX_ID, "size": 8100})),
+    "id_8192": Answer("the same", ("client_no_id", {**MAX_ID, "size": 8192})),
     "endpoints_8k": Answer("a header line may be longer than 8 KiB (S16)", ACCEPTED),
     "endpoints_overflow_60": Answer("a header line may be longer than 8 KiB (S16)", ACCEPTED),
     "plain_get": Answer("plain HTTP gets 426 and a sentence, where the original had 400", 426),

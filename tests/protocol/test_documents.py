@@ -271,7 +271,7 @@ def test_error_codes_of_v2() -> None:
         word for cells in rows("v2", "input") + rows("v2", "check") for word in re.findall("`([a-z_]+)`", cells[1])
     }
     named -= {"info", DisconnectReason.PROTOCOL_ERROR.value}
-    v1_only = {"client_no_protocol_version", "client_invalid_data"}
+    v1_only = {"client_no_protocol_version"}
     elsewhere = {"client_incompatible_protocol_version", "server_busy", "origin_not_allowed"}
     assert named | v1_only | elsewhere == {code.value for code in ErrorCode}
     assert {code for code in elsewhere | v1_only if f"`{code}`" in PAGES["v2"]} == elsewhere

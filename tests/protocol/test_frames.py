@@ -546,3 +546,41 @@ def test_frames_of_any_kind_mean_the_same_however_they_are_cut(pieces: list[byte
     assert feed_all((stream[at : at + step] for at in range(0, len(stream), step)), limit) == whole
     bounds = list(accumulate((len(piece) for piece in pieces), initial=0))
     assert feed_all((stream[a:b] for a, b in pairwise(bounds)), limit) == whole
+
+
+# The first message.
+
+
+def test_the_first_message_has_a_limit_of_its_own_until_the_owner_says_so() -> None:
+    decoder = FrameDecoder(1000, 100)
+    assert decoder.feed(frame(BINARY, b"x" * 100)) == [b"x" * 100]
+    decoder.use_max_message()
+    assert decoder.feed(frame(BINARY, b"x" * 1000)) == [b"x" * 1000]
+    assert decoder.feed(frame(BINARY, b"x" * 1001)) == [Violation(1009, "a message may have 1000 bytes")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(BINARY, b"x" * 101)[:8],
+        frame(BINARY, b"x" * 100, fin=False) + frame(CONTINUATION, b"x")[:6],
+        frame(PING, b"") + frame(TEXT, b"x" * 1001)[:8],
+    ],
+)
+def test_a_first_message_that_is_too_large_is_refused_before_it_comes(data: bytes) -> None:
+    assert FrameDecoder(1000, 100).feed(data)[-1] == Violation(1009, "the first message may have 100 bytes")
+
+
+def test_what_comes_in_one_read_with_the_first_message_has_the_limit_of_messages() -> None:
+    first = frame(TEXT, b"hello")
+    assert FrameDecoder(1000, 100).feed(first + frame(BINARY, b"x" * 1000)) == ["hello", b"x" * 1000]
+    refused = FrameDecoder(1000, 100).feed(first + frame(BINARY, b"x" * 1001))
+    assert refused == ["hello", Violation(1009, "a message may have 1000 bytes")]
+
+
+def test_one_byte_frames_count_together() -> None:
+    decoder = FrameDecoder(1000, 100)
+    decoder.feed(frame(BINARY, b"x", fin=False))
+    for _ in range(99):
+        assert decoder.feed(frame(CONTINUATION, b"x", fin=False)) == []
+    assert decoder.feed(frame(CONTINUATION, b"x")) == [Violation(1009, "the first message may have 100 bytes")]

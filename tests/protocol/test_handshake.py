@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.handshake import Hello, Upgrade, device_headers, foreign_origin, parse_headers
+from iotio_protocol.options import Options
 from tests.protocol.vectors import load
 
 VECTORS = load("v1_handshake.json")
@@ -71,6 +72,8 @@ def test_header_vectors(case: dict[str, Any]) -> None:
     elif name in ("headers_lowercase", "headers_uppercase"):
         assert packets[0]["value"]["error"] == "client_no_id"
         assert parse_headers(found).id == "dev1"
+    elif name in ("id_4000", "id_8192"):
+        assert refusal(found).info == {"limit": "max_id", "most": 256, "size": int(name[3:])}
     elif packets and (packets[0]["value"]["error"] not in LATER or "invalid_json" in str(packets[0]["value"])):
         error = refusal(found)
         assert {"error": error.code.value, "info": error.info} == packets[0]["value"]
@@ -178,7 +181,7 @@ def test_only_version_1_is_spoken(version: str) -> None:
     assert error.info is None
 
 
-@pytest.mark.parametrize("text", ["", "{bad", "NaN", '{"a": Infinity}', "[" * 100_000, "1" * 5000, "\ufeff{}"])
+@pytest.mark.parametrize("text", ["", "{bad", "NaN", '{"a": Infinity}', "[" * 10_000, "1" * 5000, "\ufeff{}"])
 def test_bad_json(text: str) -> None:
     assert refusal(device_headers(headers(Data=text))).code is ErrorCode.CLIENT_INVALID_DATA
     error = refusal(device_headers(headers(Endpoints=text)))
@@ -293,3 +296,38 @@ def test_a_device_is_told_what_is_spoken_or_that_nothing_was_agreed() -> None:
     assert Upgrade({}, None, "x, iotio.v2").not_agreed() == {"asked": "x, iotio.v2", "agreed": None}
     assert Upgrade({}, None, "iotio." + "x" * 100).not_agreed()["asked"] == "iotio." + "x" * 34
     assert Upgrade({}, None, None).not_agreed() == {"asked": "", "spoken": "iotio.v2"}
+
+
+# Limits.
+
+LIMITED = Options(max_introduction=60, max_data=20, max_id=8)
+
+
+def refused_by(limits: Options, **changed: str | None) -> HandshakeError:
+    with pytest.raises(HandshakeError) as caught:
+        parse_headers(device_headers(headers(**changed)), limits)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "limit", "most", "size"),
+    [
+        ({"Id": "i" * 9}, ErrorCode.CLIENT_NO_ID, "max_id", 8, 9),
+        ({"Id": "ü" * 5}, ErrorCode.CLIENT_NO_ID, "max_id", 8, 10),
+        ({"Type": "t" * 9}, ErrorCode.CLIENT_INVALID_TYPE, "max_id", 8, 9),
+        ({"Data": '"' + "d" * 19 + '"'}, ErrorCode.CLIENT_INVALID_DATA, "max_data", 20, 21),
+        ({"Data": "[" * 21}, ErrorCode.CLIENT_INVALID_DATA, "max_data", 20, 21),
+        ({"Endpoints": "[" * 50}, ErrorCode.CLIENT_INVALID_DATA, "max_introduction", 60, 61),
+    ],
+)
+def test_what_is_too_large_is_refused_and_the_limit_named(
+    changed: dict[str, str], code: ErrorCode, limit: str, most: int, size: int
+) -> None:
+    error = refused_by(LIMITED, **changed)
+    assert error.code is code
+    assert error.info == {"limit": limit, "most": most, "size": size}
+
+
+def test_what_is_as_large_as_may_be_passes() -> None:
+    found = device_headers(headers(Id="i" * 8, Type="ü" * 4, Data='"' + "d" * 18 + '"', Endpoints="[" + " " * 21 + "]"))
+    assert parse_headers(found, LIMITED).id == "i" * 8

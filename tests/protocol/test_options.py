@@ -19,11 +19,16 @@ def options(name: str, value: Any) -> Options:
 def test_the_defaults_that_the_documents_name() -> None:
     assert DEFAULT_OPTIONS.max_payload == 1024 * 1024
     assert DEFAULT_OPTIONS.max_event == 256
+    assert DEFAULT_OPTIONS.max_introduction == 64 * 1024
+    assert DEFAULT_OPTIONS.max_data == 16 * 1024
+    assert DEFAULT_OPTIONS.max_id == DEFAULT_OPTIONS.max_room == 256
     assert DEFAULT_OPTIONS.handshake_timeout == 30
     assert Options() == DEFAULT_OPTIONS
 
 
-@pytest.mark.parametrize("name", ["max_payload", "max_event", "max_outbox"])
+@pytest.mark.parametrize(
+    "name", ["max_payload", "max_event", "max_outbox", "max_introduction", "max_data", "max_id", "max_room"]
+)
 def test_a_size_is_at_least_one_byte(name: str) -> None:
     assert getattr(options(name, 1), name) == 1
     with pytest.raises(ValueError, match=f"Options.{name} must be at least 1"):

@@ -15,7 +15,7 @@ from iotio_protocol.frames import encode_close, encode_frame
 from iotio_protocol.handshake import Hello
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import Ended, Event, Greeting, Invalid, Packet, Session, State
+from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, Session, State
 from iotio_protocol.values import Value
 from tests.protocol.vectors import load
 
@@ -243,6 +243,39 @@ def test_a_v0_device_of_an_unknown_type_is_closed_at_once() -> None:
     session.refuse(HandshakeError(ErrorCode.CLIENT_INVALID_TYPE), now=0)
     assert session.take_output() == encode_close(1008, "client_invalid_type")
     assert state(session) is State.CLOSING
+
+
+@pytest.mark.parametrize(
+    ("handshake", "words"),
+    [
+        (b'[/"iiiii"/][/"echo"/][/"{}"/]', "client_no_id {'limit': 'max_id', 'most': 4, 'size': 5}"),
+        (b'[/"i"/][/"echos"/][/"{}"/]', "client_invalid_type {'limit': 'max_id', 'most': 4, 'size': 5}"),
+        (b'[/"i"/][/"echo"/][/"123456"/]', "client_invalid_data {'limit': 'max_data', 'most': 5, 'size': 6}"),
+    ],
+)
+def test_a_v0_device_with_a_handshake_over_a_limit_is_told_which(handshake: bytes, words: str) -> None:
+    session = Session(0, Options(max_id=4, max_data=5), now=0)
+    (event,) = session.receive(frame(TEXT, handshake), now=0)
+    assert isinstance(event, BadGreeting)
+    session.refuse(event.error, now=0)
+    assert session.take_output() == encode_close(1008, words)
+    assert state(session) is State.CLOSING
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_message_before_the_introduction_has_a_limit_of_its_own(version: int) -> None:
+    session = Session(version, Options(max_introduction=50), now=0)
+    (event,) = session.receive(bytes((0x82, 0x80 | 51)), now=0)
+    assert isinstance(event, Ended)
+    assert session.take_output() == encode_close(1009, "the first message may have 50 bytes")
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_after_it_messages_have_theirs(version: int) -> None:
+    options = Options(max_introduction=50, max_payload=70)
+    session = v0_open(options=options) if version == 0 else v1_open(options)
+    data = v1.encode("e", "v" * 70) if version else v0.encode("e", "v" * 70).encode()
+    assert answer(session, frame(BINARY if version else TEXT, data)) == ([Packet("e", "v" * 70)], b"")
 
 
 def test_a_v0_device_has_30_seconds() -> None:

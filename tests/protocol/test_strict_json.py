@@ -135,3 +135,9 @@ def test_many_lists_beside_each_other_are_not_deep() -> None:
     text = "[" + ", ".join(['{"a": []}'] * 1000) + "]"
     assert strict_json.loads(text) == [{"a": []}] * 1000
     assert strict_json.loads(f'["{"[" * 1000}"]') == ["[" * 1000], "brackets in a text are text"
+
+
+@pytest.mark.parametrize("text", ['"ü"', '{"a":[1,2.5,null]}', "[]", '"\\ud800"'])
+def test_the_size_of_a_value_is_that_of_its_shortest_text(text: str) -> None:
+    size = 5 if "ud800" in text else len(text.encode())  # half a surrogate pair has three bytes
+    assert strict_json.size_of(strict_json.loads(text)) == size

@@ -168,12 +168,19 @@ def test_limits_name_both_numbers() -> None:
         v2.decode(v2.encode("abcd", "123456789"), SMALL)
 
 
-def test_a_hello_passes_whatever_the_limit() -> None:
-    hello = v2.encode_json(v2.HELLO, {"id": "x" * 4000, "type": "t"})
-    assert isinstance(v2.decode(hello, SMALL), v2.Greeting)
-    assert len(hello) <= v2.max_message(SMALL)
+def test_packets_without_an_event_pass_whatever_the_limit() -> None:
+    welcome = v2.encode_json(v2.WELCOME, {"server": "x" * 4000})
+    assert isinstance(v2.decode(welcome, SMALL), v2.Greeting)
+    assert len(welcome) <= v2.max_message(SMALL)
     with pytest.raises(InvalidPacket, match="a value may have 4096 bytes"):
-        v2.decode(v2.encode_json(v2.HELLO, {"id": "x" * 5000, "type": "t"}), SMALL)
+        v2.decode(v2.encode_json(v2.WELCOME, {"server": "x" * 5000}), SMALL)
+
+
+def test_a_hello_has_a_limit_of_its_own() -> None:
+    hello = v2.encode_json(v2.HELLO, {"id": "x", "type": "t", "endpoints": ["x" * 5000]})
+    assert isinstance(v2.decode(hello, SMALL), v2.Greeting)
+    with pytest.raises(InvalidPacket, match="a value may have 100 bytes"):
+        v2.decode(hello, Options(max_introduction=100))
 
 
 def test_the_largest_packet_fits_the_largest_message() -> None:

@@ -365,3 +365,53 @@ def test_states_change_in_one_place_only() -> None:
     folder = Path(session_module.__file__).parent
     assert len(re.findall(r"\.state = ", (folder / "session.py").read_text(encoding="utf-8"))) == 2
     assert ".state = " not in (folder / "v2_session.py").read_text(encoding="utf-8")
+
+
+# Limits of the introduction.
+
+
+def introduced(options: Options, **fields: object) -> Event:
+    """The event that a HELLO leads to."""
+    session = V2Session(options, now=0)
+    hello = v2.encode_json(v2.HELLO, {"id": "i", "type": "t", **fields})
+    (event,) = session.receive(message(hello), now=0)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "info"),
+    [
+        ({"id": "i" * 9}, ErrorCode.CLIENT_NO_ID, {"limit": "max_id", "most": 8, "size": 9}),
+        ({"id": "ü" * 5}, ErrorCode.CLIENT_NO_ID, {"limit": "max_id", "most": 8, "size": 10}),
+        ({"type": "t" * 9}, ErrorCode.CLIENT_INVALID_TYPE, {"limit": "max_id", "most": 8, "size": 9}),
+        ({"data": [[]] * 10}, ErrorCode.CLIENT_INVALID_DATA, {"limit": "max_data", "most": 30, "size": 31}),
+        ({"data": "\ud800" * 30}, ErrorCode.CLIENT_INVALID_DATA, {"limit": "max_data", "most": 30, "size": 92}),
+    ],
+)
+def test_what_is_too_large_in_a_hello_is_refused(fields: dict[str, object], code: ErrorCode, info: object) -> None:
+    event = introduced(Options(max_id=8, max_data=30), **fields)
+    assert isinstance(event, BadGreeting)
+    assert event.error.code is code
+    assert event.error.info == info
+
+
+def test_a_hello_as_large_as_may_be_is_taken() -> None:
+    event = introduced(Options(max_id=8, max_data=30), id="ü" * 4, type="t" * 8, data="ü" * 14, endpoints=["x" * 99])
+    assert isinstance(event, Greeting)
+    assert event.hello.data == "ü" * 14
+
+
+def test_a_hello_over_the_limit_is_refused_by_its_length() -> None:
+    session = V2Session(Options(max_introduction=100), now=0)
+    (event,) = session.receive(bytes((0x82, 0x80 | 101)), now=0)
+    assert isinstance(event, Ended)
+    assert session.take_output() == encode_close(1009, "the first message may have 100 bytes")
+
+
+def test_what_comes_behind_a_hello_in_the_same_read_may_be_larger() -> None:
+    session = V2Session(Options(max_introduction=50), now=0)
+    hello = v2.encode_json(v2.HELLO, {"id": "i", "type": "t"})
+    events = session.receive(message(hello) + message(v2.encode("e", "v" * 100)), now=0)
+    assert events[1:] == [Packet("e", "v" * 100)]
+    session.open({})
+    assert session.receive(message(v2.encode("e", "v" * 100)), now=0) == [Packet("e", "v" * 100)]

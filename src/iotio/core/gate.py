@@ -71,7 +71,8 @@ class Gate:
         try:
             for check in self._upgrade_checks:
                 check(upgrade)
-            hello = parse_headers(upgrade.headers) if connection.session.version == 1 else None
+            session = connection.session
+            hello = parse_headers(upgrade.headers, session.options) if session.version == 1 else None
             admission = connections.admission
             returns = hello is not None and admission.is_limited and server.registry.get(hello.id) is not None
             admission.enter(connection.peer, returns=returns)

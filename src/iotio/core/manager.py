@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import CallDisconnected
+from iotio_protocol.handshake import size_of
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
@@ -204,8 +205,10 @@ class Manager:
 
         Raises:
             TypeError: room is not a str, client none of IoTClient, Device and id.
+            ValueError: the room's name has more than `max_room` bytes.
         """
         member = _member(self.registry, client, room)
+        _check_room_size(room, self.options.max_room)
         return member is not None and self.registry.join(member, room)
 
     def leave(self, client: IoTClient | Device | str, room: str) -> bool:
@@ -430,6 +433,12 @@ class Manager:
 def _check_room(room: object) -> None:
     if not isinstance(room, str):
         raise TypeError("'room' must be an instance of str")
+
+
+def _check_room_size(room: str, most: int) -> None:
+    size = size_of(room)
+    if size > most:
+        raise ValueError(f"the name of a room may have {most} bytes (max_room), this one has {size}")
 
 
 def _begin_store(manager: Manager, store: Store) -> None:
