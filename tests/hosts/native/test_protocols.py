@@ -84,7 +84,7 @@ def test_what_is_no_http_is_refused(native: LocalHost) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_half_a_request_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
-    monkeypatch.setattr("iotio.hosts.native.protocols.HEAD_TIMEOUT", 0.1)
+    monkeypatch.setattr("iotio.hosts.native.http.PATIENCE", 0.1)
     with serve_local("native") as host, host.peer() as slow, host.peer() as device:
         assert device.upgrade(headers=v1_headers("d", "echo")).status == 101
         slow.send_bytes(head)

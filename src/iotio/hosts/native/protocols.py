@@ -7,18 +7,16 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
+from . import http
 from .connection import NativeConnection
 from .host import NativeHost
 
-__all__ = ["DeviceServer", "FirstReadProtocol", "HttpProtocol", "UpgradeProtocol"]
-
-HEAD_TIMEOUT = 30.0  # seconds that a connection gets for the head of its first request
+__all__ = ["DeviceServer", "FirstReadProtocol", "UpgradeProtocol"]
 
 
 class DeviceServer(Protocol):
@@ -63,7 +61,9 @@ class FirstReadProtocol(_Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._state.connections.add(self)
-        self._patience = self._server.native.loop.call_later(HEAD_TIMEOUT, self._lose_patience)
+        loop = self._server.native.loop
+        self._since = loop.time()
+        self._patience = loop.call_later(http.PATIENCE, self._lose_patience)
 
     def _lose_patience(self) -> None:
         """Abort the connection: a peer that never finishes a request's head must not hold it for ever."""
@@ -73,15 +73,15 @@ class FirstReadProtocol(_Protocol):
     def data_received(self, data: bytes) -> None:
         """Choose by the first bytes who serves the connection. Later data goes past this method."""
         self._state.connections.discard(self)
-        usual = read_usual(data)
-        if usual is None:
-            http = HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
-            http.patience = self._patience
-            http.connection_made(self._transport)
-            self._transport.set_protocol(http)
-            http.data_received(data)
-            return
         self._patience.cancel()
+        usual = read_usual(data)
+        if usual is None or usual[2] > http.MAX_HEAD or len(usual[0].headers) > http.MAX_LINES:
+            protocol: Any = http.HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
+            protocol.since = self._since
+            protocol.connection_made(self._transport)
+            self._transport.set_protocol(protocol)
+            protocol.data_received(data)
+            return
         request, answer, size = usual
         upgrade = UpgradeProtocol(self._server, self._config, self._state, self._app_state)
         upgrade.connection_made(self._transport)
@@ -96,33 +96,6 @@ class FirstReadProtocol(_Protocol):
     def shutdown(self) -> None:
         """Close the connection, as uvicorn is going down."""
         self._transport.close()
-
-
-class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, chosen by what is installed
-    """Extend uvicorn's HTTP protocol, which drops what came in one read with the upgrade request.
-
-    Attributes:
-        patience: the timer that ends the connection if no request's head is finished.
-    """
-
-    patience: asyncio.TimerHandle
-    _tail = b""
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.patience.cancel()
-        super().connection_lost(error)
-
-    def data_received(self, data: bytes) -> None:
-        tail = self._tail
-        self._tail = (tail + data)[-3:]
-        super().data_received(data)
-        successor = self.transport.get_protocol()
-        if successor is not self or self.cycle is not None:
-            self.patience.cancel()
-        if isinstance(successor, UpgradeProtocol):
-            rest = (tail + data).partition(b"\r\n\r\n")[2]
-            if rest:
-                successor.data_received(rest)
 
 
 class UpgradeProtocol(_Protocol):

@@ -28,13 +28,12 @@ from ..signals import handling
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .host import NativeHost
+from .http import KEEP_ALIVE
 from .protocols import FirstReadProtocol, UpgradeProtocol
 
 __all__ = ["NativeServer"]
 
 logger = logging.getLogger("iotio.server")
-
-_MAX_HEAD = 256 * 1024  # bytes of a request's head: devices declare all their endpoints in one header
 
 
 class NativeServer(uvicorn.Server):
@@ -81,8 +80,7 @@ class NativeServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=SHUTDOWN_GRACE,
-                h11_max_incomplete_event_size=_MAX_HEAD,
-                **{"backlog": BACKLOG, **options},
+                **{"backlog": BACKLOG, "timeout_keep_alive": KEEP_ALIVE, **options},
             )
         )
 
