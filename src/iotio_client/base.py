@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from math import ceil
 from typing import Any, ClassVar, TypeVar
 
 from iotio_protocol.calls import check_timeout
+from iotio_protocol.logs import get_logger
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
 from .backoff import Backoff
@@ -79,7 +79,7 @@ class BaseClient:
             TypeError: a method `on_<event>` is a coroutine function (IoTClient only).
         """
         identity = Identity(client_id, client_type, {} if client_data is None else client_data)
-        self.logger = logging.getLogger(f"iotio.client.{client_id.replace('.', '_')}")
+        self.logger = get_logger(f"iotio.client.{client_id.replace('.', '_')}")
         if logging_level is not None:
             self.logger.setLevel(logging_level)
         self._backoff = backoff or Backoff()

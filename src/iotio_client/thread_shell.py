@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 import struct
@@ -21,6 +20,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
 from iotio_protocol.errors import CallDisconnected, CallError
+from iotio_protocol.logs import get_logger
 
 from .calls import ThreadCall
 from .commands import perform
@@ -282,7 +282,7 @@ def _shut(connection: ClientConnection) -> None:
     try:
         connection.socket.shutdown(socket.SHUT_RDWR)
     except OSError:
-        logging.getLogger("iotio.client").debug("the socket is closed already", exc_info=True)
+        get_logger("iotio.client").debug("the socket is closed already", exc_info=True)
 
 
 def _limit_writes(sock: socket.socket | TurnTakingSocket, seconds: float) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 
 from .handlers import does_nothing, takes_presence, with_reason
@@ -14,7 +14,7 @@ from .handles import IoTClient
 
 __all__ = ["CallbackSource", "Callbacks"]
 
-logger = logging.getLogger("iotio.manager")
+logger = get_logger("iotio.manager")
 
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
 _NAMES = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")

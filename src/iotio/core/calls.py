@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -11,6 +10,7 @@ from iotio_protocol import v2
 from iotio_protocol.calls import Calls, error_of
 from iotio_protocol.errors import CallDisconnected, CallError, CallsUnsupported, CallTimeout
 from iotio_protocol.frames import BINARY, encode_frame
+from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
 from iotio_protocol.values import Value
@@ -20,7 +20,7 @@ from .waiting import wait_on_loop
 
 __all__ = ["DEFAULT_TIMEOUT", "OutgoingCalls", "PendingCall"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call waits for its answer."""

@@ -21,6 +21,7 @@ from iotio_protocol.errors import (
 )
 from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
+from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Ended, Event, Greeting, Session, State, string_frame
 from iotio_protocol.v2_session import V2Session
@@ -46,7 +47,7 @@ from .write_buffer import WriteBuffer
 
 __all__ = ["Connection", "Scope"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 _MAX_UNREAD = 64 * 1024  # bytes of answers that may wait for a peer which is not let in, or is refused
 

@@ -6,13 +6,13 @@ one id are held back. Which of two connections has the id, `Registry.swap` decid
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
 from iotio_protocol.errors import ErrorCode
+from iotio_protocol.logs import get_logger
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 
@@ -25,7 +25,7 @@ from .primitives import Signal, allocate_lock, wait
 
 __all__ = ["Connections", "Phase", "Takeovers"]
 
-logger = logging.getLogger("iotio.manager")
+logger = get_logger("iotio.manager")
 
 _TAKEOVERS = 5  # of one id in `_FIGHT` seconds: a device that comes back now and then has fewer
 _FIGHT = 10.0  # seconds

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
+from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
 
@@ -19,7 +19,7 @@ from .lane import Kind, Step, is_coroutine_function
 
 __all__ = ["step_of"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 
 def step_of(connection: Connection, event: Event) -> Step | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from _thread import LockType
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
+from iotio_protocol.logs import get_logger
+
 from .handles import IoTClient, current_client
 
 __all__ = ["HandlerContext", "Runner", "Scope", "log_failure"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 Scope = Callable[[IoTClient], AbstractContextManager[object]]
 """What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""

@@ -20,6 +20,7 @@ from iotio_protocol.endpoints import (
     parse_endpoints,
 )
 from iotio_protocol.errors import ConnectionEnded, InvalidData
+from iotio_protocol.logs import get_logger
 from iotio_protocol.presence import Presence, Tracker
 
 from .calls import DEFAULT_TIMEOUT, PendingCall
@@ -34,7 +35,7 @@ __all__ = ["Device", "IoTClient", "current_client", "last_seen", "skipped_ids"]
 
 _NO_IDS: frozenset[str] = frozenset()
 
-logger = logging.getLogger("iotio.client")
+logger = get_logger("iotio.client")
 
 
 class IoTClient:

@@ -9,11 +9,11 @@ A connection is torn down: `on_disconnect` runs if `on_connect` was called, then
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from iotio_protocol.logs import get_logger
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 
@@ -28,7 +28,7 @@ from .registry import Registry
 
 __all__ = ["Lifecycle"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 
 class Evictions(Protocol):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from iotio_protocol.logs import get_logger
+
 from .primitives import allocate_lock
 
 __all__ = ["LogThrottle"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 _LINES = 10  # log lines of one kind in a row; then one each `_QUIET` seconds tells how many there were
 _QUIET = 10.0  # seconds

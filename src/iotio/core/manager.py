@@ -13,6 +13,7 @@ from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import CallDisconnected
 from iotio_protocol.handshake import size_of
+from iotio_protocol.logs import get_logger
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
@@ -75,7 +76,7 @@ class Manager:
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.logger = logging.getLogger("iotio.manager")
+        self.logger = get_logger("iotio.manager")
         self.client_logging_level = client_logging_level
         self.encoder = encoder
         self.options = options
@@ -103,7 +104,7 @@ class Manager:
         )
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
-                logging.getLogger(name).setLevel(level)
+                get_logger(name).setLevel(level)
         if store is not None:
             _begin_store(self, store)
 

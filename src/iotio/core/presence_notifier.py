@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context
 from typing import Any
 
+from iotio_protocol.logs import get_logger
 from iotio_protocol.presence import Transition
 
 from .handles import Device
@@ -18,7 +18,7 @@ from .primitives import allocate_lock, start_thread
 
 __all__ = ["PresenceNotifier"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 _MAX_THREADS = 8  # for what comes with no connection; they end when there is nothing more to tell
 _MAX_UNTOLD = 64  # changes of one device; beyond, two become one

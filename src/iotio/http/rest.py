@@ -5,7 +5,6 @@ It is open to everybody unless `register` is given an `auth_decorator`. See docs
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -17,11 +16,12 @@ from werkzeug.wrappers import Response
 from iotio_protocol import strict_json
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import EncodeError
+from iotio_protocol.logs import get_logger
 from iotio_protocol.values import Value
 
 __all__ = ["AuthDecorator", "EmitOutcome", "EndpointResource", "EndpointSender", "RestfulApi", "register"]
 
-logger = logging.getLogger("iotio.http")
+logger = get_logger("iotio.http")
 
 _PREFIX = "/api"
 _PATH = "/iot.io"

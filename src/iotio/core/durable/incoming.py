@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.frames import BINARY, encode_frame
+from iotio_protocol.logs import get_logger
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 
 from ..ports import DurableLink
@@ -19,7 +19,7 @@ from .outgoing import QueueOwner
 
 __all__ = ["Effect", "IncomingOwner", "IncomingStream"]
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iotio_protocol import v2
+from iotio_protocol.logs import get_logger
 
 from ..ports import ServerPort
 from ..primitives import allocate_lock
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DurableMessages", "new_stream"]
 
 
-logger = logging.getLogger("iotio.connection")
+logger = get_logger("iotio.connection")
 
 _NO_STREAMS = ("", 0, None, 0)
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again

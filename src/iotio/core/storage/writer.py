@@ -14,6 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from iotio_protocol.logs import get_logger
+
 from ..log_throttle import LogThrottle
 from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
 from .batch import AskRecord, Batch, Entry, KeptDrops, Slot, Ticket, is_kept
@@ -21,7 +23,7 @@ from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLo
 
 __all__ = ["StoreWriter", "Ticket"]
 
-logger = logging.getLogger("iotio.store")
+logger = get_logger("iotio.store")
 
 _GATHER = 0.02  # seconds that marks alone wait for more: when all devices come back, a commit for each costs most
 _FIRST_PAUSE = 0.1  # seconds after the first failure; it doubles

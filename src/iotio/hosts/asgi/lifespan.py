@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
+
+from iotio_protocol.logs import get_logger
 
 from .types import ASGIApp, AsgiScope, Event, Receive, Send
 
 __all__ = ["ends_before"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 
 def ends_before(app: ASGIApp, shutdown: Callable[[], Awaitable[None]]) -> ASGIApp:

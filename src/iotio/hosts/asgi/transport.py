@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import deque
 from typing import Any
 
 from iotio_protocol.frames import BINARY, CLOSE, TEXT
+from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 
 from ..native.connection import NativeConnection
@@ -17,7 +17,7 @@ from .types import Receive, Send
 
 __all__ = ["AsgiTransport"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _NO_STATUS, _ABNORMAL, _SERVICE_RESTART = 1005, 1006, 1012  # RFC 6455, 7.4.1, and IANA's registry
 _REASONS = {

@@ -7,13 +7,13 @@ The thread is a real one, in a monkey-patched program too.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
+from iotio_protocol.logs import get_logger
 
 from ..awaitables import as_coroutine
 from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopThread", "Outcome"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _START_TIMEOUT = 10.0  # seconds; a thread that has not started by then never will
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import logging
 import os
 import socket
 import ssl
@@ -14,13 +13,14 @@ from typing import Any, Protocol
 
 from iotio.core.primitives import Signal
 from iotio.core.write_buffer import WriteBuffer
+from iotio_protocol.logs import get_logger
 
 from ..timing import LINGER
 from .loop_thread import LoopThread
 
 __all__ = ["SocketStream", "Waits", "read_buffered"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _READ_SIZE = 64 * 1024
 _WRITE_SIZE = 256 * 1024

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from websockets.http11 import Request, Response
 from iotio.core.connection import Scope
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
+from iotio_protocol.logs import get_logger
 
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge
 from .connection import SocketConnection
@@ -25,7 +25,7 @@ from .threads import ThreadWaits
 
 __all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _NO_SOCKET = (
     "This WSGI server does not hand its sockets to applications, so no device can connect. Use gevent's pywsgi"

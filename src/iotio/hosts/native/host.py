@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
+
+from iotio_protocol.logs import get_logger
 
 from ...core.manager import Manager
 from ..awaitables import as_coroutine
@@ -21,7 +22,7 @@ __all__ = ["NativeHost"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _PIECE = 16  # functions or flushes between two looks at the clock
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile

@@ -8,7 +8,6 @@ from __future__ import annotations
 import _socket
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -19,6 +18,8 @@ from functools import partial
 from typing import Any, cast
 
 import uvicorn
+
+from iotio_protocol.logs import get_logger
 
 from ...core.connection import Scope
 from ...core.manager import Manager
@@ -33,7 +34,7 @@ from .protocols import FirstReadProtocol, UpgradeProtocol
 
 __all__ = ["NativeServer"]
 
-logger = logging.getLogger("iotio.server")
+logger = get_logger("iotio.server")
 
 
 class NativeServer(uvicorn.Server):

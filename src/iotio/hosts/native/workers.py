@@ -8,14 +8,15 @@ up, the jobs of other devices behind it move to another one.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 
+from iotio_protocol.logs import get_logger
+
 __all__ = ["Job", "Workers"]
 
-logger = logging.getLogger("iotio.hosts")
+logger = get_logger("iotio.hosts")
 
 _PATIENCE = 0.02  # seconds that a job may hold up jobs of other devices before they move
 _CHECK_INTERVAL = 0.02  # seconds between looks at it

@@ -1,0 +1,94 @@
+"""Loggers whose lines a peer cannot forge: what it sends is in ids, in names of events, in texts of errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterator
+
+__all__ = ["MAX_LINE", "get_logger", "safe"]
+
+MAX_LINE = 1024  # bytes of UTF-8, of a message and of the text of an exception
+_CUT = "..."
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: ends of lines, and ESC, by which a terminal takes orders
+    "\u200e\u200f\u2028-\u202e\u2066-\u2069"  # other ends of lines, and the direction of writing
+    "\ud800-\udfff]"  # half surrogate pairs, which no file can have
+)
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of a name, with the filter that makes its lines safe."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_FILTER)
+    return logger
+
+
+def safe(text: str) -> str:
+    """Return a text as one line of at most `MAX_LINE` bytes, control characters as Python's escapes."""
+    if len(text) <= MAX_LINE // 4 and _UNSAFE.search(text) is None:
+        return text
+    data = _UNSAFE.sub(_escape, text[:MAX_LINE]).encode()
+    if len(text) <= MAX_LINE and len(data) <= MAX_LINE:
+        return data.decode()
+    return data[: MAX_LINE - len(_CUT)].decode(errors="ignore") + _CUT
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()
+
+
+class _Filter(logging.Filter):
+    """Make a line safe if it is not; all others are left as they are, for handlers that look at their parts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:  # it is wrong in itself: the handler tells
+            return True
+        line = safe(text)
+        if line != text:
+            record.msg, record.args = line, ()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and record.exc_text is None and not all(map(_is_safe, _all_of(error))):
+            record.exc_text = "".join(_lines_of(error)).rstrip("\n")  # in the place of what a formatter would make
+        return True
+
+
+_FILTER = _Filter()
+
+
+def _is_safe(error: BaseException) -> bool:
+    return all(safe(line) == line for line in _words_of(error))
+
+
+def _words_of(error: BaseException) -> list[str]:
+    """Return the lines that tell of an exception itself."""
+    return [line.removesuffix("\n") for line in traceback.format_exception_only(error)]
+
+
+def _all_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, those that led to it, and those in groups; each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting.append(one.__context__ if one.__cause__ is None and not one.__suppress_context__ else one.__cause__)
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _lines_of(error: BaseException) -> Iterator[str]:
+    """Yield what `traceback.format_exception` would, with safe words; those of a group one behind the other."""
+    for one in reversed(list(_all_of(error))):
+        if one.__traceback__ is not None:
+            yield "Traceback (most recent call last):\n"
+            yield from traceback.format_tb(one.__traceback__)
+        yield from (safe(line) + "\n" for line in _words_of(one))
+        if one is not error:
+            yield "\nThis led to another exception:\n\n"
