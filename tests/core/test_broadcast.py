@@ -27,14 +27,14 @@ def clients(manager: Manager, *ids: str) -> list[IoTClient]:
 
 
 def test_to_no_device(manager: Manager) -> None:
-    assert broadcast([], "ev", {1}) == ([], [], {}, None), "what cannot be encoded is the caller's to check"
+    assert broadcast([], "ev", {1}) == ([], [], {}, None, {}), "what cannot be encoded is the caller's to check"
 
 
 def test_each_device_reads_its_own_protocol(manager: Manager) -> None:
     text, binary, newest = v0_device(manager, "a"), v1_device(manager, "b"), v2_device(manager, "c")
     text.frames()
     audience = clients(manager, "a", "b", "c")
-    assert broadcast(audience, "ev", 5) == (audience, [], {}, None)
+    assert broadcast(audience, "ev", 5) == (audience, [], {}, None, {})
     assert text.frames() == [(Opcode.TEXT, v0.encode("ev", 5).encode())]
     assert binary.frames() == [(Opcode.BINARY, v1.encode("ev", 5))]
     assert newest.frames() == [(Opcode.BINARY, v2.encode("ev", 5))]
@@ -66,7 +66,7 @@ def test_a_value_that_some_devices_cannot_be_sent(manager: Manager, order: str) 
     v1_device(manager, "a")
     v2_device(manager, "b")
     a, b = clients(manager, "a", "b")
-    sent, offline, dropped, error = broadcast([{"a": a, "b": b}[one] for one in order], "ev", None)
+    sent, offline, dropped, error, _ = broadcast([{"a": a, "b": b}[one] for one in order], "ev", None)
     assert (sent, offline, error) == ([b], [], None), "None travels in v2 only"
     with pytest.raises(EncodeError) as raised:
         v1.encode("ev", None)
@@ -75,7 +75,7 @@ def test_a_value_that_some_devices_cannot_be_sent(manager: Manager, order: str) 
 
 def test_a_value_that_none_can_be_sent(manager: Manager) -> None:
     devices = [v1_device(manager, "a"), v2_device(manager, "b")]
-    sent, offline, dropped, error = broadcast(clients(manager, "a", "b"), "ev", {1})
+    sent, offline, dropped, error, _ = broadcast(clients(manager, "a", "b"), "ev", {1})
     assert (sent, offline, sorted(dropped)) == ([], [], ["a", "b"])
     assert isinstance(error, EncodeError)
     assert [device.frames() for device in devices] == [[], []]
@@ -85,7 +85,7 @@ def test_a_device_that_is_gone(manager: Manager) -> None:
     gone, there = v1_device(manager, "a"), v1_device(manager, "b")
     audience = clients(manager, "a", "b")
     gone.connection.close(DisconnectReason.REMOVED)
-    assert broadcast(audience, "ev", 5) == (audience[1:], ["a"], {}, None)
+    assert broadcast(audience, "ev", 5) == (audience[1:], ["a"], {}, None, {})
     assert there.packets() == [("ev", 5)]
 
 
@@ -93,5 +93,5 @@ def test_a_device_that_reads_too_slowly(manager: Manager) -> None:
     v1_device(manager, "a", room=0)
     v1_device(manager, "b")
     audience = clients(manager, "a", "b")
-    assert broadcast(audience, "ev", 5) == (audience, [], {}, None)
-    assert broadcast(audience, "ev", 5) == (audience[1:], [], {"a": "backpressure"}, None)
+    assert broadcast(audience, "ev", 5) == (audience, [], {}, None, {})
+    assert broadcast(audience, "ev", 5) == (audience[1:], [], {"a": "backpressure"}, None, {})

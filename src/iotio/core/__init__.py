@@ -30,6 +30,7 @@ Who owns what:
 - registry: the connection of each id, the devices with what lasts of them, the rooms; directory: how programs find them
 - presence: who is there, and deadlines of grace; presence_notifier: the changes that on_presence has not heard of
 - handles: the objects that a program holds of a device; storage.records: the form of what lasts
+- endpoint_check: whether a device takes a value; its declarations, each equal one once in memory
 - device_type, handlers: the types and their handlers; callbacks: those of the whole server
 - calls: calls to a device that are on their way; answers: calls of a device
 - durable.messages: the queues of all devices; durable.outgoing: numbers and states of messages to one device;

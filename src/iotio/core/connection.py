@@ -495,16 +495,19 @@ class Connection:
         """
         client = self.client
         assert client is not None
-        frame = string_frame(reply_head, result)
+        declared = client.declared
+        frame = None if declared and event in declared else string_frame(reply_head, result)
         reply = event, result
         if frame is None:
             try:
                 found = reply_of(event, result)
                 if found is None:
                     return
-                reply = found
+                reply = found[0], client.checked(*found)
                 frame = self.session.encode(*reply)
-            except Exception:  # EncodeError, or what a value of the user's own class raises while it is written
+            except (
+                Exception
+            ):  # InvalidData, EncodeError, or what a value of the user's own class raises while it is written
                 logger.exception(
                     "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from iotio_protocol.errors import InvalidData
 from iotio_protocol.session import Codec
 
 from .broadcast import broadcast
@@ -16,6 +17,7 @@ from .callbacks import Callbacks
 from .directory import Directory
 from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
+from .endpoint_check import Checks
 from .handles import Device, IoTClient
 from .registry import Registry
 from .results import EmitResult
@@ -61,6 +63,7 @@ class Emitter:
             StoreUnavailable: a durable message cannot be written to the store; it is not sent later. Of several
                 devices, some may get it.
             EncodeError: no addressed device can be sent the value.
+            InvalidData: one device is addressed, and its endpoint of that name does not take the value.
         """
         if outgoing.durable:
             return self._keep(target, outgoing)
@@ -70,7 +73,7 @@ class Emitter:
             if client is not None:
                 return EmitResult() if client.id in skip else self.emit_to(client, outgoing)
             self._check_encodable(outgoing)
-            self._notify([target.client_id], outgoing)
+            self._notify([target.client_id], outgoing, {})
             return EmitResult(offline=(target.client_id,))
         away: list[Device] = []
         if target.room is None:
@@ -84,17 +87,18 @@ class Emitter:
 
     def emit_to(self, client: IoTClient, outgoing: Outgoing) -> EmitResult:
         """Send an event over the connection of a client, and over no later one. Errors are those of `emit`."""
+        client.checked(outgoing.event, outgoing.value)
         return self._send([client], outgoing)
 
     def _send(self, audience: list[IoTClient], outgoing: Outgoing, away: Sequence[Device] = ()) -> EmitResult:
-        sent, offline, dropped, error = broadcast(audience, outgoing.event, outgoing.value)
+        sent, offline, dropped, error, converted = broadcast(audience, outgoing.event, outgoing.value)
         if error is not None:
             raise error
         if not audience:
             self._check_encodable(outgoing)
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:
-                self._log_update(client.id, outgoing.event, outgoing.value)
+                self._log_update(client.id, outgoing.event, converted.get(client.id, outgoing.value))
         if away:
             offline += [device.id for device in away]
         return EmitResult(len(sent), tuple(offline), dropped)
@@ -102,11 +106,14 @@ class Emitter:
     def _keep(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Keep a durable message for each device, and wait until it is written where the thread may wait."""
         devices, unknown = self._addressed(target)
-        kept = self._durable_messages.send(devices, outgoing)
+        converted, refused = _check_each(devices, outgoing, single=target.client_id is not None)
+        kept = self._durable_messages.send([one for one in devices if one.id not in refused], outgoing, converted)
         if self._durable_messages.writer is not None and not loop_runs_here():
             for delivery in kept.values():
                 delivery.wait_written()
-        dropped = {} if unknown is None else {unknown: "no device of this id has ever been connected"}
+        dropped = refused
+        if unknown is not None:
+            dropped[unknown] = "no device of this id has ever been connected"
         for device_id, delivery in list(kept.items()):
             if delivery.state is DeliveryState.DROPPED:
                 if delivery.not_written:
@@ -115,7 +122,7 @@ class Emitter:
                 del kept[device_id]
         sent = sum(delivery.state is not DeliveryState.QUEUED for delivery in kept.values())
         offline = tuple(device_id for device_id in kept if self._registry.get(device_id) is None)
-        self._notify(list(kept), outgoing)
+        self._notify(list(kept), outgoing, converted)
         return EmitResult(sent, offline, dropped, kept)
 
     def _addressed(self, target: Target) -> tuple[list[Device], str | None]:
@@ -128,13 +135,49 @@ class Emitter:
             return [], target.client_id
         return ([] if device.id in target.skip else [device]), None
 
-    def _notify(self, ids: list[str], outgoing: Outgoing) -> None:
+    def _notify(self, ids: list[str], outgoing: Outgoing, converted: dict[str, Any]) -> None:
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for device_id in ids:
-                self._log_update(device_id, outgoing.event, outgoing.value)
+                self._log_update(device_id, outgoing.event, converted.get(device_id, outgoing.value))
 
     def _check_encodable(self, outgoing: Outgoing) -> None:
         """Raise EncodeError for a value that no device could take, where there is none. A float travels in v0, too."""
         value: Any = outgoing.value
         if not isinstance(value, float):
             self._codec.encode(outgoing.event, value)
+
+
+def _check_each(
+    devices: Sequence[Device], outgoing: Outgoing, *, single: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check a durable message against the endpoints of its devices, once: later a device may have declared others.
+
+    Of a device that is away its last connection counts; of one that has not come since the server began nothing is
+    known.
+
+    Args:
+        devices: connected or away.
+        outgoing: the message.
+        single: whether the emit addresses one device.
+
+    Returns:
+        The value by the ids of the devices that have an endpoint of that name; by id, why others do not take it.
+
+    Raises:
+        InvalidData: the only device does not take it.
+    """
+    checks = Checks(outgoing.value)
+    converted: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for device in devices:
+        client = device.current
+        declared = device.declared if client is None else client.declared
+        if not declared or outgoing.event not in declared:
+            continue
+        try:
+            converted[device.id] = checks.of(declared[outgoing.event], device.id if single else None)
+        except InvalidData as error:
+            if single:
+                raise
+            refused[device.id] = str(error)
+    return converted, refused

@@ -19,11 +19,12 @@ from iotio_protocol.endpoints import (
     ValidationResponse,
     parse_endpoints,
 )
-from iotio_protocol.errors import ConnectionEnded, InvalidData
+from iotio_protocol.errors import ConnectionEnded
 from iotio_protocol.logs import get_logger
 from iotio_protocol.presence import Presence, Tracker
 
 from .calls import DEFAULT_TIMEOUT, PendingCall
+from .endpoint_check import Checks, share
 from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
@@ -67,7 +68,7 @@ class IoTClient:
         self._id = client_id
         self._type = client_type
         self._data = client_data
-        self._endpoints: dict[str, Endpoint] | None = None
+        self.declared: dict[str, Endpoint] | None = None  # its endpoints by id; a hot path asks for each emit
         self.socket = ws
         self.epoch: int = getattr(ws, "epoch", -1)  # which of two connections of one id is the later one
         self.manager = manager
@@ -102,7 +103,7 @@ class IoTClient:
     @property
     def endpoints(self) -> list[dict[str, Any]]:
         """Its endpoint declarations; a copy."""
-        return [endpoint.describe() for endpoint in (self._endpoints or {}).values()]
+        return [endpoint.describe() for endpoint in (self.declared or {}).values()]
 
     @property
     def info(self) -> dict[str, Any]:
@@ -159,6 +160,7 @@ class IoTClient:
         Args:
             event: the event's name.
             data: bytes, bool, int, str, dict or list (see docs/protocol for v0); float and None to v2 devices.
+                If the device has an endpoint of the event's name, it is checked and converted.
             trigger_update: whether the manager's `on_update` hears of it.
             durable: keep it until the device has it, over this connection or a later one; see `Manager.emit`.
             ttl: with `durable`, seconds after which it is of no use any more.
@@ -170,6 +172,7 @@ class IoTClient:
         Raises:
             TypeError: event is not a str.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
+            InvalidData: the device has an endpoint of that name, and it does not take the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
@@ -212,15 +215,17 @@ class IoTClient:
     def _begin_call(self, event: str, data: Any, timeout: float) -> PendingCall:
         check_timeout(timeout)
         check_event(event)
-        endpoint = self.get_validator(event)
-        if isinstance(endpoint, Endpoint):
-            verdict, data = endpoint.validate(data)
-            if verdict is not ValidationResponse.VALID:
-                raise InvalidData(
-                    f"endpoint {event!r} of device {self._id!r} does not take this value: {verdict.value}"
-                )
-        pending: PendingCall = self.socket.calls.begin(event, data)
+        pending: PendingCall = self.socket.calls.begin(event, self.checked(event, data))
         return pending
+
+    def checked(self, event: str, value: Any) -> Any:
+        """Return a value as it is to be sent, converted if the device has an endpoint of the event's name.
+
+        Raises:
+            InvalidData: the endpoint does not take it.
+        """
+        endpoint = self.declared.get(event) if self.declared else None
+        return value if endpoint is None else Checks(value).of(endpoint, self._id)
 
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
         """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.
@@ -251,9 +256,9 @@ class IoTClient:
 
     def get_validator(self, endpoint_id: str) -> Endpoint | ValidationResponse:
         """Return the endpoint of an id, or the reason why there is none."""
-        if self._endpoints is None:
+        if self.declared is None:
             return ValidationResponse.CLIENT_ENDPOINTS_NOT_INITIALIZED
-        return self._endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
+        return self.declared.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
 
     def parse_endpoints(self, endpoints: object) -> tuple[Any, EndpointParseResponse]:
         """Read the device's endpoint declarations; if one is wrong, none counts.
@@ -262,7 +267,7 @@ class IoTClient:
             ("", VALID), or the id in the wrong declaration and what is wrong with it.
         """
         try:
-            self._endpoints = parse_endpoints(endpoints)
+            self.declared = share(parse_endpoints(endpoints))
         except DeclarationError as error:
             return error.endpoint_id, error.problem
         return "", EndpointParseResponse.VALID
@@ -281,16 +286,18 @@ class Device:
         current: its connection, or None while it is away.
         state: what lasts of it.
         tracker: follows its presence.
+        declared: its endpoints by id, those of its last connection; None if it has had none since the server began.
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("current", "id", "manager", "state", "tracker")
+    __slots__ = ("current", "declared", "id", "manager", "state", "tracker")
 
     def __init__(self, manager: Operations, state: DeviceState) -> None:
         self.id = state.id
         self.manager = manager
         self.state = state
         self.current: IoTClient | None = None
+        self.declared: dict[str, Endpoint] | None = None
         self.tracker = Tracker(Presence(state.presence))
 
     def __repr__(self) -> str:
@@ -360,6 +367,7 @@ class Device:
         Args:
             event: the event's name.
             data: bytes, bool, int, str, dict or list (see docs/protocol for v0); float and None to v2 devices.
+                If the device has an endpoint of the event's name, it is checked and converted.
             trigger_update: whether the manager's `on_update` hears of it.
             durable: keep it until the device has it; see `Manager.emit`.
             ttl: with `durable`, seconds after which it is of no use any more.
@@ -371,6 +379,7 @@ class Device:
         Raises:
             TypeError: event is not a str.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
+            InvalidData: the device has an endpoint of that name, and it does not take the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)

@@ -148,7 +148,8 @@ class Manager:
 
         Args:
             event: the event's name.
-            data: bytes, bool, int, str, dict or list (see docs/protocol for v0).
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0). For devices with an endpoint of the
+                event's name it is checked and converted; of several, those that do not take it are `dropped`.
             client_id: one device; the other targets are then ignored, as in iot.io 0.4.
             client_type: every device of this type; together with `room`, only those in the room.
             room: every device in this room; those that are away are `offline` in the result.
@@ -169,6 +170,7 @@ class Manager:
                 devices, some may get it.
             TypeError: event or coalesce is not a str.
             EncodeError: no addressed device can be sent the value (a ValueError).
+            InvalidData: the endpoint that `client_id` has of that name does not take the value (a ValueError).
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
         return self.emitter.emit(Target.of(client_id, client_type, room, skipped_ids(skip)), outgoing)

@@ -268,6 +268,7 @@ class Registry:
         else:
             device.current = client
         client.device = device
+        device.declared = client.declared
         if differs:
             device.state.type, device.state.data = kind, data
         self.listener.arrived(device, differs=differs)

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from iotio_protocol import strict_json
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError, InvalidData
 from iotio_protocol.logs import get_logger
 from iotio_protocol.values import Value
 
@@ -57,7 +57,7 @@ class EndpointSender(Protocol):
         """Return the endpoint of a device (or what the program says for one that is away), or why there is none."""
 
     def emit(self, event: str, data: Value, client_id: str, /) -> EmitOutcome:
-        """Send to one device; EncodeError for what cannot travel."""
+        """Send to one device; EncodeError for what cannot travel, InvalidData for what its endpoint does not take."""
 
 
 class RestfulApi(Protocol):
@@ -195,7 +195,7 @@ def _send(manager: EndpointSender, client_id: str, endpoint_id: str, data: objec
         return _failure(verdict)
     try:
         outcome = manager.emit(endpoint.id, value, client_id)
-    except EncodeError as error:
+    except (EncodeError, InvalidData) as error:  # InvalidData: it has come again just now, with other endpoints
         logger.debug("REST API: value for %r of %r cannot be sent: %s", endpoint_id, client_id, error)
         return _failure(ValidationResponse.INVALID_TYPE)
     if outcome.dropped:

@@ -31,7 +31,7 @@ class Endpoint(ABC):
         special_id: a mark that the device's maker gives a meaning to.
     """
 
-    __slots__ = ("id", "name", "special_id")
+    __slots__ = ("__weakref__", "id", "name", "special_id")
 
     type: ClassVar[EndpointType]
 

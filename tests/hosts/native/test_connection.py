@@ -646,3 +646,23 @@ def test_steps_do_not_keep_their_connection() -> None:
     assert not Step.of(Kind.EVENT, "x", owner.handle).is_async
     del owner
     assert seen() is None
+
+
+def test_an_answer_that_breaks_the_endpoint_of_its_name_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """Not on the short way either: a text that is returned at once."""
+    endpoints = [{"id": "at_once", "name": "Text", "type": "string", "constraints": {"length": 2}}]
+    with serving(Probe()) as server, server.device(endpoints=endpoints) as peer:
+        peer.send_bytes(frames(("at_once", "first"), ("at_once", "no"), ("at_once", "longer"), ("at_once", 42)))
+        assert [peer.expect_frame().payload for _ in range(2)] == [v1.encode("at_once", one) for one in ("no", "42")]
+    refused = [record for record in caplog.records if "cannot be sent" in record.getMessage()]
+    assert len(refused) == 2
+    assert "invalid_length" in caplog.text
+
+
+def test_an_answer_of_another_name_than_the_endpoints_goes_its_short_way() -> None:
+    endpoints = [{"id": "level", "name": "Level", "type": "integer"}]
+    with serving(Probe()) as server, server.device(endpoints=endpoints) as peer:
+        peer.send_bytes(frames(("at_once", "text"), ("at_once", "more")))
+        assert [peer.expect_frame().payload for _ in range(2)] == [
+            v1.encode("at_once", one) for one in ("text", "more")
+        ]

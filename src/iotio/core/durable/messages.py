@@ -6,9 +6,10 @@ import heapq
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 from iotio_protocol import v2
 from iotio_protocol.logs import get_logger
@@ -33,6 +34,7 @@ __all__ = ["DurableMessages", "new_stream"]
 
 logger = get_logger("iotio.connection")
 
+_AS_IT_IS: Mapping[str, Any] = MappingProxyType({})
 _NO_STREAMS = ("", 0, None, 0)
 _LATER = 5.0  # seconds until a message that was on its way when its time was over is looked at again
 _MOST = 1000  # messages that a sweep looks at, as it may be on a loop; none is sent when its time is over
@@ -70,12 +72,15 @@ class DurableMessages:
         self._unconfirmed: set[IncomingStream] = set()  # the store could not be written when it was their turn
         self._closed: list[DurableQueue] = []  # of devices that are forgotten
 
-    def send(self, devices: Iterable[Device], outgoing: Outgoing) -> dict[str, Delivery]:
+    def send(
+        self, devices: Sequence[Device], outgoing: Outgoing, converted: Mapping[str, Any] = _AS_IT_IS
+    ) -> dict[str, Delivery]:
         """Keep a message for each of these devices until it has it.
 
         Args:
             devices: connected or away.
             outgoing: the message; its value is bytes, bool, int, float, str, dict, list or None.
+            converted: by the ids of devices, what takes the place of the value for them.
 
         Raises:
             EncodeError: it cannot travel in v2.
@@ -85,12 +90,14 @@ class DurableMessages:
             The handles by the ids of the devices; some may be dropped by now.
         """
         event, coalesce = outgoing.event, outgoing.coalesce
-        kind, body = v2.encode_value(outgoing.value)
-        v2.encode_head(kind, event)
+        bodies = {device_id: v2.encode_value(value) for device_id, value in converted.items()}
+        general = v2.encode_value(outgoing.value) if len(bodies) < len(devices) or not devices else None
+        v2.encode_head(v2.NULL, event)
         created = self.wall()
         expires = None if outgoing.ttl is None else created + outgoing.ttl
         deliveries = {}
         for device in devices:
+            kind, body = bodies[device.id] if device.id in bodies else cast("tuple[int, bytes]", general)
             record = MessageRecord(device.id, 0, os.urandom(8).hex(), event, kind, body, created, expires, coalesce)
             delivery = Delivery(self._server.wait_here, record)
             self._queue_of(device.id).outgoing.put(delivery)

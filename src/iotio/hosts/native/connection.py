@@ -245,6 +245,8 @@ class NativeConnection(Connection):
         """
         assert self._routes is not None
         routes, client, most = self._routes, self.client, self.session.options.max_payload
+        assert client is not None
+        declared = client.declared
         name_at = self._name_at
         host = self.host
         loop, replies, tells_updates = host.loop, self._replies, self.manager.callbacks.tells_updates
@@ -312,7 +314,8 @@ class NativeConnection(Connection):
                     seen_by = getrefcount(me)
                 if result is None:
                     continue
-                frame = string_frame(route.reply_head, result)
+                unchecked = not declared or route.event not in declared
+                frame = string_frame(route.reply_head, result) if unchecked else None  # `answer` checks
                 if frame is None:
                     self.answer(route.event, None, result)
                     continue
