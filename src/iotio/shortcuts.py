@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import flask
 
 from .core.calls import DEFAULT_TIMEOUT
-from .core.handles import Device, IoTClient, current_client
+from .core.handles import Addressees, IoTClient, current_client
 from .core.ports import Operations
 from .core.results import EmitResult
 
@@ -20,7 +19,7 @@ EXTENSION = "iot.io"  # where a Flask application keeps its manager
 def emit(
     event: str,
     data: Any,
-    client_id: str | None = None,
+    client_id: Addressees | None = None,
     client_type: str | None = None,
     room: str | None = None,
     trigger_update: bool = True,
@@ -28,7 +27,7 @@ def emit(
     durable: bool = False,
     ttl: float | None = None,
     coalesce: str | None = None,
-    skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
+    skip: Addressees | None = None,
 ) -> EmitResult:
     """Send an event: with a target as `IoTManager.emit`, without one to the device whose handler is running.
 
@@ -69,15 +68,15 @@ def call(event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> A
     return client.call(event, data, timeout=timeout)
 
 
-def join(room: str, client: IoTClient | Device | str | None = None) -> bool:
-    """Put a device into a room; by default the one whose handler is running. See `IoTManager.join`."""
+def join(room: str, client: Addressees | None = None) -> bool:
+    """Put devices into a room; by default the one whose handler is running. See `IoTManager.join`."""
     if client is None:
         return _current("join", "client=").join(room)
     return _manager("join").join(client, room)
 
 
-def leave(room: str, client: IoTClient | Device | str | None = None) -> bool:
-    """Take a device out of a room; by default the one whose handler is running. See `IoTManager.leave`."""
+def leave(room: str, client: Addressees | None = None) -> bool:
+    """Take devices out of a room; by default the one whose handler is running. See `IoTManager.leave`."""
     if client is None:
         return _current("leave", "client=").leave(room)
     return _manager("leave").leave(client, room)

@@ -80,6 +80,32 @@ def test_emit_says_who_is_away(manager: Manager) -> None:
     assert manager.emit("ev", 1, room="r").offline == ("a",)
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_emit_to_devices_by_whatever_names_them(manager: Manager, durable: bool) -> None:
+    devices = {one: v1_device(manager, one) for one in "abcd"}
+    told: list[str] = []
+
+    def on_update(client_id: str, event: str, data: Any) -> None:
+        told.append(client_id)
+
+    manager.event(on_update)
+    away: Any = manager.device("d")
+    devices["d"].drop()
+    a: Any = manager.client("a")
+    b: Any = manager.device("b")
+    for target, sent in ((a, "a"), (b, "b"), (["a", b, "c"], "abc"), ([a, "a"], "a"), ([a, away], "a"), ([], "")):
+        result = manager.emit("ev", 1, target, skip=["x"], durable=durable)
+        assert (result.sent, sorted(result.offline)) == (len(sent), ["d"] if target == [a, away] else [])
+        assert sorted(told) == [*sent, *result.offline]
+        told.clear()
+        received = [bool(devices[one].frames()) for one in "abc"]
+        assert received == [one in sent for one in "abc"]
+    assert manager.emit("ev", 1, [a, b], skip=b, durable=durable).sent == 1
+    result = manager.emit("ev", 1, ["a", "nosuch"], durable=durable)
+    assert result.sent == 1
+    assert [*result.offline, *result.dropped] == ["nosuch"]
+
+
 def test_emit_without_a_target(manager: Manager) -> None:
     with pytest.raises(ValueError, match="'client_id', 'client_type', or 'room' must be provided"):
         manager.emit("ev", 1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iotio import DeviceType, IoTClient
-from iotio.core.handles import current_client, skipped_ids
+from iotio.core.handles import addressees, current_client, ids_of
 from iotio_protocol import v2
 from iotio_protocol.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
 from iotio_protocol.errors import CallDisconnected, ConnectionEnded, EncodeError, InvalidData
@@ -168,26 +168,32 @@ def test_an_old_client_object_does_not_reach_the_new_connection() -> None:
     assert new.connection.is_open
 
 
-# skip=.
+# What names a device.
 
 
-def test_skipped_ids() -> None:
+def test_what_names_devices() -> None:
     a, b, c = (connected(client_id=one)[1] for one in "abc")
+    assert b.device is not None
+    for target, ids in (
+        ("a", "a"),
+        (a, "a"),
+        (b.device, "b"),
+        (["a", b.device, c], "abc"),
+        ({a: 1}, "a"),
+        ((one for one in "cb"), "cb"),
+        (["a", a, "a"], "a"),
+        ([], ""),
+    ):
+        assert ids_of(target, "skip") == tuple(ids)
+    assert addressees([a, "x"], "skip") == [a, "x"]
+    assert ids_of("", "skip") == ("",), "an empty id is an id"
 
-    def left(skip: Any) -> list[str]:
-        skipped = skipped_ids(skip)
-        return [one.id for one in (a, b, c) if one.id not in skipped]
 
-    assert left(None) == left([]) == left("") == ["a", "b", "c"]
-    assert left("a") == left(a) == left(["a"]) == left({a}) == ["b", "c"]
-    assert left(("a", c, "nosuch")) == ["b"]
-    assert left(one for one in "ab") == ["c"]
-
-
-@pytest.mark.parametrize("skip", [5, [5], b"ab", [None], object()])
-def test_skipped_ids_refuses_what_is_no_device(skip: object) -> None:
-    with pytest.raises(TypeError, match="skip"):
-        skipped_ids(skip)
+@pytest.mark.parametrize("target", [5, [5], b"ab", b"", ["a", None], [["a"]], None, object(), DeviceType("x")])
+def test_what_names_no_device(target: object) -> None:
+    for decide in (addressees, ids_of):
+        with pytest.raises(TypeError, match="'skip' must be an id, an IoTClient, a Device, or several of these, not "):
+            decide(target, "skip")
 
 
 # A device, there or away.

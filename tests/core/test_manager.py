@@ -14,6 +14,7 @@ from iotio.core.manager import Manager
 from iotio_protocol import v1
 from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
+from iotio_protocol.errors import CallsUnsupported
 from tests.support.memory import Device, make_manager, v1_device
 from tests.support.wire import Opcode
 
@@ -48,7 +49,7 @@ def test_rooms(manager: Manager) -> None:
 
 @pytest.mark.parametrize("method", ["join", "leave"])
 def test_rooms_take_text_and_devices_only(manager: Manager, method: str) -> None:
-    with pytest.raises(TypeError, match="'client' must be the ID of the client as a str"):
+    with pytest.raises(TypeError, match="'client' must be an id, an IoTClient, a Device, or several"):
         getattr(manager, method)(5, "r")
     with pytest.raises(TypeError, match="'room' must be an instance of str"):
         getattr(manager, method)("a", 5)
@@ -73,12 +74,76 @@ def test_remove(manager: Manager) -> None:
     assert client is not None
     assert manager.remove(None) is False
     assert manager.remove("nosuch") is False
-    for wrong in (5, b"a", ["a"]):
-        with pytest.raises(TypeError, match="client must be either the id of a client as a str"):
+    for wrong in (5, b"a", [5]):
+        with pytest.raises(TypeError, match="'client' must be an id, an IoTClient, a Device, or several"):
             manager.remove(wrong)  # type: ignore[arg-type]  # that is the point
     assert manager.remove(client) is True
     assert manager.remove(client) is False
     assert manager.clients == []
+
+
+def test_several_devices_at_once(manager: Manager) -> None:
+    devices = [v1_device(manager, one) for one in "abcd"]
+    a: Any = manager.client("a")
+    b: Any = manager.device("b")
+    assert manager.join([a, b, "c"], "r") is True
+    assert manager.rooms == {"r": ["a", "b", "c"]}
+    assert manager.join(["d", "nosuch"], "r") is False, "one is not known"
+    assert manager.rooms["r"] == ["a", "b", "c", "d"]
+    assert manager.leave([b, "nosuch"], "r") is True
+    assert manager.leave([b, "nosuch"], "r") is False
+    assert manager.forget([a, "nosuch"]) is True
+    assert manager.forget([a, "a"]) is False
+    assert manager.remove([b, "nosuch"]) is True
+    assert manager.remove([b, "nosuch"]) is False
+    assert manager.remove([]) is False
+    assert manager.clients == ["c", "d"]
+    assert [device.close_code() for device in devices] == [1000, 1000, None, None]
+
+
+def test_remove_takes_a_device_and_no_later_connection_of_a_client(manager: Manager) -> None:
+    v1_device(manager, "a")
+    client, device = manager.client("a"), manager.device("a")
+    v1_device(manager, "a")
+    assert client is not manager.client("a")
+    assert manager.remove(client) is False
+    assert manager.remove(device) is True
+    v1_device(manager, "a")
+    assert manager.forget("a") is True
+    v1_device(manager, "a")
+    assert manager.remove(device) is False, "it is forgotten; another one has its id"
+
+
+@pytest.mark.parametrize("wrong", [5, b"a", ["a", 5], None])
+def test_what_names_no_device_raises_at_once(manager: Manager, wrong: Any) -> None:
+    calls: list[Any] = [
+        lambda: manager.call(wrong, "ev"),
+        lambda: manager.join(wrong, "r"),
+        lambda: manager.leave(wrong, "r"),
+        lambda: manager.forget(wrong),
+    ]
+    if wrong is not None:
+        calls += [
+            lambda: manager.emit("ev", 1, wrong),
+            lambda: manager.emit("ev", 1, wrong, durable=True),
+            lambda: manager.emit("ev", 1, room="r", skip=wrong),
+            lambda: manager.remove(wrong),
+        ]
+    v1_device(manager, "a")
+    for call in calls:
+        with pytest.raises(TypeError, match="must be an id, an IoTClient, a Device, or several of these, not"):
+            call()
+    assert manager.rooms == {}
+    assert manager.clients == ["a"], "nothing has been done for those before the wrong one"
+
+
+def test_a_call_goes_to_one_device(manager: Manager) -> None:
+    v1_device(manager, "a")
+    for one in ("a", manager.client("a"), manager.device("a")):
+        with pytest.raises(CallsUnsupported):
+            manager.call(one, "ev")  # type: ignore[arg-type]  # it is there
+    with pytest.raises(TypeError, match="a call goes to one device"):
+        manager.call(["a"], "ev")  # type: ignore[arg-type]  # that is the point
 
 
 def test_remove_under_its_old_names(manager: Manager) -> None:

@@ -191,7 +191,7 @@ def test_forget(manager: Manager, telling: Telling) -> None:
     assert telling.take() == ["online offline forgotten"]
     later(manager, 100.0)
     assert telling.take() == []
-    with pytest.raises(TypeError, match="Device or an IoTClient"):
+    with pytest.raises(TypeError, match="an IoTClient, a Device, or several"):
         manager.forget(5)  # type: ignore[arg-type]  # that is the point
 
 

@@ -13,13 +13,14 @@ def test_a_target_needs_somebody() -> None:
     with pytest.raises(ValueError, match="'client_id', 'client_type', or 'room' must be provided"):
         Target.of(None, None, None, frozenset("a"))
     assert Target.of(None, "lamp", None, frozenset()) == Target(type="lamp")
-    assert Target.of("", None, None, frozenset()) == Target(""), "an empty id is an id"
+    assert Target.of(("",), None, None, frozenset()) == Target(("",)), "an empty id is an id"
+    assert Target.of((), None, None, frozenset()) == Target(()), "nobody is a target, too"
 
 
 def test_neither_can_be_changed() -> None:
-    for one in (Target("a"), Outgoing("x", 1)):
+    for one in (Target(("a",)), Outgoing("x", 1)):
         with pytest.raises(AttributeError):
-            one.client_id = one.event = "b"  # type: ignore[union-attr, misc]  # that is the point
+            one.client_ids = one.event = "b"  # type: ignore[union-attr, misc]  # that is the point
 
 
 def test_an_event_without_options() -> None:

@@ -67,14 +67,9 @@ class Emitter:
         """
         if outgoing.durable:
             return self._keep(target, outgoing)
+        if target.client_ids is not None:
+            return self._send_to(target.ids, outgoing)
         skip = target.skip
-        if target.client_id is not None:
-            client = self._registry.get(target.client_id)
-            if client is not None:
-                return EmitResult() if client.id in skip else self.emit_to(client, outgoing)
-            self._check_encodable(outgoing)
-            self._notify([target.client_id], outgoing, {})
-            return EmitResult(offline=(target.client_id,))
         away: list[Device] = []
         if target.room is None:
             audience = self._registry.audience(target.type)
@@ -83,14 +78,27 @@ class Emitter:
         if skip:
             audience = [client for client in audience if client.id not in skip]
             away = [device for device in away if device.id not in skip]
-        return self._send(audience, outgoing, away)
+        return self._send(audience, outgoing, [device.id for device in away])
+
+    def _send_to(self, ids: list[str], outgoing: Outgoing) -> EmitResult:
+        """Send an event to the devices of these ids. `on_update` hears of those that are away, too."""
+        if not ids:
+            return EmitResult()
+        found = {client_id: self._registry.get(client_id) for client_id in ids}
+        audience = [client for client in found.values() if client is not None]
+        if len(ids) == 1 and audience:
+            return self.emit_to(audience[0], outgoing)
+        away = [client_id for client_id, client in found.items() if client is None]
+        result = self._send(audience, outgoing, away)
+        self._notify(away, outgoing, {})
+        return result
 
     def emit_to(self, client: IoTClient, outgoing: Outgoing) -> EmitResult:
         """Send an event over the connection of a client, and over no later one. Errors are those of `emit`."""
         client.checked(outgoing.event, outgoing.value)
         return self._send([client], outgoing)
 
-    def _send(self, audience: list[IoTClient], outgoing: Outgoing, away: Sequence[Device] = ()) -> EmitResult:
+    def _send(self, audience: list[IoTClient], outgoing: Outgoing, away: Sequence[str] = ()) -> EmitResult:
         sent, offline, dropped, error, converted = broadcast(audience, outgoing.event, outgoing.value)
         if error is not None:
             raise error
@@ -99,21 +107,19 @@ class Emitter:
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:
                 self._log_update(client.id, outgoing.event, converted.get(client.id, outgoing.value))
-        if away:
-            offline += [device.id for device in away]
-        return EmitResult(len(sent), tuple(offline), dropped)
+        return EmitResult(len(sent), (*offline, *away), dropped)
 
     def _keep(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Keep a durable message for each device, and wait until it is written where the thread may wait."""
         devices, unknown = self._addressed(target)
-        converted, refused = _check_each(devices, outgoing, single=target.client_id is not None)
+        converted, refused = _check_each(
+            devices, outgoing, single=target.client_ids is not None and len(target.client_ids) == 1
+        )
         kept = self._durable_messages.send([one for one in devices if one.id not in refused], outgoing, converted)
         if self._durable_messages.writer is not None and not loop_runs_here():
             for delivery in kept.values():
                 delivery.wait_written()
-        dropped = refused
-        if unknown is not None:
-            dropped[unknown] = "no device of this id has ever been connected"
+        dropped = refused | dict.fromkeys(unknown, "no device of this id has ever been connected")
         for device_id, delivery in list(kept.items()):
             if delivery.state is DeliveryState.DROPPED:
                 if delivery.not_written:
@@ -125,15 +131,14 @@ class Emitter:
         self._notify(list(kept), outgoing, converted)
         return EmitResult(sent, offline, dropped, kept)
 
-    def _addressed(self, target: Target) -> tuple[list[Device], str | None]:
-        """Return the devices of a target, connected or away, and an id that is not known."""
-        if target.client_id is None:
-            found = self._directory(type=target.type, room=target.room)
-            return [device for device in found if device.id not in target.skip], None
-        device = self._registry.device(target.client_id)
-        if device is None:
-            return [], target.client_id
-        return ([] if device.id in target.skip else [device]), None
+    def _addressed(self, target: Target) -> tuple[list[Device], list[str]]:
+        """Return the devices of a target, connected or away, and the ids that are not known."""
+        if target.client_ids is None:
+            devices = self._directory(type=target.type, room=target.room)
+            return [device for device in devices if device.id not in target.skip], []
+        found = {device_id: self._registry.device(device_id) for device_id in target.ids}
+        known = [device for device in found.values() if device is not None]
+        return known, [device_id for device_id, device in found.items() if device is None]
 
     def _notify(self, ids: list[str], outgoing: Outgoing, converted: dict[str, Any]) -> None:
         if outgoing.trigger_update and self._callbacks.tells_updates:

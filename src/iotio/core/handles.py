@@ -6,9 +6,10 @@ import copy
 import logging
 import math
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.encoder import DefaultPacketEncoder
@@ -32,9 +33,7 @@ from .storage.records import DeviceState
 from .target import Outgoing, check_event, options_of
 from .waiting import check_no_loop
 
-__all__ = ["Device", "IoTClient", "current_client", "last_seen", "skipped_ids"]
-
-_NO_IDS: frozenset[str] = frozenset()
+__all__ = ["Addressee", "Addressees", "Device", "IoTClient", "addressees", "current_client", "ids_of", "last_seen"]
 
 logger = get_logger("iotio.client")
 
@@ -440,29 +439,34 @@ def last_seen(client: IoTClient) -> float:
     return time.time() - (client.manager.clock() - client.socket.session.last_received)
 
 
-def skipped_ids(skip: object) -> frozenset[str]:
-    """Return the ids that `skip=` leaves out of an emit.
+Addressee = str | IoTClient | Device
+"""What names a device: its id, one of its connections, or what lasts of it."""
+
+Addressees = Addressee | Iterable[Addressee]
+
+
+def addressees(target: object, name: str) -> list[Addressee]:
+    """Return the devices that a program names. Here is decided what may name a device, for all that take one.
 
     Args:
-        skip: None, an id, an IoTClient, a Device, or an iterable of these.
+        target: an id, an IoTClient, a Device, or an iterable of these.
+        name: the argument's name, for the error.
 
     Raises:
         TypeError: something else.
     """
-    if skip is None:
-        return _NO_IDS
-    if isinstance(skip, (str, IoTClient, Device)):
-        return frozenset((_id_of(skip),))
-    try:
-        items = list(skip)  # type: ignore[call-overload]  # the except is the check
-    except TypeError:
-        raise TypeError("'skip' must be an id, an IoTClient, a Device, or several of these") from None
-    return frozenset(map(_id_of, items))
+    if isinstance(target, (str, IoTClient, Device)):
+        return [target]
+    several = isinstance(target, Iterable) and not isinstance(target, (bytes, bytearray))
+    found: list[Any] = list(cast("Iterable[Any]", target)) if several else [target]
+    for one in found:
+        if not isinstance(one, (str, IoTClient, Device)):
+            raise TypeError(
+                f"{name!r} must be an id, an IoTClient, a Device, or several of these, not {type(one).__name__}"
+            )
+    return found
 
 
-def _id_of(one: object) -> str:
-    if isinstance(one, (IoTClient, Device)):
-        return one.id
-    if isinstance(one, str):
-        return one
-    raise TypeError(f"'skip' must hold ids, IoTClients and Devices, not {type(one).__name__}")
+def ids_of(target: object, name: str) -> tuple[str, ...]:
+    """Return the ids of the devices that a program names, each once; see `addressees`."""
+    return tuple(dict.fromkeys(one if isinstance(one, str) else one.id for one in addressees(target, name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from .durable.messages import DurableMessages
 from .emitter import Emitter
 from .gate import Gate
 from .handlers import default_callback
-from .handles import Device, IoTClient, skipped_ids
+from .handles import Addressee, Addressees, Device, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
 from .log_throttle import LogThrottle
 from .presence import PresenceMonitor
@@ -46,6 +46,8 @@ from .target import Outgoing, Target
 from .waiting import check_no_loop
 
 __all__ = ["Manager"]
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Manager:
@@ -134,27 +136,28 @@ class Manager:
         self,
         event: str,
         data: Any,
-        client_id: str | None = None,
+        client_id: Addressees | None = None,
         client_type: str | None = None,
         room: str | None = None,
         trigger_update: bool = True,
         *,
-        skip: str | IoTClient | Device | Iterable[str | IoTClient | Device] | None = None,
+        skip: Addressees | None = None,
         durable: bool = False,
         ttl: float | None = None,
         coalesce: str | None = None,
     ) -> EmitResult:
-        """Send an event to one device, to a room, to a type, or to a type within a room.
+        """Send an event to devices by their ids, to a room, to a type, or to a type within a room.
 
         Args:
             event: the event's name.
             data: bytes, bool, int, str, dict or list (see docs/protocol for v0). For devices with an endpoint of the
                 event's name it is checked and converted; of several, those that do not take it are `dropped`.
-            client_id: one device; the other targets are then ignored, as in iot.io 0.4.
+            client_id: an id, an IoTClient, a Device, or several of them; the other targets are then ignored, as in
+                iot.io 0.4. It is the device that is meant: a later connection of it does as well.
             client_type: every device of this type; together with `room`, only those in the room.
             room: every device in this room; those that are away are `offline` in the result.
             trigger_update: whether `on_update` hears of it.
-            skip: an id, an IoTClient, a Device, or several of them, to leave out.
+            skip: the same, to leave out.
             durable: keep it for each device until it has it: a device that is away gets it when it comes back. With a
                 store it outlives the server; in a thread without an event loop `emit` returns when it is written, in
                 a coroutine there is `await result.written()`.
@@ -168,21 +171,27 @@ class Manager:
             ValueError: no target; `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
             StoreUnavailable: a durable message cannot be written to the store; it is not sent later. Of several
                 devices, some may get it.
-            TypeError: event or coalesce is not a str.
+            TypeError: event or coalesce is not a str, client_id or skip names no device.
             EncodeError: no addressed device can be sent the value (a ValueError).
-            InvalidData: the endpoint that `client_id` has of that name does not take the value (a ValueError).
+            InvalidData: one device is named, and its endpoint of that name does not take the value (a ValueError).
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
-        return self.emitter.emit(Target.of(client_id, client_type, room, skipped_ids(skip)), outgoing)
+        ids = None if client_id is None else ids_of(client_id, "client_id")
+        skipped = _NOBODY if skip is None else frozenset(ids_of(skip, "skip"))
+        return self.emitter.emit(Target.of(ids, client_type, room, skipped), outgoing)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the durable message of that id, after a restart too; None once it is done, or if there is none."""
         return self.durable_messages.find(delivery_id)
 
-    def call(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+    def call(self, client_id: Addressee, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call a device's handler, and wait in this thread for what it returns; see `IoTClient.call`.
 
+        A call goes to one device, by its id, an IoTClient or a Device. Over which connection the device is there now
+        does not matter.
+
         Raises:
+            TypeError: client_id names no device, or several.
             CallDisconnected: the device is not connected, or went before it answered.
             CallError: there is no result for another reason.
             RuntimeError: an event loop runs in this thread; write `await manager.acall(...)` there.
@@ -190,7 +199,9 @@ class Manager:
         check_no_loop("call()", "await manager.acall(...)")
         return _connected(self.registry, client_id).call(event, data, timeout=timeout)
 
-    async def acall(self, client_id: str, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
+    async def acall(
+        self, client_id: Addressee, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT
+    ) -> Any:
         """Call a device's handler in a coroutine; arguments, result and errors are those of `call`."""
         return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
 
@@ -200,31 +211,37 @@ class Manager:
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    def join(self, client: IoTClient | Device | str, room: str) -> bool:
-        """Put a device into a room, which is made when the first enters it. It stays in there when it is away.
+    def join(self, client: Addressees, room: str) -> bool:
+        """Put devices into a room, which is made when the first enters it. They stay in there when they are away.
+
+        Args:
+            client: an id, an IoTClient, a Device, or several of them.
+            room: the room.
 
         Returns:
-            Whether it is in the room now; False if no such device is known.
+            Whether all of them are in the room now; False if one is not known.
 
         Raises:
-            TypeError: room is not a str, client none of IoTClient, Device and id.
+            TypeError: room is not a str, client names no device.
             ValueError: the room's name has more than `max_room` bytes.
         """
-        member = _member(self.registry, client, room)
+        members = _members(self.registry, client, room)
         _check_room_size(room, self.options.max_room)
-        return member is not None and self.registry.join(member, room)
+        joined = [member is not None and self.registry.join(member, room) for member in members]
+        return all(joined)
 
-    def leave(self, client: IoTClient | Device | str, room: str) -> bool:
-        """Take a device out of a room.
+    def leave(self, client: Addressees, room: str) -> bool:
+        """Take devices out of a room; see `join`.
 
         Returns:
-            Whether it was in there.
+            Whether any of them was in there.
 
         Raises:
-            TypeError: room is not a str, client none of IoTClient, Device and id.
+            TypeError: room is not a str, client names no device.
         """
-        member = _member(self.registry, client, room)
-        return member is not None and self.registry.leave(member, room)
+        members = _members(self.registry, client, room)
+        left = [member is not None and self.registry.leave(member, room) for member in members]
+        return any(left)
 
     def close_room(self, room: str) -> int:
         """Take every device out of a room. Returns how many that were. TypeError if room is not a str."""
@@ -260,22 +277,18 @@ class Manager:
         """Return the device of that id, connected or away; None if it was never let in, or is forgotten."""
         return self.registry.device(device_id)
 
-    def forget(self, client: IoTClient | Device | str) -> bool:
-        """Forget a device; see `Device.forget`.
+    def forget(self, client: Addressees) -> bool:
+        """Forget devices, by an id, an IoTClient, a Device, or several of them; see `Device.forget`.
 
         Returns:
-            Whether it was known.
+            Whether any of them was known.
 
         Raises:
-            TypeError: none of IoTClient, Device and id.
+            TypeError: client names no device.
         """
-        if isinstance(client, str):
-            device = self.registry.device(client)
-        elif isinstance(client, (IoTClient, Device)):
-            device = client.device if isinstance(client, IoTClient) else client
-        else:
-            raise TypeError("client must be either the id of a device as a str, a Device or an IoTClient")
-        return device is not None and self.presence.forget(device)
+        devices = [_device_of(self.registry, one) for one in addressees(client, "client")]
+        forgotten = [device is not None and self.presence.forget(device) for device in devices]
+        return any(forgotten)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -300,27 +313,24 @@ class Manager:
         if before is not None and before is not client:
             self.connections.evict(before)
 
-    def remove(self, client: IoTClient | str | None) -> bool:
-        """End a device's connection: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
+    def remove(self, client: Addressees | None) -> bool:
+        """End the connections of devices: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
 
         Args:
-            client: the device, or its id; None is ignored.
+            client: an id, a Device, an IoTClient, whose own connection is meant and no later one, or several of them;
+                None for nobody.
 
         Returns:
-            Whether the device was connected. False, too, for an IoTClient whose device has connected again since.
+            Whether any of them was connected.
 
         Raises:
-            TypeError: `client` is neither an id nor an IoTClient nor None.
+            TypeError: client names no device.
         """
-        if client is None:
-            return False
-        if not isinstance(client, (str, IoTClient)):
-            raise TypeError("client must be either the id of a client as a str, or an instance of an IoTClient")
-        found = self.registry.get(client if isinstance(client, str) else client.id)
-        if found is None or (isinstance(client, IoTClient) and found is not client):
-            return False
-        found.socket.dismiss(DisconnectReason.REMOVED)
-        return True
+        found = [_connection_of(self.registry, one) for one in ([] if client is None else addressees(client, "client"))]
+        for one in found:
+            if one is not None:
+                one.socket.dismiss(DisconnectReason.REMOVED)
+        return any(one is not None for one in found)
 
     def remove_client(self, client: IoTClient) -> bool:
         """End a device's connection; `remove` under its name in iot.io 0.3."""
@@ -458,18 +468,32 @@ def _begin_store(manager: Manager, store: Store) -> None:
             manager.store_writer.submit(DropDevice(device_id))
 
 
-def _connected(registry: Registry, client_id: str) -> IoTClient:
+def _connected(registry: Registry, target: Addressee) -> IoTClient:
+    named = ids_of(target, "client_id")
+    if not isinstance(target, (str, IoTClient, Device)):
+        raise TypeError(f"a call goes to one device: 'client_id' must be one, not {type(target).__name__}")
+    client_id = named[0]
     client = registry.get(client_id)
     if client is None:
         raise CallDisconnected(f"device {client_id!r} is not connected")
     return client
 
 
-def _member(registry: Registry, client: IoTClient | Device | str, room: object) -> IoTClient | Device | None:
-    """Return the device that is to enter or leave a room; None for an id that is not known."""
+def _members(registry: Registry, target: Addressees, room: object) -> list[IoTClient | Device | None]:
+    """Return the devices that are to enter or leave a room; None for an id that is not known."""
     _check_room(room)
-    if isinstance(client, str):
-        return registry.device(client)
-    if not isinstance(client, (IoTClient, Device)):
-        raise TypeError("'client' must be the ID of the client as a str, or an instance of IoTClient")
-    return client
+    return [registry.device(one) if isinstance(one, str) else one for one in addressees(target, "client")]
+
+
+def _device_of(registry: Registry, one: Addressee) -> Device | None:
+    if isinstance(one, str):
+        return registry.device(one)
+    return one.device if isinstance(one, IoTClient) else one
+
+
+def _connection_of(registry: Registry, one: Addressee) -> IoTClient | None:
+    """Return the connection that is there; None if it is another one than a program holds, or another device's."""
+    current = registry.get(one if isinstance(one, str) else one.id)
+    if isinstance(one, str) or current is None:
+        return current
+    return current if one in (current, current.device) else None

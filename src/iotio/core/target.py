@@ -11,23 +11,30 @@ class Target(NamedTuple):
     """The devices that an emit is addressed to.
 
     Attributes:
-        client_id: one device; `type` and `room` are then ignored, as in iot.io 0.4.
+        client_ids: these devices, each once; `type` and `room` are then ignored, as in iot.io 0.4.
         type: every device of this type; together with `room`, only those in the room.
         room: every device in this room.
         skip: ids to leave out.
     """
 
-    client_id: str | None = None
+    client_ids: tuple[str, ...] | None = None
     type: str | None = None
     room: str | None = None
     skip: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, client_id: str | None, client_type: str | None, room: str | None, skip: frozenset[str]) -> Target:
+    def of(
+        cls, client_ids: tuple[str, ...] | None, client_type: str | None, room: str | None, skip: frozenset[str]
+    ) -> Target:
         """Make a target. Raises ValueError if all but `skip` are None."""
-        if client_id is None and client_type is None and room is None:
+        if client_ids is None and client_type is None and room is None:
             raise ValueError("'client_id', 'client_type', or 'room' must be provided")
-        return cls(client_id, client_type, room, skip)
+        return cls(client_ids, client_type, room, skip)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids that are addressed, less those to leave out."""
+        return [one for one in self.client_ids or () if one not in self.skip]
 
 
 class Outgoing(NamedTuple):
