@@ -36,3 +36,13 @@ async def test_what_an_awaitable_raises_is_raised() -> None:
     future.set_exception(LookupError("none"))
     with pytest.raises(LookupError, match="none"):
         await as_coroutine(future)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_what_would_end_a_loop_is_the_cause_of_an_error(kind: type[BaseException]) -> None:
+    async def work() -> None:
+        raise kind("why")
+
+    with pytest.raises(RuntimeError, match=f"a handler has raised {kind.__name__}") as raised:
+        await asyncio.create_task(as_coroutine(work()))
+    assert isinstance(raised.value.__cause__, kind)

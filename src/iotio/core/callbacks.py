@@ -89,7 +89,7 @@ class Callbacks:
         """Call `on_update` for an event that was sent; log what it raises."""
         try:
             self._source.on_update(client_id, event, data)
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end a loop
             logger.exception("Error when calling on_update handler: '%s'", error)
 
     def _call_disconnect(self, client: IoTClient, reason: DisconnectReason) -> Any:

@@ -138,8 +138,8 @@ class Connection:
     durable: DurableChannel | None = None  # once the device is let in
     since = 0.0  # when the device was let in, on the manager's clock
 
-    passed_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
-    """What a handler may raise that is not about the handler. All else ends here, gevent's Timeout included."""
+    passed_on: tuple[type[BaseException], ...] = ()
+    """What the host raises in a handler to end its thread. All else ends here, gevent's Timeout too."""
 
     def __init__(
         self,

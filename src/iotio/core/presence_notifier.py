@@ -121,7 +121,7 @@ class PresenceNotifier:
                 for function in self.functions(device):
                     try:
                         await function(device, change.old, change.new, change.reason)
-                    except Exception as error:
+                    except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end the loop
                         failed("presence", error)
             finally:
                 self._told(device_id)

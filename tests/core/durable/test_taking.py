@@ -127,7 +127,7 @@ def test_effects_are_written_with_the_number(kind: str) -> None:
 
 
 @KINDS
-def test_an_interrupt_is_not_the_end_of_the_message(kind: str) -> None:
+def test_what_ends_the_thread_is_not_the_end_of_the_message(kind: str) -> None:
     receiver = Receiver()
 
     def handler(value: Any) -> None:
@@ -136,6 +136,18 @@ def test_an_interrupt_is_not_the_end_of_the_message(kind: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(receiver, message(1), handler, kind)
     assert receiver.said == [], "it will come again"
+
+
+@KINDS
+def test_a_handler_that_exits_has_handled_the_message(kind: str) -> None:
+    receiver = Receiver()
+
+    def handler(value: Any) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run(receiver, message(1), handler, kind)
+    assert receiver.said == [("s", 1, 0)]
 
 
 @KINDS

@@ -175,6 +175,18 @@ async def test_what_later_steps_raise_is_the_outcome() -> None:
     assert asyncio.current_task() is not None
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_what_would_end_the_loop_is_the_cause_of_an_error(kind: type[BaseException]) -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise kind("why")
+
+    _, task = promoted(work())
+    with pytest.raises(RuntimeError, match=f"a handler has raised {kind.__name__}") as raised:
+        await task
+    assert isinstance(raised.value.__cause__, kind)
+
+
 async def test_the_rest_of_a_coroutine_is_for_a_task_only() -> None:
     closed: list[str] = []
 

@@ -84,7 +84,8 @@ def _taking_async(receiver: Receiver, packet: v2.Packet, function: Callable[...,
             result = await function(*arguments)
         except BaseException as error:
             closed_here = receiver.gone is not None and not receiver.gone.is_by_device
-            if isinstance(error, Exception) or (is_cancelled(error) and not closed_here):
+            ended = isinstance(error, (GeneratorExit, *receiver.passed_on)) or (is_cancelled(error) and closed_here)
+            if not ended:  # what has failed counts as handled: it would fail for ever
                 _end(receiver, packet, [])
             raise
         finally:

@@ -61,8 +61,6 @@ class NativeConnection(Connection):
         keeps_alive: whether pings are sent: not where a foreign server does that.
     """
 
-    passed_on = ()  # a worker serves many devices: nothing that a handler raises may end it
-
     def __init__(
         self,
         host: NativeHost,
@@ -488,7 +486,10 @@ class NativeConnection(Connection):
         outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def begin() -> None:
+            tasks = self.host.tasks
             task = self.host.loop.create_task(as_coroutine(coroutine), context=context)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
             task.add_done_callback(lambda task: _settle(outcome, task))
 
         if self.host.is_current:

@@ -55,6 +55,7 @@ class NativeHost:
         self.stand_in = StandIn()  # the current task of first steps, as long as none of them looks at it
         self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
+        self.tasks: set[asyncio.Task[Any]] = set()  # of handlers: a loop does not hold what waits
         self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
         self._dirty: deque[Flushable] = deque()
         self._ended: deque[Callable[[], None]] = deque()

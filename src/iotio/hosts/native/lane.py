@@ -119,6 +119,7 @@ class LoopLane:
         self._current_since = self._host.clock()
         self._begun_at = time.monotonic()
         self.is_idle = False
+        self._host.tasks.add(task)
         task.add_done_callback(partial(self._waited, event, kind, self._generation))
 
     def call(self, function: Callable[[], None]) -> None:
@@ -288,6 +289,7 @@ class LoopLane:
 
     def _waited(self, event: str, kind: Kind, generation: int, task: asyncio.Task[Any]) -> None:
         assert self._handler_context is not None
+        self._host.tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._handler_context.log_failure(event, error)

@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
+from ..awaitables import ENDS_LOOPS, contained
+
 __all__ = ["StandIn"]
 
 
@@ -111,6 +113,8 @@ class _Rest(Coroutine[Any, Any, Any]):
         asyncio.tasks._enter_task(loop, me)
         try:
             return function(argument)
+        except ENDS_LOOPS as error:
+            raise contained(error) from error
         finally:
             asyncio.tasks._leave_task(loop, me)
             asyncio.tasks._enter_task(loop, me.task)
