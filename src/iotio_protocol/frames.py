@@ -179,7 +179,7 @@ class FrameDecoder:
                 length = min(unpack.unpack_from(data, start)[0], _ENDLESS)
                 start += width
             if length > limit and not first & 0x08:
-                if any(isinstance(item, (bytes, str)) for item in items):  # the first one came in the same read
+                if _have_message(items):  # the first one came in the same read
                     self.use_max_message()
                     limit = self._max - len(self._parts)
                 if length > limit:
@@ -289,6 +289,10 @@ class FrameDecoder:
         self._buffer = b""
         self._long = self._utf8 = None
         self._parts = bytearray()
+
+
+def _have_message(items: list[Item]) -> bool:
+    return any(isinstance(item, (bytes, str)) for item in items)
 
 
 def _read_close(payload: bytes) -> Close | Violation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, ContextVar, copy_context
@@ -14,6 +15,7 @@ import pytest
 
 from iotio.core.handler_context import HandlerContext, Scope
 from iotio.core.handles import IoTClient, current_client
+from iotio.core.log_throttle import LogThrottle
 from tests.support.memory import make_manager
 
 inside: ContextVar[str] = ContextVar("inside", default="outside")
@@ -26,6 +28,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.log_throttle = LogThrottle(time.monotonic)
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
         return context.copy().run(asyncio.run, coroutine)

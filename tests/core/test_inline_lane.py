@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
@@ -13,6 +14,7 @@ from iotio import IoTClient
 from iotio.core.handler_context import HandlerContext
 from iotio.core.inline_lane import InlineLane
 from iotio.core.lane import Kind, Step
+from iotio.core.log_throttle import LogThrottle
 from iotio.core.primitives import Signal, wait
 from tests.support.memory import make_manager
 
@@ -24,6 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.log_throttle = LogThrottle(time.monotonic)
         self._handler_context: HandlerContext | None = None
         self.takes_events = True
         self.context = copy_context()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iotio import DeviceType, IoTClient
 from iotio.core.log_throttle import LogThrottle
-from tests.support.memory import Clock
+from iotio.core.manager import Manager
+from tests.support.memory import Clock, Device, make_manager, v1_device
+from tests.support.wire import Opcode
 
 
 def test_a_throttle_keeps_kinds_apart() -> None:
@@ -67,3 +71,66 @@ def test_no_line_is_lost_from_the_count(pauses: list[float]) -> None:
     clock.now += 11
     answers.append(throttle.ask("a"))
     assert sum(answer for answer in answers if answer is not None) == answers.count(None)
+
+
+def test_an_exception_comes_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    throttle = LogThrottle(clock, logging.getLogger("iotio.hosts"))
+    error = ValueError("x")
+    for number in range(12):
+        throttle.error(error, "a", "number %d", number)
+    clock.now += 11
+    throttle.error(error, "a", "number %d", 12)
+    assert [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR] == [
+        *(f"number {number}" for number in range(10)),
+        "number 12 (and 2 more like this)",
+    ]
+    assert {one.name for one in caplog.records} == {"iotio.hosts"}
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[1] is error
+
+
+# What devices can cause at will.
+
+
+class Failing(DeviceType):
+    """Its handler fails, and so does the answer of another."""
+
+    def on_fail(self, message: object, client: IoTClient) -> None:
+        raise ValueError(message)
+
+    def on_answer(self, message: object, client: IoTClient) -> object:
+        return object()
+
+    def on_big(self, message: object, client: IoTClient) -> bytes:
+        return bytes(2000)
+
+
+def invalid(device: Device) -> None:
+    device.frame(Opcode.BINARY, b"x")
+
+
+def breaks_a_rule(device: Device) -> None:
+    device.frame(3)
+
+
+def fails(device: Device) -> None:
+    device.send("fail", "x")
+
+
+def has_no_answer(device: Device) -> None:
+    device.send("answer", "x")
+
+
+def does_not_read(device: Device) -> None:
+    for _ in range(3):
+        device.send("big")
+
+
+@pytest.mark.parametrize("cause", [invalid, breaks_a_rule, fails, has_no_answer, does_not_read])
+def test_each_kind_of_line_is_bounded(cause: Callable[[Device], None], caplog: pytest.LogCaptureFixture) -> None:
+    manager: Manager = make_manager(Failing("failing"), max_outbox=1000)
+    for number in range(50):
+        cause(v1_device(manager, f"d{number}", "failing", room=0))
+    lines = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(lines) == 10

@@ -7,7 +7,6 @@ and by the parts that the server hands in: the gate, `step_of`, the lifecycle.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
@@ -38,7 +37,7 @@ from .handles import IoTClient
 from .lane import Lane, Step
 from .limits import Meter, metered
 from .lock import Lock
-from .ports import ServerPort
+from .ports import ServerPort, Warnings
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal
@@ -505,11 +504,14 @@ class Connection:
                     return
                 reply = found[0], client.checked(*found)
                 frame = self.session.encode(*reply)
-            except (
-                Exception
-            ):  # InvalidData, EncodeError, or what a value of the user's own class raises while it is written
-                logger.exception(
-                    "the answer of handler on_%s, type %r, device %r, cannot be sent", event, client.type, client.id
+            except Exception as error:  # InvalidData, EncodeError, or what a value of the user's own class raises
+                self.log_throttle.error(
+                    error,
+                    f"answers of {client.type}",
+                    "the answer of handler on_%s, type %r, device %r, cannot be sent",
+                    event,
+                    client.type,
+                    client.id,
                 )
                 return
         if not self.send(frame):
@@ -524,6 +526,11 @@ class Connection:
             scope, self._scope = self._scope, None
             made = self._handler_context = HandlerContext(self, self.client, self.context, scope)
         return made
+
+    @property
+    def log_throttle(self) -> Warnings:
+        """See `LogThrottle`."""
+        return self.manager.log_throttle
 
     def abandon_calls(self, count: int) -> None:
         """Wait no longer for `count` running calls of user code; later calls get another context. The lock is held."""
@@ -557,13 +564,17 @@ class Connection:
 def count_invalid(connection: Connection, problem: str) -> None:
     """Count an invalid packet; the first one of a connection is logged as a warning: one line, not a flood."""
     connection.n_invalid += 1
-    level = logging.WARNING if connection.n_invalid == 1 else logging.DEBUG
-    logger.log(level, "device %r sent an invalid packet: %s", connection.name, problem)
+    text = "device %r sent an invalid packet: %s"
+    if connection.n_invalid == 1:
+        connection.log_throttle.warning("invalid", text, connection.name, problem)
+    else:
+        logger.debug(text, connection.name, problem)
 
 
 def _log_too_slow(connection: Connection, waiting: int) -> None:
     options = connection.manager.options
-    logger.warning(
+    connection.log_throttle.warning(
+        "slow",
         "device %r reads too slowly: %d bytes wait, %d bytes or %d messages may; %s",
         connection.name,
         waiting,
@@ -574,7 +585,7 @@ def _log_too_slow(connection: Connection, waiting: int) -> None:
 
 
 def _log_dropped(connection: Connection, waiting: int) -> None:
-    connection.manager.log_throttle.warning(
+    connection.log_throttle.warning(
         "unread",
         "device at %s does not read its answers: %d bytes wait, %d may before a device is let in; it is dropped",
         connection.peer or "?",
@@ -585,7 +596,7 @@ def _log_dropped(connection: Connection, waiting: int) -> None:
 
 def _log_too_much(connection: Connection) -> None:
     options = connection.manager.options
-    connection.manager.log_throttle.warning(
+    connection.log_throttle.warning(
         "rate",
         "device %r sends more than %g messages or %g bytes a second (max_messages_per_second,"
         " max_bytes_per_second); it is let go",

@@ -128,14 +128,15 @@ def _goodbye(connection: Connection, event: v2.Goodbye) -> None:
 
 
 def _problem(connection: Connection, problem: v2.Problem) -> None:
-    connection.manager.log_throttle.warning(
+    connection.log_throttle.warning(
         "problem", "device %r reports the problem %.100s: %.200s", connection.name, problem.error, problem.info
     )
 
 
 def _ended(connection: Connection, event: Ended) -> None:
     if event.reason is DisconnectReason.PROTOCOL_ERROR:
-        logger.warning("device %r broke a WebSocket rule: %s", connection.name, event.detail)
+        throttle = connection.log_throttle
+        throttle.warning("rule", "device %r broke a WebSocket rule: %s", connection.name, event.detail)
 
 
 _BY_CLASS: dict[type[Event], Callable[[Connection, Any], Step | None]] = {

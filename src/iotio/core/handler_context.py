@@ -8,13 +8,10 @@ from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
-from iotio_protocol.logs import get_logger
-
 from .handles import IoTClient, current_client
+from .ports import Warnings
 
 __all__ = ["HandlerContext", "Runner", "Scope", "log_failure"]
-
-logger = get_logger("iotio.connection")
 
 Scope = Callable[[IoTClient], AbstractContextManager[object]]
 """What a host wraps around all user code of one connection, such as a Flask context; entered once, or never."""
@@ -29,6 +26,9 @@ class Runner(Protocol):
 
     passed_on: tuple[type[BaseException], ...]
     _lock: LockType
+
+    @property
+    def log_throttle(self) -> Warnings: ...
 
     def run_async(self, coroutine: Any, context: Context) -> Any: ...
 
@@ -66,8 +66,9 @@ class HandlerContext:
                 entered = scope(client)
                 context.run(entered.__enter__)
                 self._scope = entered
-            except Exception:
-                logger.exception("the context of device %r could not be entered; its handlers run without", client.id)
+            except Exception as error:
+                text = "the context of device %r could not be entered; its handlers run without"
+                runner.log_throttle.error(error, "context", text, client.id)
 
     def run_handler(
         self, event: str, function: Callable[..., Any], arguments: tuple[Any, ...], context: Context | None = None
@@ -114,7 +115,7 @@ class HandlerContext:
 
     def log_failure(self, event: str, error: BaseException) -> None:
         """Log what a handler raised."""
-        log_failure(self._client, event, error)
+        log_failure(self._runner.log_throttle, self._client, event, error)
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -151,10 +152,12 @@ class HandlerContext:
         if scope is not None:
             try:
                 self._entered_in.run(scope.__exit__, None, None, None)
-            except Exception:
-                logger.exception("the context of device %r could not be left", self._client.id)
+            except Exception as error:
+                text = "the context of device %r could not be left"
+                self._runner.log_throttle.error(error, "context", text, self._client.id)
 
 
-def log_failure(client: IoTClient, event: str, error: BaseException) -> None:
-    """Log what a handler raised, with handler, type and device."""
-    logger.error("handler on_%s of type %r failed for device %r", event, client.type, client.id, exc_info=error)
+def log_failure(throttle: Warnings, client: IoTClient, event: str, error: BaseException) -> None:
+    """Log what a handler raised, with handler, type and device: rate-limited, for devices choose how often that is."""
+    text = "handler on_%s of type %r failed for device %r"
+    throttle.error(error, f"handlers of {client.type}", text, event, client.type, client.id)

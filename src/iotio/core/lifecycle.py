@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from iotio_protocol.logs import get_logger
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 
@@ -27,8 +26,6 @@ from .presence_notifier import PresenceNotifier
 from .registry import Registry
 
 __all__ = ["Lifecycle"]
-
-logger = get_logger("iotio.connection")
 
 
 class Evictions(Protocol):
@@ -86,7 +83,8 @@ class Lifecycle:
 
     def _lose_patience(self, connection: Connection, before: Link) -> None:
         """Wait no longer for the handler of an evicted connection; its `on_disconnect` runs now, and is awaited."""
-        logger.warning(
+        connection.log_throttle.warning(
+            "takeover_timeout",
             "device %r connected again while a handler of its old connection has been running for more than"
             " %.0f s; it is not waited for any longer",
             connection.name,
@@ -156,7 +154,8 @@ class Lifecycle:
 
     def _lose_handler(self, connection: Connection, event: str) -> None:
         client = connection.client
-        logger.warning(
+        connection.log_throttle.warning(
+            "abandoned",
             "the handler on_%s of type %r still runs %.0f s after device %r has gone; it is not waited for any longer",
             event,
             client.type if client is not None else "?",
@@ -178,7 +177,8 @@ class Lifecycle:
         if client is None or client.device is None or not notifier.waits(client.id):
             return []
         if notifier.is_async(client.device):
-            return [Step.of(kind, "presence", notifier.tell_async, client.id, partial(log_failure, client))]
+            failed = partial(log_failure, connection.log_throttle, client)
+            return [Step.of(kind, "presence", notifier.tell_async, client.id, failed)]
         return [Step.of(kind, "presence", self._tell_presence, connection)]
 
     def _tell_presence(self, connection: Connection) -> None:

@@ -18,10 +18,16 @@ _QUIET = 10.0  # seconds
 
 
 class LogThrottle:
-    """A filter that lets the first log lines of a kind pass, then one now and then. An attack cannot fill the disk."""
+    """A filter that lets the first log lines of a kind pass, then one now and then. An attack cannot fill the disk.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Args:
+        clock: monotonic seconds.
+        logger: where the lines go.
+    """
+
+    def __init__(self, clock: Callable[[], float], logger: logging.Logger = logger) -> None:
         self._clock = clock
+        self._logger = logger
         self._lock = allocate_lock()
         self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
 
@@ -33,11 +39,24 @@ class LogThrottle:
             text: the line, with `%` placeholders.
             args: for these.
         """
+        self._log(logging.WARNING, None, kind, text, args)
+
+    def error(self, error: BaseException, kind: str, text: str, *args: object) -> None:
+        """Log an exception that a peer can cause at will, in the same way.
+
+        Args:
+            error: the exception.
+            kind: as of `warning`.
+            text: the line, with `%` placeholders.
+            args: for these.
+        """
+        self._log(logging.ERROR, error, kind, text, args)
+
+    def _log(self, level: int, error: BaseException | None, kind: str, text: str, args: tuple[object, ...]) -> None:
         kept = self.ask(kind)
-        level = logging.DEBUG if kept is None else logging.WARNING
         if kept:
             text, args = "%s (and %d more like this)", (text % args, kept)
-        logger.log(level, text, *args)
+        self._logger.log(logging.DEBUG if kept is None else level, text, *args, exc_info=error)
 
     def ask(self, kind: str) -> int | None:
         """Ask whether a line may be logged now.

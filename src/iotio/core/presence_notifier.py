@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import Any
 
-from iotio_protocol.logs import get_logger
 from iotio_protocol.presence import Transition
 
 from .handles import Device
@@ -17,8 +16,6 @@ from .ports import PresencePort
 from .primitives import allocate_lock, start_thread
 
 __all__ = ["PresenceNotifier"]
-
-logger = get_logger("iotio.connection")
 
 _MAX_THREADS = 8  # for what comes with no connection; they end when there is nothing more to tell
 _MAX_UNTOLD = 64  # changes of one device; beyond, two become one
@@ -184,4 +181,5 @@ class PresenceNotifier:
             finally:
                 context.run(entered.__exit__, None, None, None)
         except BaseException as error:  # nothing that it raises may end the thread, which serves other devices too
-            logger.error("handler on_presence of type %r failed for device %r", device.type, device.id, exc_info=error)
+            text = "handler on_presence of type %r failed for device %r"
+            self._manager.log_throttle.error(error, f"on_presence of {device.type}", text, device.type, device.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -180,6 +181,16 @@ def test_many_requests_at_once_are_no_large_one(server: Server) -> None:
     with server.peer() as peer:
         peer.send_bytes((BEGIN + b"\r\n") * 3000)
         assert [peer.recv_response().status for _ in range(3000)] == [200] * 3000
+
+
+def test_wrong_requests_do_not_fill_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.manager.log_throttle._kinds.clear()  # other tests have sent such, too
+    for _ in range(20):
+        with server.peer() as peer:
+            peer.send_bytes(TOO_LARGE["no HTTP"][0])
+            assert peer.recv_response().status == 400
+    lines = [one for one in caplog.records if "Invalid HTTP request" in one.getMessage()]
+    assert len([one for one in lines if one.levelno == logging.WARNING]) == 10
 
 
 # Time.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from iotio import IoTClient
 from iotio.core.handler_context import HandlerContext
 from iotio.core.lane import Kind, Step
+from iotio.core.log_throttle import LogThrottle
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
 from iotio.hosts.native.host import NativeHost
@@ -41,6 +43,7 @@ class Fake:
 
     def __init__(self, host: NativeHost) -> None:
         self._lock = threading.Lock()
+        self.log_throttle = LogThrottle(time.monotonic)
         self.transport = Transport()
         self.lane = LoopLane(host, self, self.transport)
         self.context: HandlerContext | None = None

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.frames import BINARY, encode_frame
-from iotio_protocol.logs import get_logger
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 
 from ..ports import DurableLink
@@ -18,8 +17,6 @@ from ..storage.contract import StoreUnavailable
 from .outgoing import QueueOwner
 
 __all__ = ["Effect", "IncomingOwner", "IncomingStream"]
-
-logger = get_logger("iotio.connection")
 
 Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
@@ -35,6 +32,7 @@ class IncomingOwner(Protocol):
     def write_heard(self, device_id: str, stream: str, number: int, effects: list[Effect]) -> Ticket | None: ...
     def confirm_later(self, stream: IncomingStream) -> None: ...
     def log_refused(self, device_id: str, error: Exception) -> None: ...
+    def log_lost(self, device_id: str, number: int, error: BaseException) -> None: ...
 
 
 class IncomingStream:
@@ -184,9 +182,7 @@ class IncomingStream:
         if error is None or not turn:  # what is written without effects has its error from its neighbours
             more = self._committed(stream, number)
         elif len(turn) == 1:
-            logger.error(
-                "what message %d of device %r wanted written cannot be", turn[0][1], self.device_id, exc_info=error
-            )
+            self._messages.log_lost(self.device_id, turn[0][1], error)
             more = True  # as with a handler that fails, it counts as handled: it would fail for ever
         else:
             with self._lock:

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from iotio_protocol import v2
-from iotio_protocol.logs import get_logger
 
 from ..ports import ServerPort
 from ..primitives import allocate_lock
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DurableMessages", "new_stream"]
 
-
-logger = get_logger("iotio.connection")
 
 _AS_IT_IS: Mapping[str, Any] = MappingProxyType({})
 _NO_STREAMS = ("", 0, None, 0)
@@ -225,6 +222,11 @@ class DurableMessages:
             error,
         )
 
+    def log_lost(self, device_id: str, number: int, error: BaseException) -> None:
+        """Log, rate-limited, that what the handler of a message wanted written raised, and will not be."""
+        text = "what message %d of device %r wanted written cannot be"
+        self._server.log_throttle.error(error, "effects", text, number, device_id)
+
     def write(self, queue: OutgoingQueue, delivery: Delivery) -> Ticket | None:
         """Write a message down; not if the queue is closed. Raises StoreUnavailable."""
         if self.writer is None:
@@ -241,8 +243,8 @@ class DurableMessages:
             for effect in effects:
                 try:
                     effect(None)
-                except Exception:
-                    logger.exception("what a message of device %r wanted written cannot be", device_id)
+                except Exception as error:
+                    self.log_lost(device_id, number, error)
             return None
         return self.writer.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
 

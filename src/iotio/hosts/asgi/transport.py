@@ -109,8 +109,8 @@ class AsgiTransport(asyncio.Transport):
                 message = event.get("bytes")
                 connection.received(client_frame(event["text"] if message is None else message))
                 await self._readable.wait()
-        except Exception:
-            logger.exception("device %r can no longer be read", connection.name)
+        except Exception as error:
+            connection.log_throttle.error(error, "read", "device %r can no longer be read", connection.name)
         finally:
             self._over.set()
 

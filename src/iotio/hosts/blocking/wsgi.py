@@ -89,7 +89,8 @@ class IoTManagerMiddleware:
             return _answer(start_response, status, (response.body or b"").decode(), _extra(response))
         sock = environ.get("werkzeug.socket") or environ.get("gunicorn.socket")
         if sock is None:
-            logger.error("a device at %s is refused. %s", _peer(environ), _NO_SOCKET.strip())
+            if self.manager.log_throttle.ask("no socket") is not None:
+                logger.error("a device at %s is refused. %s", _peer(environ), _NO_SOCKET.strip())
             return _answer(start_response, "501 Not Implemented", _NO_SOCKET)
         sock.setblocking(False)
         first = _leftover(environ)

@@ -14,6 +14,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...core.log_throttle import LogThrottle
 from ..timing import LINGER
 
 HttpToolsProtocol: Any
@@ -40,12 +41,30 @@ _WORDS = {
 }
 
 
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """uvicorn's logger for one connection. Its warnings are of requests that are wrong: peers can cause them at will.
+
+    Attributes:
+        level: the logger's.
+    """
+
+    def __init__(self, logger: logging.Logger, throttle: LogThrottle) -> None:
+        super().__init__(logger)
+        self.level = logger.level
+        self._throttle = throttle
+
+    def warning(self, msg: object, *args: object, **_: Any) -> None:
+        self._throttle.warning("http", str(msg), *args)
+
+
 class _TooLarge(Exception):
     """Stop a parser."""
 
 
 class _Limits:
     """Extend one of uvicorn's two HTTP protocols. What comes in one read with an upgrade request is passed on as well.
+
+    `begin` follows the constructor, whose arguments are uvicorn's.
 
     Attributes:
         since: when the connection has last got on, on the loop's clock; it begins with its first head.
@@ -54,7 +73,7 @@ class _Limits:
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
-    logger: logging.Logger
+    logger: Any
     flow: Any
     cycle: Any
     since: float
@@ -63,6 +82,16 @@ class _Limits:
     _refused = False  # what comes is not looked at any more
     _quiet = 0  # bytes of which the parser has made nothing yet; those of a read in which it has got on are not counted
     _tail = b""
+
+    def begin(self, since: float, throttle: LogThrottle) -> None:
+        """Begin with the first head.
+
+        Args:
+            since: see `since`.
+            throttle: bounds the log lines of requests that are wrong.
+        """
+        self.since = since
+        self.logger = _Logger(self.logger, throttle)
 
     def data_received(self, data: bytes) -> None:
         """Take what a read brought."""

@@ -77,7 +77,7 @@ class FirstReadProtocol(_Protocol):
         usual = read_usual(data)
         if usual is None or usual[2] > http.MAX_HEAD or len(usual[0].headers) > http.MAX_LINES:
             protocol: Any = http.HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
-            protocol.since = self._since
+            protocol.begin(self._since, self._server.native.manager.log_throttle)
             protocol.connection_made(self._transport)
             self._transport.set_protocol(protocol)
             protocol.data_received(data)

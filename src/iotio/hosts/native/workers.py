@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable
 
 from iotio_protocol.logs import get_logger
 
+from ...core.log_throttle import LogThrottle
+
 __all__ = ["Job", "Workers"]
 
 logger = get_logger("iotio.hosts")
@@ -107,6 +109,7 @@ class Workers:
         self._loop = loop
         self._most = most
         self._slow = slow
+        self._throttle = LogThrottle(clock, logger)
         self._clock = clock
         self._workers: list[_Worker] = []
         self._homes: dict[Hashable, tuple[_Worker, int]] = {}  # owner -> where its jobs are, and how many
@@ -181,7 +184,7 @@ class Workers:
             began = max(worker.since, job.began()) if job.began is not None else worker.since
             if self._slow and now - began > self._slow and worker.warned != began:
                 worker.warned = began
-                logger.warning("%s has been running for %.1f s", job.label(), now - began)
+                self._throttle.warning("slow", "%s has been running for %.1f s", job.label(), now - began)
 
     def _move_on(self, worker: _Worker) -> None:
         """Give the jobs of other owners behind a slow one to at most two other workers, so that many spread quickly."""
