@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from iotio.hosts.awaitables import as_coroutine
+from iotio.hosts.awaitables import as_coroutine, create_task
 
 
 class Later:
@@ -46,3 +47,32 @@ async def test_what_would_end_a_loop_is_the_cause_of_an_error(kind: type[BaseExc
     with pytest.raises(RuntimeError, match=f"a handler has raised {kind.__name__}") as raised:
         await asyncio.create_task(as_coroutine(work()))
     assert isinstance(raised.value.__cause__, kind)
+
+
+where: ContextVar[str] = ContextVar("where", default="elsewhere")
+
+
+async def where_am_i() -> str:
+    return where.get()
+
+
+async def test_a_task_has_the_context_and_the_name_of_its_work() -> None:
+    loop = asyncio.get_running_loop()
+    context = copy_context()
+    context.run(where.set, "here")
+    for awaitable, name in ((where_am_i(), "where_am_i"), (Later(), "as_coroutine")):
+        task: Any = create_task(loop, awaitable, context)
+        assert task.get_coro().__qualname__ == name
+        assert await task in ("here", "object")
+
+
+async def test_a_factory_that_takes_no_context() -> None:
+    loop: Any = asyncio.get_running_loop()
+    context = copy_context()
+    context.run(where.set, "here")
+    loop.set_task_factory(lambda loop, work: asyncio.Task(work, loop=loop))
+    try:
+        task = create_task(loop, where_am_i(), context)
+    finally:
+        loop.set_task_factory(None)
+    assert await task == "here"

@@ -1,11 +1,13 @@
-"""Make coroutines of awaitables: a task and `asyncio.run` take nothing else."""
+"""Make coroutines of awaitables, and tasks of them: a task and `asyncio.run` take nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import Any
 
-__all__ = ["ENDS_LOOPS", "as_coroutine", "contained"]
+__all__ = ["ENDS_LOOPS", "as_coroutine", "contained", "create_task"]
 
 ENDS_LOOPS = (KeyboardInterrupt, SystemExit)
 """What a task raises again in its loop, which then ends. For a handler's task that is the end of all devices."""
@@ -26,3 +28,20 @@ async def as_coroutine(awaitable: Awaitable[Any]) -> Any:
 def contained(error: BaseException) -> RuntimeError:
     """Return the error to raise from one of ENDS_LOOPS, in its place."""
     return RuntimeError(f"a handler has raised {type(error).__name__}, which ends neither the loop nor the program")
+
+
+def create_task(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any], context: Context) -> asyncio.Task[Any]:
+    """Make a task of an awaitable by the loop's task factory, if one is set, with the errors of `as_coroutine`.
+
+    Args:
+        loop: the loop; this is its thread.
+        awaitable: of any kind; the task's coroutine has its name, which tools show.
+        context: to run in; a factory that takes no context gets a copy of it.
+    """
+    work = as_coroutine(awaitable)
+    for name in ("__name__", "__qualname__"):
+        setattr(work, name, getattr(awaitable, name, getattr(work, name)))
+    try:
+        return loop.create_task(work, context=context)
+    except TypeError:  # a factory of loop and coroutine only, as before Python 3.11
+        return context.run(loop.create_task, work)

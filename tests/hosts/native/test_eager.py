@@ -10,8 +10,25 @@ from typing import Any
 import pytest
 
 from iotio.hosts.native import eager
+from iotio.hosts.native.stand_in import FirstStep
 
 word: ContextVar[str] = ContextVar("word", default="nothing")
+
+
+class Here:
+    """What the host of a loop has."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.first_step = FirstStep(loop)
+
+
+HERE: list[Here] = []  # that of the last test's loop
+
+
+def here(loop: asyncio.AbstractEventLoop) -> Here:
+    HERE[:] = [Here(loop)]
+    return HERE[0]
 
 
 def start(work: Coroutine[Any, Any, Any], context: Context | None = None) -> asyncio.Future[Any]:
@@ -19,7 +36,7 @@ def start(work: Coroutine[Any, Any, Any], context: Context | None = None) -> asy
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Any] = loop.create_future()
     try:
-        result = eager.run(work, context or copy_context(), loop)
+        result = eager.run(work, context or copy_context(), HERE[0] if HERE and HERE[0].loop is loop else here(loop))
     except asyncio.CancelledError:
         outcome.cancel()
     except Exception as error:

@@ -1,8 +1,11 @@
-"""What a coroutine sees as its task: before a task has taken over, and after."""
+"""What a coroutine sees as its task: before it runs by itself, and after."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
+import weakref
 from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -11,65 +14,141 @@ import pytest
 
 from iotio.hosts.native import eager
 from iotio.hosts.native.first_step import finishes
-from iotio.hosts.native.stand_in import StandIn
+from iotio.hosts.native.stand_in import FirstStep, StandIn
 
 word: ContextVar[str] = ContextVar("word", default="nothing")
+
+
+def fresh() -> StandIn:
+    task = FirstStep(asyncio.get_running_loop()).task
+    assert isinstance(task, StandIn)
+    return task
 
 
 def begun(work: Coroutine[Any, Any, Any]) -> StandIn:
     """A stand-in whose coroutine has run up to its first wait."""
     loop = asyncio.get_running_loop()
-    me = StandIn()
-    previous = eager.enter(me, loop)
+    me = FirstStep(loop)
+    task: StandIn = me.task
+    previous = eager.enter(task, loop)
     try:
         assert not finishes(me, work)
     finally:
-        eager.leave(me, loop, previous)
-    return me
+        eager.leave(task, loop, previous)
+    return task
 
 
-def promoted(work: Coroutine[Any, Any, Any]) -> tuple[StandIn, asyncio.Task[Any]]:
-    """A stand-in whose coroutine waits, and the task that has taken over."""
-    me = begun(work)
-    return me, me.promote(copy_context(), asyncio.get_running_loop())
+def running(work: Coroutine[Any, Any, Any]) -> StandIn:
+    """A stand-in whose coroutine waits, as the task that it is then."""
+    return begun(work).start(copy_context())
 
 
-def test_requests_of_the_first_step_are_counted() -> None:
-    me = StandIn()
-    assert (me.cancelling(), me.uncancel(), me.done()) == (0, 0, False)
-    assert me.cancel("a")
-    assert me.cancel()
-    assert (me.cancelling(), me.cancels) == (2, ["a", None])
-    assert me.uncancel() == 1
-    assert me.cancels == ["a"]
-    assert me.get_coro() is None
-    assert me.get_name().startswith("Step-")
-    assert me.get_name() != StandIn().get_name()
+async def test_it_is_a_task() -> None:
+    task = fresh()
+    assert isinstance(task, asyncio.Task)
+    assert weakref.ref(task)() is task
+    assert {task: 1}[task] == 1
+    assert task.get_loop() is asyncio.get_running_loop()
+    assert repr(task) == "<StandIn of no coroutine yet>"
 
 
-async def test_the_task_takes_over_what_it_is_asked() -> None:
+async def test_requests_of_the_first_step_are_counted() -> None:
+    task = fresh()
+    assert (task.cancelling(), task.uncancel()) == (0, 0)
+    assert task.cancel("a")
+    assert task.cancel()
+    assert task.cancelling() == 2
+    assert task.uncancel() == 1
+    assert task.get_coro() is None
+
+
+async def test_names() -> None:
+    first, second = fresh(), fresh()
+    assert first.get_name() == first.get_name()
+    assert first.get_name() != second.get_name()
+    second.set_name(7)
+    assert second.get_name() == "7"
+
+    async def work() -> None:
+        named = asyncio.current_task()
+        assert named is not None
+        named.set_name("lamp")
+        await asyncio.sleep(0)
+        assert named.get_name() == "lamp"
+        named.set_name("lamp 2")
+
+    task = running(work())
+    assert task.get_name() == "lamp"
+    await task
+    assert task.get_name() == "lamp 2"
+
+
+async def test_in_no_first_step_it_is_in_nobodys_way() -> None:
+    """`asyncio.run` cancels all tasks that are not done, and waits for them."""
+    task = fresh()
+    assert task.done()
+    assert task not in asyncio.all_tasks()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there the first step is in no list")
+async def test_all_tasks_has_it_in_each_step() -> None:
+    seen: list[bool] = []
+
+    async def work() -> None:
+        for _ in range(2):
+            me = asyncio.current_task()
+            assert me is not None
+            seen.append(me in asyncio.all_tasks())
+            seen.append(not me.done())
+            await asyncio.sleep(0)
+
+    task = running(work())
+    assert task in asyncio.all_tasks()
+    await task
+    assert seen == [True] * 4
+    assert task not in asyncio.all_tasks()
+
+
+async def test_it_runs_on_from_the_first_wait() -> None:
     gate = asyncio.get_running_loop().create_future()
+    ended: list[Any] = []
 
     async def work() -> str:
+        me = asyncio.current_task()
+        assert me is not None
+        me.add_done_callback(ended.append)
         await gate
         return "end"
 
     coroutine = work()
-    me, task = promoted(coroutine)
-    assert me.task is task
-    assert me.get_name() == task.get_name()
-    assert me.get_coro() is coroutine
-    assert not me.done()
-    ended: list[Any] = []
-    me.add_done_callback(ended.append)
+    task = running(coroutine)
+    assert task.get_coro() is coroutine
+    assert not task.done()
+    assert task.get_stack()
+    assert "work" in repr(task)
+    task.add_done_callback(ended.append)
     gate.set_result(None)
     assert await task == "end"
-    assert me.done()
+    assert task.done()
     await asyncio.sleep(0)  # callbacks run in the turn after
-    assert ended == [task]
+    assert ended == [task, task]
 
 
-async def test_each_step_sees_the_stand_in() -> None:
+async def test_a_callback_that_is_taken_back() -> None:
+    async def work() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        me.add_done_callback(called.append)
+        assert me.remove_done_callback(called.append) == 1
+        await asyncio.sleep(0)
+
+    called: list[Any] = []
+    await running(work())
+    await asyncio.sleep(0)
+    assert called == []
+
+
+async def test_each_step_sees_it() -> None:
     seen: list[Any] = []
 
     async def work() -> None:
@@ -78,11 +157,10 @@ async def test_each_step_sees_the_stand_in() -> None:
             await asyncio.sleep(0)
         seen.append(asyncio.current_task())
 
-    me, task = promoted(work())
+    task = running(work())
     await task
-    assert seen == [me] * 4
-    seen.append(asyncio.current_task())
-    assert seen[-1] is not me
+    assert seen == [task] * 4
+    assert asyncio.current_task() is not task
 
 
 async def test_later_steps_run_in_the_context_given() -> None:
@@ -92,34 +170,34 @@ async def test_later_steps_run_in_the_context_given() -> None:
         await asyncio.sleep(0)
         seen.append(word.get())
 
-    me = begun(work())
+    task = begun(work())
     context = copy_context()
     context.run(word.set, "given")
-    await me.promote(context, asyncio.get_running_loop())
+    await task.start(context)
     assert seen == ["given"]
 
 
-async def test_cancellation_is_counted_by_the_task() -> None:
+async def test_cancellation_is_counted() -> None:
     counts: list[int] = []
 
     async def work() -> str:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError as error:
-            counts.append(me.cancelling())
-            counts.append(me.uncancel())
+            counts.append(task.cancelling())
+            counts.append(task.uncancel())
             return str(error)
         return "not cancelled"
 
-    me, task = promoted(work())
+    task = running(work())
     await asyncio.sleep(0)  # the task waits by now
-    assert me.cancel("enough")
+    assert task.cancel("enough")
     assert await task == "enough"
     assert counts == [1, 0]
 
 
 @pytest.mark.parametrize("refused", [True, False])
-async def test_a_request_of_the_first_step_reaches_the_task(refused: bool) -> None:
+async def test_a_request_of_the_first_step_reaches_the_wait(refused: bool) -> None:
     gate = asyncio.get_running_loop().create_future()
 
     async def work() -> str:
@@ -133,14 +211,14 @@ async def test_a_request_of_the_first_step_reaches_the_task(refused: bool) -> No
                 raise
         return "refused"
 
-    me, task = promoted(work())
+    task = running(work())
     if refused:
         assert await task == "refused"
     else:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert gate.cancelled()
-    assert me.done()
+    assert task.done()
 
 
 async def test_a_wait_that_is_over_already_is_still_cancelled() -> None:
@@ -155,9 +233,9 @@ async def test_a_wait_that_is_over_already_is_still_cancelled() -> None:
             seen.append("cancelled")
             raise
 
-    me, task = promoted(work())
+    task = running(work())
     gate.set_result(None)
-    me.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert seen == ["cancelled"]
@@ -168,23 +246,69 @@ async def test_what_later_steps_raise_is_the_outcome() -> None:
         await asyncio.sleep(0)
         raise ValueError("why")
 
-    me, task = promoted(work())
+    task = running(work())
     with pytest.raises(ValueError, match="why"):
         await task
-    assert isinstance(me.exception(), ValueError)
-    assert asyncio.current_task() is not None
+    assert isinstance(task.exception(), ValueError)
 
 
+@pytest.mark.parametrize("caught", [False, True])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-async def test_what_would_end_the_loop_is_the_cause_of_an_error(kind: type[BaseException]) -> None:
+async def test_what_would_end_the_loop_is_the_cause_of_an_error(kind: type[BaseException], caught: bool) -> None:
     async def work() -> None:
-        await asyncio.sleep(0)
-        raise kind("why")
+        try:
+            await asyncio.sleep(30 if caught else 0)
+        finally:
+            raise kind("why")
 
-    _, task = promoted(work())
+    task = running(work())
+    await asyncio.sleep(0)
+    if caught:
+        task.cancel()
     with pytest.raises(RuntimeError, match=f"a handler has raised {kind.__name__}") as raised:
         await task
     assert isinstance(raised.value.__cause__, kind)
+
+
+async def test_whoever_has_kept_it_sees_how_the_first_step_ended() -> None:
+    called: list[Any] = []
+    outcomes: list[tuple[Any, BaseException | None]] = [
+        (5, None),
+        (None, ValueError("why")),
+        (None, SystemExit("why")),
+        (None, StopIteration("why")),
+    ]
+    for result, error in outcomes:
+        task = fresh()
+        task.add_done_callback(called.append)
+        task.end(result, error)
+        assert task.done()
+        assert not task.cancelled()
+        if error is None:
+            assert await task == result
+        else:
+            found = task.exception()
+            assert found is not None
+            assert error in (found, found.__cause__) or isinstance(found, RuntimeError)
+    await asyncio.sleep(0)
+    assert len(called) == 4
+
+
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
+async def test_a_first_step_that_was_cancelled(error: BaseException | None) -> None:
+    task = fresh()
+    if error is None:
+        task.cancel()
+    task.end(5, error)
+    assert task.cancelled()
+
+
+async def test_an_error_of_the_first_step_is_not_logged_again(caplog: pytest.LogCaptureFixture) -> None:
+    task = fresh()
+    task.end(None, ValueError("why"))
+    del task
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_the_rest_of_a_coroutine_is_for_a_task_only() -> None:
@@ -197,12 +321,12 @@ async def test_the_rest_of_a_coroutine_is_for_a_task_only() -> None:
         finally:
             closed.append("closed")
 
-    _, task = promoted(work())
-    rest: Any = task.get_coro()
+    from iotio.hosts.native.stand_in import _Rest
+
+    coroutine = work()
+    coroutine.send(None)
+    rest = _Rest(coroutine, None)
     with pytest.raises(TypeError, match="for a task to drive"):
         await rest
     rest.close()
     assert closed == ["closed"]
-    task.cancel()
-    with pytest.raises((asyncio.CancelledError, RuntimeError)):
-        await task

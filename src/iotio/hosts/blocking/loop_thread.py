@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
 from iotio_protocol.logs import get_logger
 
-from ..awaitables import as_coroutine
+from ..awaitables import create_task
 from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class LoopThread:
         outcome = Outcome()
 
         def start() -> None:
-            task = asyncio.get_running_loop().create_task(as_coroutine(awaitable), context=context)
+            task = create_task(asyncio.get_running_loop(), awaitable, context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(outcome.settle)

@@ -1,6 +1,7 @@
 # C types for connection.py. All else about a connection lives in its dictionary, as in Python.
 
 cimport cython
+from libc.stdint cimport int64_t
 from iotio.core.connection cimport Connection
 from iotio.core.lock cimport Lock
 from iotio.core.write_buffer cimport WriteBuffer
@@ -9,9 +10,9 @@ from iotio_protocol.frames cimport FrameDecoder
 from iotio.hosts.native.host cimport NativeHost
 from iotio.hosts.native.lane cimport LoopLane
 from iotio_protocol.session cimport string_frame
-from iotio.hosts.native.stand_in cimport StandIn
+from iotio.hosts.native.stand_in cimport FirstStep
 from iotio.hosts.native.eager cimport change, enter, leave
-from iotio.hosts.native.first_step cimport finishes
+from iotio.hosts.native.first_step cimport finishes, references
 from iotio.core.lane cimport Step
 
 cdef class NativeConnection(Connection):
@@ -32,7 +33,7 @@ cdef class NativeConnection(Connection):
     cdef Py_ssize_t _take_turn(self, list items, Py_ssize_t index) except -1
     @cython.locals(
         routes=dict, most=Py_ssize_t, replies=list, tells_updates=bint, done=bint, calls=list, weight=Py_ssize_t,
-        me=StandIn, host=NativeHost, seen_by=Py_ssize_t, packet=bytes, route=Route, end=Py_ssize_t, size=Py_ssize_t,
+        me=FirstStep, host=NativeHost, seen_by=int64_t, packet=bytes, route=Route, end=Py_ssize_t, size=Py_ssize_t,
         name_at=Py_ssize_t, frame=bytes, unchecked=bint,
     )
     cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1

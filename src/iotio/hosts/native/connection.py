@@ -13,7 +13,6 @@ import concurrent.futures
 from collections.abc import Iterable
 from contextvars import Context
 from functools import partial
-from sys import getrefcount
 from typing import Any
 
 from iotio_protocol import v2
@@ -30,11 +29,11 @@ from ...core.lane import Call, Kind, Step
 from ...core.primitives import wait
 from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
-from ..awaitables import as_coroutine
+from ..awaitables import create_task
 from ..timing import LINGER
 from .backlog import PIECE, SLICE, Backlog
 from .eager import change, enter, leave
-from .first_step import finishes
+from .first_step import finishes, references
 from .host import NativeHost
 from .lane import LoopLane
 
@@ -225,8 +224,8 @@ class NativeConnection(Connection):
             self.handle(event)
 
     def _take_turn(self, items: list[Item], index: int) -> int:
-        """Call `_turn`: in the context, unless a worker may be in there."""
-        if self.lane.is_idle:
+        """Call `_turn`: in the context, unless a worker may be in there, or tasks do the work."""
+        if self.lane.is_idle and not self.host.makes_tasks:
             return self.context.run(self._turn, items, index, True)
         return self._turn(items, index, False)
 
@@ -250,9 +249,10 @@ class NativeConnection(Connection):
         loop, replies, tells_updates = host.loop, self._replies, self.manager.callbacks.tells_updates
         calls: list[Call] = []  # for a worker
         weight = 0  # bytes of answers
-        me = host.stand_in
-        previous = enter(me, loop)
-        seen_by = getrefcount(me)
+        me = host.first_step
+        task = me.task
+        previous = enter(task, loop)
+        seen_by = references(task)
         try:
             for index in range(index, len(items)):  # noqa: B020  # it goes on from there
                 item = items[index]
@@ -295,21 +295,27 @@ class NativeConnection(Connection):
                 except BaseException as error:
                     if not isinstance(error, asyncio.CancelledError):
                         self.handler_context.log_failure(route.event, error)
-                    me = host.stand_in = change(me, loop)  # it may have been cancelled, or be kept with the error
-                    seen_by = getrefcount(me)
+                    task.end(None, error)
+                    me = host.first_step = change(me, loop)  # it may be kept with the error
+                    task = me.task
+                    seen_by = references(task)
                     continue
                 if not done:
-                    self.lane.wait_for(route.event, Kind.EVENT, me.promote(self.context, loop))
-                    me = host.stand_in = change(me, loop)
-                    seen_by = getrefcount(me)
+                    self.lane.wait_for(route.event, Kind.EVENT, task.start(self.context))
+                    me = host.first_step = change(me, loop)
+                    task = me.task
+                    seen_by = references(task)
+                    host.look_for_factory()
                     may_run = False
                     continue
                 result, me.result = me.result, None
-                if me.cancels:
-                    result = None
-                if getrefcount(me) != seen_by or me.cancels:  # it was looked at: the next one gets its own
-                    me = host.stand_in = change(me, loop)
-                    seen_by = getrefcount(me)
+                if references(task) != seen_by:
+                    if task.cancelling():
+                        result = None
+                    task.end(result)
+                    me = host.first_step = change(me, loop)  # it was looked at: the next one gets its own
+                    task = me.task
+                    seen_by = references(task)
                 if result is None:
                     continue
                 unchecked = not declared or route.event not in declared
@@ -328,7 +334,7 @@ class NativeConnection(Connection):
                     self.manager.log_update(self.name, route.event, result)
             return len(items)
         finally:
-            leave(me, loop, previous)
+            leave(task, loop, previous)
             if calls:
                 self.lane.push(Step(Kind.EVENT, calls, is_async=False))
 
@@ -487,7 +493,7 @@ class NativeConnection(Connection):
 
         def begin() -> None:
             tasks = self.host.tasks
-            task = self.host.loop.create_task(as_coroutine(coroutine), context=context)
+            task = create_task(self.host.loop, coroutine, context)
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             task.add_done_callback(lambda task: _settle(outcome, task))

@@ -1,7 +1,7 @@
 # C signatures of what the native host calls for every read.
 
-from iotio.hosts.native.stand_in cimport StandIn
+from iotio.hosts.native.stand_in cimport FirstStep
 
-cpdef object enter(StandIn me, object loop)
-cpdef object leave(StandIn me, object loop, object previous)
-cpdef StandIn change(StandIn me, object loop)
+cpdef object enter(object task, object loop)
+cpdef object leave(object task, object loop, object previous)
+cpdef FirstStep change(FirstStep me, object loop)

@@ -1,5 +1,7 @@
-# C signature for first_step.pyx.
+# C signatures for first_step.pyx.
 
-from iotio.hosts.native.stand_in cimport StandIn
+from libc.stdint cimport int64_t
+from iotio.hosts.native.stand_in cimport FirstStep
 
-cpdef bint finishes(StandIn me, object work) except -1
+cpdef bint finishes(FirstStep me, object work) except -1
+cpdef int64_t references(object task) except -1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 if TYPE_CHECKING:
-    from .stand_in import StandIn
+    from .stand_in import FirstStep
 
-__all__ = ["finishes"]
+__all__ = ["finishes", "references"]
 
 
-def finishes(me: StandIn, work: Coroutine[Any, Any, Any]) -> bool:
+def finishes(me: FirstStep, work: Coroutine[Any, Any, Any]) -> bool:
     """Run a coroutine's first step.
 
     Returns:
@@ -27,3 +29,8 @@ def finishes(me: StandIn, work: Coroutine[Any, Any, Any]) -> bool:
         me.result = end.value
         return True
     return False
+
+
+def references(task: object) -> int:
+    """Count the references to a task, strong and weak ones, in a number that differs if either differs."""
+    return getrefcount(task) | getweakrefcount(task) << 32

@@ -15,7 +15,7 @@ from iotio_protocol.logs import get_logger
 from ...core.manager import Manager
 from ..awaitables import as_coroutine
 from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL, TURN
-from .stand_in import StandIn
+from .stand_in import FirstStep
 from .workers import Workers
 
 __all__ = ["NativeHost"]
@@ -52,7 +52,9 @@ class NativeHost:
         self.manager = manager
         self.loop = asyncio.get_running_loop()
         self.clock = manager.clock
-        self.stand_in = StandIn()  # the current task of first steps, as long as none of them looks at it
+        self.first_step = FirstStep(self.loop)  # used again, as long as nobody looks at its task
+        self.makes_tasks = False  # a task factory is set: it makes a task for each async def handler
+        self.look_for_factory()
         self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
         self.tasks: set[asyncio.Task[Any]] = set()  # of handlers: a loop does not hold what waits
@@ -69,6 +71,10 @@ class NativeHost:
         self._sweeper.cancel()
         self.manager.awaitable_runners.remove(self.run_awaitable)
         self.workers.close()
+
+    def look_for_factory(self) -> None:
+        """Note whether a task factory is set. Called now and then: a loop tells nobody."""
+        self.makes_tasks = self.loop.get_task_factory() is not None
 
     def flush_later(self, connection: Flushable) -> None:
         """Flush a connection that has output, on the loop soon; from any thread."""
@@ -134,6 +140,7 @@ class NativeHost:
         late = self.loop.time() - self._sweep_due
         if late > HELD_UP:
             logger.warning("an async def handler has blocked the loop for %.1f s: await what waits", late)
+        self.look_for_factory()
         pause = SWEEP_INTERVAL
         if late > SWEEP_INTERVAL:  # nobody has read since; a loop may run timers before it reads
             pause = _CATCH_UP

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...core.handler_context import HandlerContext
 from ...core.lane import Kind, Step
 from ...core.primitives import Signal
+from ..awaitables import create_task
 from .eager import Waiting, run
 from .workers import Job
 
@@ -276,13 +277,18 @@ class LoopLane:
     def _begin_async(self, step: Step, context: HandlerContext) -> None:
         event, function, arguments, _ = step.calls[0]
         try:
-            result = run(function(*arguments), context.context, self._host.loop)
+            work = function(*arguments)
+            if self._host.makes_tasks:
+                self.wait_for(event, step.kind, create_task(self._host.loop, work, context.context))
+                return
+            result = run(work, context.context, self._host)
         except asyncio.CancelledError:
             return
         except BaseException as error:
             context.log_failure(event, error)
             return
         if type(result) is Waiting:
+            self._host.look_for_factory()
             self.wait_for(event, step.kind, result.task)
         elif result is not None and step.kind is Kind.EVENT:
             self._connection.answer(event, None, result)

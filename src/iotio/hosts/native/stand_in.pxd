@@ -1,5 +1,4 @@
 # C types for stand_in.py.
 
-cdef class StandIn:
+cdef class FirstStep:
     cdef public object task, work, result
-    cdef public list cancels

@@ -1,85 +1,169 @@
-"""Stand in for the task of a coroutine whose first step no task runs; see eager.py."""
+"""Be the task of a coroutine whose first step no task runs; see eager.py.
+
+A `StandIn` is a real task that does not run yet: whoever asks for the current task in the first step gets it, may keep
+it, or a weak reference to it, and cancel it or add callbacks. At the coroutine's first wait it begins to run. If the
+coroutine never waits and nobody has looked, the next coroutine gets the same one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import itertools
+import sys
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..awaitables import ENDS_LOOPS, contained
 
-__all__ = ["StandIn"]
+__all__ = ["FirstStep", "StandIn"]
+
+_numbers = itertools.count(1)
+
+if TYPE_CHECKING:
+    Task = asyncio.Task[Any]
+else:
+    Task = asyncio.Task
 
 
-class StandIn:
-    """Be the current task of a coroutine from its first step to its last: some libraries compare them.
+class FirstStep:
+    """Hold what the first step of a coroutine is about.
 
-    After the first step every question and request is passed on to the real task.
+    Attributes:
+        work: the coroutine.
+        result: what it has returned, or what it waits for.
+        task: its stand-in; None once another first step has taken the place of this one.
+
+    Args:
+        loop: where it runs.
     """
 
-    __slots__ = ("cancels", "result", "task", "work")
+    __slots__ = ("result", "task", "work")
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.work: Coroutine[Any, Any, Any] | None = None
         self.result: Any = None
-        self.cancels: list[Any] = []  # requests of the first step
+        self.task: Any = StandIn(self, loop)
 
-    def promote(self, context: Context, loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-        """Make a task of a coroutine that waits, to run its later steps.
+
+class StandIn(Task):
+    """Be the current task of a coroutine from its first step to its last.
+
+    Args:
+        first: the first step.
+        loop: where it runs.
+    """
+
+    def __init__(self, first: FirstStep, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.Future.__init__(self, loop=loop)  # Task's own would have the loop run it
+        self._first = first
+        self._runs = False
+        self._given_name: str | None = None
+        self._requests: list[Any] = []  # to be cancelled, in the first step
+        self._noticed: StandIn | None = None  # one more reference, so that `FirstStep` sees that it was looked at
+        if sys.version_info < (3, 14):  # later ones ask no `done` method, and a loop that ends would wait for it
+            asyncio.tasks._register_task(self)
+
+    def start(self, context: Context) -> StandIn:
+        """Run the rest of the coroutine, which waits now, as a task does.
 
         Args:
-            context: for the task.
-            loop: its loop.
+            context: for all its steps.
         """
-        assert self.work is not None
-        waited_for, self.result = self.result, None
-        self.task = task = loop.create_task(_Rest(self.work, waited_for, self, loop), context=context)
-        for message in self.cancels:
-            task.cancel(message)
-        return task
+        first, callbacks = self._first, self._callbacks or ()
+        waited_for, first.result = first.result, None
+        self._runs, self._noticed = True, None
+        rest = _Rest(first.work, waited_for)
+        Task.__init__(self, rest, loop=self.get_loop(), name=self._given_name, context=context)
+        for callback, its_context in callbacks:
+            Task.add_done_callback(self, callback, context=its_context)
+        for message in self._requests:
+            Task.cancel(self, message)
+        return self
+
+    def end(self, result: Any, error: BaseException | None = None) -> None:
+        """End with the coroutine, which never waited; for whoever has kept the task or added a callback.
+
+        Args:
+            result: what it returned.
+            error: what it raised.
+        """
+        self._runs, self._noticed = True, None
+        if self._requests or isinstance(error, asyncio.CancelledError):
+            asyncio.Future.cancel(self)
+        elif error is not None:
+            if isinstance(error, (*ENDS_LOOPS, StopIteration)):  # a future takes no StopIteration
+                error = contained(error)
+            asyncio.Future.set_exception(self, error)
+            Task.exception(self)  # it is logged already
+        else:
+            asyncio.Future.set_result(self, result)
+
+    def _notice(self) -> None:
+        if not self._runs:
+            self._noticed = self
+
+    def __repr__(self) -> str:
+        return "<StandIn of no coroutine yet>" if self._first.work is None else Task.__repr__(self)
+
+    # -- what a task is asked --------------------------------------------------------------------------
 
     def cancel(self, msg: Any = None) -> bool:
-        if self.task is not None:
-            return self.task.cancel(msg)
-        self.cancels.append(msg)
+        if self._runs:
+            return Task.cancel(self, msg)
+        self._notice()
+        self._requests.append(msg)
         return True
 
     def cancelling(self) -> int:
-        return self.task.cancelling() if self.task is not None else len(self.cancels)
+        return Task.cancelling(self) if self._runs else len(self._requests)
 
     def uncancel(self) -> int:
-        if self.task is not None:
-            return self.task.uncancel()
-        if self.cancels:
-            self.cancels.pop()
-        return len(self.cancels)
+        if self._runs:
+            return Task.uncancel(self)
+        if self._requests:
+            self._requests.pop()
+        return len(self._requests)
 
     def done(self) -> bool:
-        return self.task is not None and self.task.done()
+        if self._runs:
+            return Task.done(self)
+        return asyncio.current_task(self.get_loop()) is not self  # it waits for its first coroutine
 
-    def get_coro(self) -> Coroutine[Any, Any, Any] | None:
-        return self.work
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        self._notice()
+        Task.add_done_callback(self, fn, context=context)
+
+    def get_coro(self) -> Any:
+        return self._first.work
+
+    @property
+    def _coro(self) -> Any:  # what asyncio itself looks at to describe a task
+        return self._first.work
 
     def get_name(self) -> str:
-        return self.task.get_name() if self.task is not None else f"Step-{id(self):x}"
+        if self._runs:
+            return Task.get_name(self)
+        if self._given_name is None:
+            self._notice()
+            self._given_name = f"Handler-{next(_numbers)}"  # asyncio keeps its own counter to itself
+        return self._given_name
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
+    def set_name(self, value: object, /) -> None:
+        if self._runs:
+            Task.set_name(self, value)
+        else:
+            self._notice()
+            self._given_name = str(value)
 
 
 class _Rest(Coroutine[Any, Any, Any]):
-    """Run a coroutine from its first wait on, as the coroutine of a real task."""
+    """Run a coroutine from its first wait on, as the coroutine of its task."""
 
-    def __init__(
-        self, work: Coroutine[Any, Any, Any], waited_for: Any, me: StandIn, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._work = work
+    def __init__(self, work: Coroutine[Any, Any, Any] | None, waited_for: Any) -> None:
+        self._work: Any = work
         self._waited_for = waited_for  # what the first step waits for; the task must still be told
         self._told = False
-        self._me: Any = me
-        self._loop = loop
 
     def __await__(self) -> Any:
         raise TypeError("this is for a task to drive")
@@ -87,7 +171,10 @@ class _Rest(Coroutine[Any, Any, Any]):
     def send(self, value: Any) -> Any:
         if not self._told:
             return self._tell()
-        return self._step(self._work.send, value)
+        try:
+            return self._work.send(value)
+        except ENDS_LOOPS as error:
+            raise contained(error) from error
 
     def throw(self, error: Any, *rest: Any) -> Any:  # tasks pass the exception only
         if not self._told:
@@ -97,7 +184,10 @@ class _Rest(Coroutine[Any, Any, Any]):
                 if waited_for.cancel(*error.args):
                     return waited_for
                 waited_for._asyncio_future_blocking = False
-        return self._step(self._work.throw, error)
+        try:
+            return self._work.throw(error)
+        except ENDS_LOOPS as ended:
+            raise contained(ended) from ended
 
     def close(self) -> None:
         self._work.close()
@@ -106,15 +196,3 @@ class _Rest(Coroutine[Any, Any, Any]):
         self._told = True
         waited_for, self._waited_for = self._waited_for, None
         return waited_for
-
-    def _step(self, function: Any, argument: Any) -> Any:
-        loop, me = self._loop, self._me
-        asyncio.tasks._leave_task(loop, me.task)
-        asyncio.tasks._enter_task(loop, me)
-        try:
-            return function(argument)
-        except ENDS_LOOPS as error:
-            raise contained(error) from error
-        finally:
-            asyncio.tasks._leave_task(loop, me)
-            asyncio.tasks._enter_task(loop, me.task)
