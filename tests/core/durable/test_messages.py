@@ -368,6 +368,24 @@ def test_one_transaction_that_fails_takes_no_other_with_it(lamp: Lamp) -> None:
         assert connect(manager, sends="S").welcome["heard"] == {"stream": "S", "upto": 5}
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_transaction_that_exits_ends_no_thread(lamp: Lamp, kind: type[BaseException], stored: bool) -> None:
+    def exits(connection: Any) -> None:
+        raise kind
+
+    with running(make_manager(lamp, store=MemoryStore() if stored else None)) as manager:
+        device = connect(manager, sends="S")
+        lamp.inside = exits
+        device.durable(1, "write", 1)
+        lamp.inside = lambda connection: None
+        device.durable(2, "write", 2)
+        if stored:
+            acknowledged(manager, device, 2)
+        else:
+            assert device.decoded()[-1] == v2.Ack(2)
+
+
 def _effect(done: list[int], number: int) -> Callable[[Any], object]:
     def effect(connection: Any) -> None:
         if number == 3:

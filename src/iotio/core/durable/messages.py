@@ -242,11 +242,11 @@ class DurableMessages:
         if self.writer is None:
             for effect in effects:
                 try:
-                    effect(None)
+                    _contained(effect)(None)
                 except Exception as error:
                     self.log_lost(device_id, number, error)
             return None
-        return self.writer.submit(*(Run(effect) for effect in effects), Heard(device_id, stream, number))
+        return self.writer.submit(*(Run(_contained(effect)) for effect in effects), Heard(device_id, stream, number))
 
     # -- for the manager -------------------------------------------------------------------------------
 
@@ -309,3 +309,17 @@ class DurableMessages:
                 if found is not None:
                     return found
         return None
+
+
+def _contained(effect: Effect) -> Effect:
+    """Wrap what a program wants written: `sys.exit()` in there is an error as any other, or it would end the writer."""
+
+    def run(connection: Any) -> None:
+        try:
+            effect(connection)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"a transaction has raised {type(error).__name__}") from error
+
+    return run
