@@ -67,7 +67,7 @@ def test_whatever_a_handler_raises_ends_nothing(kind: str, caplog: pytest.LogCap
             for way in WAYS:
                 for name in KINDS:
                     caplog.clear()
-                    with caplog.at_level(logging.ERROR, "iotio.connection"):
+                    with caplog.at_level(logging.DEBUG, "iotio.connection"):  # of many, the log shows some only
                         first.send_binary(v1.encode(way, name))
                         assert lives(first), (way, name)
                     assert lives(other), (way, name)

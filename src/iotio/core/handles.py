@@ -445,12 +445,13 @@ Addressee = str | IoTClient | Device
 Addressees = Addressee | Iterable[Addressee]
 
 
-def addressees(target: object, name: str) -> list[Addressee]:
+def addressees(target: object, name: str, must: str = "{name!r} must be an id") -> list[Addressee]:
     """Return the devices that a program names. Here is decided what may name a device, for all that take one.
 
     Args:
         target: an id, an IoTClient, a Device, or an iterable of these.
         name: the argument's name, for the error.
+        must: the first words of the error, where iot.io 0.4 had others.
 
     Raises:
         TypeError: something else.
@@ -461,9 +462,8 @@ def addressees(target: object, name: str) -> list[Addressee]:
     found: list[Any] = list(cast("Iterable[Any]", target)) if several else [target]
     for one in found:
         if not isinstance(one, (str, IoTClient, Device)):
-            raise TypeError(
-                f"{name!r} must be an id, an IoTClient, a Device, or several of these, not {type(one).__name__}"
-            )
+            words = must.format(name=name)
+            raise TypeError(f"{words}, an IoTClient, a Device, or several of these, not {type(one).__name__}")
     return found
 
 

@@ -48,6 +48,9 @@ from .waiting import check_no_loop
 __all__ = ["Manager"]
 
 _NOBODY: frozenset[str] = frozenset()
+# Errors begin with the words of iot.io 0.4.10.
+_MEMBER = "'client' must be the ID of the client as a str"
+_REMOVED = "client must be either the id of a client as a str, or an instance of an IoTClient"
 
 
 class Manager:
@@ -326,7 +329,10 @@ class Manager:
         Raises:
             TypeError: client names no device.
         """
-        found = [_connection_of(self.registry, one) for one in ([] if client is None else addressees(client, "client"))]
+        found = [
+            _connection_of(self.registry, one)
+            for one in ([] if client is None else addressees(client, "client", _REMOVED))
+        ]
         for one in found:
             if one is not None:
                 one.socket.dismiss(DisconnectReason.REMOVED)
@@ -482,7 +488,7 @@ def _connected(registry: Registry, target: Addressee) -> IoTClient:
 def _members(registry: Registry, target: Addressees, room: object) -> list[IoTClient | Device | None]:
     """Return the devices that are to enter or leave a room; None for an id that is not known."""
     _check_room(room)
-    return [registry.device(one) if isinstance(one, str) else one for one in addressees(target, "client")]
+    return [registry.device(one) if isinstance(one, str) else one for one in addressees(target, "client", _MEMBER)]
 
 
 def _device_of(registry: Registry, one: Addressee) -> Device | None:
