@@ -445,7 +445,7 @@ Addressee = str | IoTClient | Device
 Addressees = Addressee | Iterable[Addressee]
 
 
-def addressees(target: object, name: str, must: str = "{name!r} must be an id") -> list[Addressee]:
+def addressees(target: object, name: str, must: str = "{name!r} must be an id, an IoTClient") -> list[Addressee]:
     """Return the devices that a program names. Here is decided what may name a device, for all that take one.
 
     Args:
@@ -463,7 +463,7 @@ def addressees(target: object, name: str, must: str = "{name!r} must be an id") 
     for one in found:
         if not isinstance(one, (str, IoTClient, Device)):
             words = must.format(name=name)
-            raise TypeError(f"{words}, an IoTClient, a Device, or several of these, not {type(one).__name__}")
+            raise TypeError(f"{words}, a Device, or several of these, not {type(one).__name__}")
     return found
 
 

@@ -49,7 +49,7 @@ __all__ = ["Manager"]
 
 _NOBODY: frozenset[str] = frozenset()
 # Errors begin with the words of iot.io 0.4.10.
-_MEMBER = "'client' must be the ID of the client as a str"
+_MEMBER = "'client' must be the ID of the client as a str, an IoTClient"
 _REMOVED = "client must be either the id of a client as a str, or an instance of an IoTClient"
 
 
