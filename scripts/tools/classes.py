@@ -17,15 +17,23 @@ MORE: Mapping[str, int] = {"NativeConnection": 70, "IoTClient": 50, "AsyncIoTCli
 
 
 def methods(sources: Path) -> dict[str, set[str]]:
-    """Find the names of the methods and properties of each class, with those of its bases in the same folder."""
+    """Find the names of the methods and properties of each class, with those that it inherits from classes in there.
+
+    Returns:
+        The names by "module.Class".
+    """
+    trees = {_module(file, sources): ast.parse(file.read_text(encoding="utf-8")) for file in sources.rglob("*.py")}
     bases: dict[str, list[str]] = {}
     own: dict[str, set[str]] = {}
-    for file in sorted(sources.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for module, tree in trees.items():
+        names = _imported(tree, module)
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-                own[node.name] = {
-                    part.name for part in node.body if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))
+                name = f"{module}.{node.name}"
+                texts = [ast.unparse(base).partition("[")[0] for base in node.bases]
+                bases[name] = [names.get(text, f"{module}.{text}") for text in texts]
+                own[name] = {
+                    part.name for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
                 }
 
     def whole(name: str) -> set[str]:
@@ -34,17 +42,36 @@ def methods(sources: Path) -> dict[str, set[str]]:
     return {name: whole(name) for name in own}
 
 
+def _module(file: Path, sources: Path) -> str:
+    return ".".join(file.relative_to(sources).with_suffix("").parts)
+
+
+def _imported(tree: ast.Module, module: str) -> dict[str, str]:
+    """Return what the names that a module imports stand for."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*package, *filter(None, [node.module])])
+            found.update({alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names})
+    return found
+
+
 def too_large(sources: Path) -> dict[str, int]:
     """Find the classes with more methods than they may have, and how many they have."""
     found = {name: len(names) for name, names in methods(sources).items()}
-    return {name: count for name, count in found.items() if count > MORE.get(name, MOST)}
+    return {name: count for name, count in found.items() if count > _most(name)}
+
+
+def _most(name: str) -> int:
+    return MORE.get(name.rpartition(".")[2], MOST)
 
 
 def main(sources: Path = ROOT / "src") -> int:
     """Name the classes that are too large; the exit status: 0, or 1 where there is one."""
     found = too_large(sources)
     for name, count in sorted(found.items()):
-        print(f"{name} has {count} methods with what it inherits, {MORE.get(name, MOST)} may be: let it have a part")
+        print(f"{name} has {count} methods with what it inherits, {_most(name)} may be: let it have a part")
     return 1 if found else 0
 
 

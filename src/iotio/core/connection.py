@@ -37,7 +37,7 @@ from .handles import IoTClient
 from .lane import Lane, Step
 from .limits import Meter, metered
 from .lock import Lock
-from .ports import ServerPort, Warnings
+from .ports import ServerPort
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal
@@ -152,6 +152,7 @@ class Connection:
         self.manager = manager
         self.epoch = next(manager.epochs)  # connections of one id follow each other in this order
         self.peer = peer
+        self.log_throttle = manager.log_throttle
         self.client: IoTClient | None = None
         self.teardown_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
@@ -317,13 +318,16 @@ class Connection:
             self._absorb(events)
             self.flush_session()
             waiting = self.pending()
-            too_slow = bool(waiting) and self._reads_too_slowly(waiting)
+            too_slow = bool(waiting) and _reads_too_slowly(self, waiting)
             if too_slow:  # pongs and error packets that it never reads
-                if self._is_let_in:
+                if _is_let_in(self):
                     self._close(DisconnectReason.BACKPRESSURE)
                 else:
-                    self._drop(now)
                     events = []
+                    # Without a CLOSE frame, which the peer would not read either.
+                    self._absorb(self.session.abort(DisconnectReason.BACKPRESSURE, now))
+                    self.session.take_output()
+                    self.abort()
             self.lane.expect(events)
             too_much = self._meter is not None and not self._meter.accepts(len(events), size, now)
             if too_much:
@@ -337,22 +341,6 @@ class Connection:
         if too_much:
             _log_too_much(self)
         return events
-
-    @property
-    def _is_let_in(self) -> bool:
-        return self.client is not None and self.is_open
-
-    def _reads_too_slowly(self, waiting: int) -> bool:
-        """Return whether more waits than may; what waits when we close a device's connection may be sent to its end."""
-        if self._is_let_in:
-            return waiting > self.manager.options.max_outbox
-        return waiting > _MAX_UNREAD and (self.client is None or self.session.state is State.REFUSED)
-
-    def _drop(self, now: float) -> None:
-        """End without a CLOSE frame, which the peer would not read either."""
-        self._absorb(self.session.abort(DisconnectReason.BACKPRESSURE, now))
-        self.session.take_output()
-        self.abort()
 
     def handle(self, event: Event) -> None:
         """Do what an event asks for; its user code runs in the lane."""
@@ -527,11 +515,6 @@ class Connection:
             made = self._handler_context = HandlerContext(self, self.client, self.context, scope)
         return made
 
-    @property
-    def log_throttle(self) -> Warnings:
-        """See `LogThrottle`."""
-        return self.manager.log_throttle
-
     def abandon_calls(self, count: int) -> None:
         """Wait no longer for `count` running calls of user code; later calls get another context. The lock is held."""
         if self._handler_context is not None:
@@ -569,6 +552,18 @@ def count_invalid(connection: Connection, problem: str) -> None:
         connection.log_throttle.warning("invalid", text, connection.name, problem)
     else:
         logger.debug(text, connection.name, problem)
+
+
+def _is_let_in(connection: Connection) -> bool:
+    return connection.client is not None and connection.is_open
+
+
+def _reads_too_slowly(connection: Connection, waiting: int) -> bool:
+    """Return whether more waits than may; what waits when we close a device's connection may be sent to its end."""
+    if _is_let_in(connection):
+        return waiting > connection.manager.options.max_outbox
+    refused = connection.session.state is State.REFUSED
+    return waiting > _MAX_UNREAD and (connection.client is None or refused)
 
 
 def _log_too_slow(connection: Connection, waiting: int) -> None:
