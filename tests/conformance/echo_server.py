@@ -14,11 +14,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import flask
 
+import iotio.core.connection
 from iotio import IoTManager, Options
 from iotio_protocol import v1
 from iotio_protocol.frames import BINARY, TEXT, Item, encode_frame
 from iotio_protocol.options import Options as SessionOptions
 from iotio_protocol.session import Codec, Event, Session
+
+# Its peers are never let in, and get whole messages back all the same.
+iotio.core.connection._MAX_UNREAD = 64 * 1024 * 1024
 
 
 class EchoSession(Session):

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.load
 
 CONNECTIONS = 200
 WORKERS = 8
+LINES = 10  # of one kind that the log shows before it counts them
 FAST = {"close_timeout": 0.3, "refusal_delay": 0.3}
 FLOOR = {"plain": 10, "slow": 5, "async": 10}
 """On how many connections `on_connect` must have run at least; measured: 49 to 200, 11, and 51 to 73."""
@@ -142,7 +143,7 @@ def test_a_failing_on_connect_changes_nothing(start_server: StartServer, host: s
     server = start_server(host, **FAST)
     connects = storm(server, "failing")
     errors = server.stats()["errors"]
-    assert len(errors) == connects
+    assert len(errors) == min(connects, LINES)
     assert all("on_connect fails on purpose" in error for error in errors)
 
 

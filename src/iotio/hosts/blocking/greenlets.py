@@ -6,7 +6,9 @@ broken CLOSE frames, so the stream behind it is taken over.
 
 from __future__ import annotations
 
+import _thread
 import socket
+import threading
 import weakref
 from typing import Any
 
@@ -83,6 +85,8 @@ class GreenletWaits:
     ends: tuple[type[BaseException], ...] = (gevent.GreenletExit,)
 
     def __init__(self, sock: socket.socket) -> None:
+        if _thread.get_native_id() == threading.main_thread().native_id:
+            self.ends += (KeyboardInterrupt,)  # of a second Ctrl-C, which ends a server whose handler is stuck
         self._thread = get_ident()
         _hub_threads.add(self._thread)
         self._hub = gevent.get_hub()

@@ -16,7 +16,8 @@ cdef class LoopLane:
     cdef HandlerContext _handler_context
     cdef Py_ssize_t _waiting, _on_worker, _generation
     cdef public bint _drops_events
-    cdef bint _held, _is_limited
+    cdef bint _held
+    cdef object _limiter
 
     cpdef push(self, Step step)
     cpdef wait_for(self, str event, object kind, object task)

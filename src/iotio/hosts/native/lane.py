@@ -74,7 +74,7 @@ class LoopLane:
         self._on_worker = 0  # of `running`, calls on a worker: `def` handlers may queue up there
         self._generation = 0  # the number of times that what ran was abandoned
         self._owner: object = self  # of our jobs, for the workers
-        self._is_limited = False  # a look at what runs is on its way
+        self._limiter: asyncio.TimerHandle | None = None  # has a look at what runs
         self._drops_events = False
         self._held = False
         self._timer: asyncio.TimerHandle | None = None  # while held
@@ -169,12 +169,11 @@ class LoopLane:
             patience: seconds that a handler may run.
             lost: gets the event; it does what it can to have the lane go on.
         """
-        if not self._is_limited and not self.is_idle:
-            self._is_limited = True
-            self._host.loop.call_later(patience, self._look, patience, lost)
+        if self._limiter is None and not self.is_idle:
+            self._limiter = self._host.loop.call_later(patience, self._look, patience, lost)
 
     def _look(self, patience: float, lost: Callable[[str], None]) -> None:
-        self._is_limited = False
+        self._limiter = None
         if self.running and self._host.clock() - self._current_since >= patience:
             lost(self._current_event)
         self.limit(patience, lost)
@@ -342,6 +341,9 @@ class LoopLane:
             if not drops:
                 self._begin(step)
         self.is_idle = not self.running and self._steps is None and not self._held
+        if self.is_idle and self._limiter is not None:
+            self._limiter.cancel()  # it would keep the connection in memory for its time
+            self._limiter = None
         if self.is_full and self._waiting + self.running < _LOW:
             self.is_full = False
             self._reading.resume_reading()
