@@ -170,7 +170,7 @@ class ThreadShell:
 
     def make_room(self, inbox: ThreadInbox, connection: ClientConnection) -> None:
         while inbox.must_wait and connection.state is not WireState.CLOSED:
-            self._fail_asking(_too_many, inside=False)
+            self._fail_asking(_too_many, inside=False, full=inbox)
             inbox.wait_for_room(lambda: connection.state is WireState.CLOSED, _INTERVAL)
 
     def next(self) -> Received | None:
@@ -256,14 +256,19 @@ class ThreadShell:
                 if not self._asking:
                     self.inbox.allow(MAX_QUEUE)
 
-    def _fail_asking(self, error: Callable[[ThreadCall], CallError], *, inside: bool) -> None:
+    def _fail_asking(
+        self, error: Callable[[ThreadCall], CallError], *, inside: bool, full: ThreadInbox | None = None
+    ) -> None:
         """Fail the calls that wait for an answer and keep the messages before it waiting.
 
         Args:
             error: makes the error of a call.
             inside: only the one of the running handler; False: those where nobody is in `handle`, too.
+            full: the inbox that is the reason; a call that has just begun may have made room in it.
         """
         with self._driver.changed:
+            if full is not None and not full.must_wait:
+                return
             asking = [pending for pending, own in self._asking.items() if own or not (inside or self.looping)]
         for pending in asking:
             pending.fail(error(pending))

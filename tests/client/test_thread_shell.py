@@ -134,3 +134,22 @@ def test_too_many_messages_fail_the_call_of_a_handler() -> None:
         pending.result()
     inbox.close()
     assert room.join() is None
+
+
+def test_a_call_that_begins_while_the_reader_finds_the_inbox_full_makes_room_and_goes_on() -> None:
+    """The call allows more messages right between the reader's look at the inbox and its look at the calls."""
+    _, shell = made()
+    pending = ThreadCall("question")
+    looks: list[str] = []
+
+    class Filled(ThreadInbox):
+        @property
+        def must_wait(self) -> bool:
+            looks.append("look")
+            shell._asking[pending] = True
+            return len(looks) == 1
+
+    shell.make_room(Filled(), Line())  # type: ignore[arg-type]  # it has what is asked for
+    assert len(looks) > 2
+    assert shell._asking == {pending: True}
+    assert not pending.done.is_set()
