@@ -51,6 +51,8 @@ class Options:
         max_connections: devices at a time; 0 for as many as the system can hold.
         max_connections_per_address: the same for one IP address; mind that a proxy is one.
         max_handshakes_per_second: new devices, over all addresses; 0 for no limit.
+        max_pending: sockets at a time that have not said who they are yet, beside the devices. One that has not for
+            five seconds makes room for a newcomer; otherwise newcomers wait, or are told to come again.
         max_messages_per_second: what one device may send, averaged over ten seconds; 0 for no limit.
         max_bytes_per_second: the same in bytes on the wire.
         allowed_origins: web pages of other hosts that may connect from a browser, such as "https://example.org";
@@ -85,6 +87,7 @@ class Options:
     max_connections: int = 0
     max_connections_per_address: int = 0
     max_handshakes_per_second: float = 0.0
+    max_pending: int = 1024
     max_messages_per_second: float = 0.0
     max_bytes_per_second: float = 0.0
     allowed_origins: Collection[str] = ()
@@ -100,6 +103,7 @@ class Options:
             "max_outbox",
             "max_outbox_messages",
             "max_devices",
+            "max_pending",
             "max_queued",
             "max_queued_bytes",
         ):

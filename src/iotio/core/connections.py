@@ -20,6 +20,7 @@ from .connection import Connection
 from .handles import IoTClient, current_client
 from .limits import Admission
 from .log_throttle import LogThrottle
+from .pending import PendingSockets
 from .ports import Link
 from .primitives import Signal, allocate_lock, wait
 
@@ -53,6 +54,7 @@ class Connections:
 
     Attributes:
         admission: counts the connections that are in, against the limits.
+        pending: the places of sockets that have not said who they are.
 
     Args:
         options: limits and timings.
@@ -62,6 +64,7 @@ class Connections:
 
     def __init__(self, options: Options, clock: Callable[[], float], throttle: LogThrottle) -> None:
         self.admission = Admission(options, clock)
+        self.pending = PendingSockets(options.max_pending, clock)
         self._options = options
         self._throttle = throttle
         self._takeovers = Takeovers(clock, options.refusal_delay)
@@ -83,6 +86,7 @@ class Connections:
 
     def detach(self, connection: Connection) -> None:
         """Remove a socket that its host is done with."""
+        self.pending.leave(connection)
         with self._lock:
             if connection in self._all:
                 self._all.remove(connection)

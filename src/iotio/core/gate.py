@@ -8,6 +8,7 @@ Each check raises a HandshakeError to refuse; the first one that does decides. A
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from iotio_protocol.endpoints import EndpointParseResponse
@@ -20,6 +21,7 @@ from .connections import Connections, Phase
 from .device_type import DeviceTypes
 from .handles import IoTClient
 from .log_throttle import LogThrottle
+from .pending import PendingSockets, address_of
 from .ports import Operations
 from .registry import Registry
 
@@ -77,6 +79,8 @@ class Gate:
             returns = hello is not None and admission.is_limited and server.registry.get(hello.id) is not None
             admission.enter(connection.peer, returns=returns)
             connection.admitted = True
+            if hello is None:
+                _give_place(connections.pending, connection)
         except HandshakeError as error:
             self.refuse(connection, error)
         else:
@@ -91,6 +95,7 @@ class Gate:
             hello: what it said.
         """
         server = self._server
+        server.connections.pending.leave(connection)
         try:
             handlers = server.types.get(hello.type)
             if handlers is None:
@@ -114,12 +119,20 @@ class Gate:
             error: the reason.
         """
         server = self._server
+        server.connections.pending.leave(connection)
         server.connections.count_refusal(error.code)
         hold = server.connections.hold_back(connection)
         server.log_throttle.warning(
             error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error)
         )
         connection.refuse(error, hold=hold)
+
+
+def _give_place(pending: PendingSockets, connection: Connection) -> None:
+    """Give a device a place until it has said who it is."""
+    drop = partial(connection.close, DisconnectReason.HANDSHAKE_TIMEOUT)
+    if not pending.enter(connection, address_of(connection.peer), drop):
+        raise HandshakeError(ErrorCode.SERVER_BUSY, {"limit": "max_pending", "most": pending.most})
 
 
 def _check_origin(upgrade: Upgrade) -> None:

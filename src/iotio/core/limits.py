@@ -8,6 +8,7 @@ from collections.abc import Callable
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.options import Options
 
+from .pending import address_of
 from .primitives import allocate_lock
 
 __all__ = ["Admission", "Meter", "metered"]
@@ -92,7 +93,7 @@ class Admission:
         Raises:
             HandshakeError: `server_busy`; its info names the limit and how many that is.
         """
-        options, address = self._options, _address(peer)
+        options, address = self._options, address_of(peer)
         with self._lock:
             if not self._handshakes.take(1, self._clock()):
                 raise _busy("max_handshakes_per_second", options.max_handshakes_per_second)
@@ -107,7 +108,7 @@ class Admission:
 
     def leave(self, peer: str) -> None:
         """Count a connection that was let in and has ended."""
-        address = _address(peer)
+        address = address_of(peer)
         with self._lock:
             self._total -= 1
             if address in self._addresses:

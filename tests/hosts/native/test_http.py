@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +46,9 @@ class Application:
         self.begun.set()
         if scope["path"] == "/wait":
             await asyncio.to_thread(self.go.wait, 5)
+        if scope["path"] == "/much":
+            await self.send_much(send)
+            return
         size = 0
         while True:
             event = await receive()
@@ -57,6 +61,13 @@ class Application:
         body = b"%d" % size
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
+
+    async def send_much(self, send: Any) -> None:
+        """Send more than sockets take, in pieces."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % MUCH)]})
+        for more in (*[True] * 63, False):
+            await send({"type": "http.response.body", "body": bytes(MUCH // 64), "more_body": more})
+        self.lost.set()
 
 
 class Server:
@@ -88,6 +99,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         running.manager.close(0)
 
 
+MUCH = 64 * 1024 * 1024  # bytes
 BEGIN = b"GET / HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
@@ -248,6 +260,28 @@ def test_a_body_that_the_application_does_not_read_yet_is_not_the_peers_fault(
         server.app.go.set()
         assert peer.recv_response().body == b"%d" % size
         sender.join()
+
+
+def test_a_response_that_is_not_read_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PATIENCE", 0.1)
+    with server.peer() as peer:
+        peer.send_bytes(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert server.app.lost.wait(5), "the application waits no longer"
+        assert len(rest(peer)) < MUCH
+
+
+def test_a_response_that_is_read_slowly_is_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PATIENCE", 1.0)
+    with server.peer() as peer:
+        peer.send_bytes(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        size, began = 0, time.monotonic()
+        while time.monotonic() - began < 3:
+            size += len(peer.socket.recv(512 * 1024))
+            time.sleep(0.2)  # slow is what it is to be
+        assert not server.app.lost.is_set()
+        while size < MUCH:
+            size += len(peer.socket.recv(1024 * 1024))
+        assert server.app.lost.wait(5)
 
 
 def test_a_connection_without_a_request_is_kept_for_75_seconds(server: Server) -> None:

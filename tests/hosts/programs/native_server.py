@@ -1,4 +1,4 @@
-"""The native server as a program: `native_server.py PORT`; prints `ready PORT`, and `gone ID REASON` of each device."""
+"""The native server as a program: `native_server.py PORT [LOOP]`. It says `ready PORT`, and `gone ID REASON`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main() -> None:
                 return
 
     threading.Thread(target=tell, daemon=True).start()
-    manager.run("127.0.0.1", port)
+    manager.run("127.0.0.1", port, loop=sys.argv[2] if len(sys.argv) > 2 else "auto")
 
 
 if __name__ == "__main__":

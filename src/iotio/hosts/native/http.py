@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...core.log_throttle import LogThrottle
 from ..timing import LINGER
+from .http_places import HttpPlaces
 
 HttpToolsProtocol: Any
 try:  # where it has a wheel for the machine
@@ -38,6 +39,7 @@ _WORDS = {
     400: "Invalid HTTP request received.",
     414: f"A request line may have {MAX_REQUEST_LINE} bytes.",
     431: f"A request may have {MAX_HEAD} bytes and {MAX_LINES} lines of headers.",
+    503: "There are too many connections. Try again in a moment.",
 }
 
 
@@ -67,6 +69,7 @@ class _Limits:
     `begin` follows the constructor, whose arguments are uvicorn's.
 
     Attributes:
+        address: the peer's IP address.
         since: when the connection has last got on, on the loop's clock; it begins with its first head.
         refusal: the status to answer with if the parser gives up.
     """
@@ -76,22 +79,45 @@ class _Limits:
     logger: Any
     flow: Any
     cycle: Any
+    address: str
     since: float
     refusal = 400
+    _places: HttpPlaces
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None  # looks whether the peer reads its response
     _refused = False  # what comes is not looked at any more
     _quiet = 0  # bytes of which the parser has made nothing yet; those of a read in which it has got on are not counted
     _tail = b""
 
-    def begin(self, since: float, throttle: LogThrottle) -> None:
-        """Begin with the first head.
+    def begin(
+        self,
+        transport: asyncio.Transport,
+        data: bytes,
+        *,
+        address: str,
+        since: float,
+        places: HttpPlaces,
+        log: LogThrottle,
+    ) -> None:
+        """Begin with the first bytes of a head; or refuse it, where there is no place for it.
 
         Args:
+            transport: whose protocol this becomes.
+            data: what has come.
+            address: see `address`.
             since: see `since`.
-            throttle: bounds the log lines of requests that are wrong.
+            places: for HTTP connections.
+            log: bounds the log lines of requests that are wrong.
         """
-        self.since = since
-        self.logger = _Logger(self.logger, throttle)
+        self.address, self.since, self._places = address, since, places
+        self.logger = _Logger(self.logger, log)
+        self.connection_made(transport)  # type: ignore[attr-defined]  # uvicorn's
+        transport.set_protocol(self)  # type: ignore[arg-type]  # the same
+        if places.enter(self):
+            self.data_received(data)
+        else:
+            log.warning("http_places", "HTTP request of %s refused: all connections of this kind are taken", address)
+            self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
         """Take what a read brought."""
@@ -108,7 +134,7 @@ class _Limits:
         self.parse(data)
         successor: Any = self.transport.get_protocol()
         if successor is not self:
-            self._stop_timer()
+            self._leave()
             rest = (tail + data).partition(b"\r\n\r\n")[2]
             if rest and not self.transport.is_closing():
                 successor.data_received(rest)
@@ -143,8 +169,46 @@ class _Limits:
 
     def connection_lost(self, error: Exception | None) -> None:
         """Take the end of the transport."""
-        self._stop_timer()
+        self._leave()
         super().connection_lost(error)  # type: ignore[misc]
+
+    @property
+    def is_idle(self) -> bool:
+        """See `Holder.is_idle`."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.is_awaited
+
+    def drop(self) -> None:
+        """See `Holder.drop`."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Wait for the peer to read, for as long as it goes on with that."""
+        super().pause_writing()  # type: ignore[misc]
+        self._look_for_progress(self.transport.get_write_buffer_size() + 1)
+
+    def resume_writing(self) -> None:
+        """Go on to write."""
+        self._stop_looking()
+        super().resume_writing()  # type: ignore[misc]
+
+    def _look_for_progress(self, before: int) -> None:
+        """Abort a connection whose peer has read nothing since the last look, when so many bytes were left."""
+        left = self.transport.get_write_buffer_size()
+        if left < before:
+            self._unread = self.loop.call_later(PATIENCE, self._look_for_progress, left)
+        else:
+            self.transport.abort()
+
+    def _stop_looking(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _leave(self) -> None:
+        """Give up the place, and all time limits: the connection has ended, or is another protocol's."""
+        self._stop_timer()
+        self._stop_looking()
+        self._places.leave(self)
 
     def _refuse(self, status: int) -> None:
         """Answer and close. The peer gets a moment to read it: closing on unread bytes would reset the stream."""

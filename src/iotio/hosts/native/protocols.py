@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -11,10 +12,13 @@ import uvicorn
 from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
+from ...core.pending import NO_PLACE, address_of
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
 from . import http
+from .acceptor import Acceptor
 from .connection import NativeConnection
 from .host import NativeHost
+from .http_places import HttpPlaces
 
 __all__ = ["DeviceServer", "FirstReadProtocol", "UpgradeProtocol"]
 
@@ -31,6 +35,14 @@ class DeviceServer(Protocol):
     @property
     def native(self) -> NativeHost:
         """Return the host of the running loop."""
+
+    @property
+    def acceptor(self) -> Acceptor:
+        """Return what accepts the connections."""
+
+    @property
+    def http_places(self) -> HttpPlaces:
+        """Return the places for HTTP connections."""
 
     def scope_of(self, request: UpgradeRequest, peer: str, /) -> Scope | None:
         """Return the scope of a device's handlers, from its upgrade request and its address."""
@@ -56,46 +68,80 @@ class _Protocol(asyncio.Protocol):
 
 
 class FirstReadProtocol(_Protocol):
-    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn."""
+    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn.
+
+    For TLS it is made when the connection is accepted, and begins behind the handshake.
+    """
+
+    _end_handshake: weakref.finalize[[object], Any] | None = None
+
+    def __init__(self, server: DeviceServer, *args: Any, **more: Any) -> None:
+        super().__init__(server, *args, **more)
+        if self._config.ssl is not None:
+            # Nobody is told of a handshake that fails. It cannot be ended either, but its time is short.
+            handshake, pending = object(), server.native.manager.connections.pending
+            pending.enter(handshake, "", lambda: None)
+            self._end_handshake = weakref.finalize(self, pending.leave, handshake)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._end_handshake is not None:
+            self._end_handshake()
         self._state.connections.add(self)
-        loop = self._server.native.loop
+        native = self._server.native
+        loop = native.loop
+        self._peer = _peer(self._transport)
         self._since = loop.time()
-        self._patience = loop.call_later(http.PATIENCE, self._lose_patience)
+        self._patience = loop.call_later(http.PATIENCE, self._drop)
+        pending = native.manager.connections.pending
+        self._address = address_of(self._peer)
+        if not pending.enter(self, self._address, self._drop):
+            native.manager.log_throttle.warning("pending", NO_PLACE, self._peer, pending.most)
+            self._drop()
+            return
+        self._server.acceptor.accepted(self._transport)
 
-    def _lose_patience(self) -> None:
-        """Abort the connection: a peer that never finishes a request's head must not hold it for ever."""
+    def _drop(self) -> None:
+        """Abort the connection: a peer that never says what it wants must not hold it for ever."""
         if not self._transport.is_closing():
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Choose by the first bytes who serves the connection. Later data goes past this method."""
-        self._state.connections.discard(self)
-        self._patience.cancel()
+        server = self._server
+        manager = server.native.manager
+        self._leave()
         usual = read_usual(data)
         if usual is None or usual[2] > http.MAX_HEAD or len(usual[0].headers) > http.MAX_LINES:
             protocol: Any = http.HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
-            protocol.begin(self._since, self._server.native.manager.log_throttle)
-            protocol.connection_made(self._transport)
-            self._transport.set_protocol(protocol)
-            protocol.data_received(data)
+            protocol.begin(
+                self._transport,
+                data,
+                address=self._address,
+                since=self._since,
+                places=server.http_places,
+                log=manager.log_throttle,
+            )
             return
         request, answer, size = usual
-        upgrade = UpgradeProtocol(self._server, self._config, self._state, self._app_state)
+        upgrade = UpgradeProtocol(server, self._config, self._state, self._app_state)
         upgrade.connection_made(self._transport)
-        upgrade.serve(request, answer)
+        upgrade.serve(request, answer, self._peer)
         if size != len(data):
             upgrade.data_received(data[size:])
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._patience.cancel()
-        self._state.connections.discard(self)
+        self._leave()
 
     def shutdown(self) -> None:
         """Close the connection, as uvicorn is going down."""
         self._transport.close()
+
+    def _leave(self) -> None:
+        """Give up the place: the connection has ended, or is another protocol's."""
+        self._patience.cancel()
+        self._state.connections.discard(self)
+        self._server.native.manager.connections.pending.leave(self)
 
 
 class UpgradeProtocol(_Protocol):
@@ -118,16 +164,16 @@ class UpgradeProtocol(_Protocol):
             return
         response = judge(request)
         if response.status_code == 101:
-            self.serve(UpgradeRequest(request.path, list(request.headers.raw_items())), response.serialize())
+            wanted = UpgradeRequest(request.path, list(request.headers.raw_items()))
+            self.serve(wanted, response.serialize(), _peer(self._transport))
         else:
             self._transport.write(response.serialize())
             self._transport.close()
 
-    def serve(self, request: UpgradeRequest, answer: bytes) -> None:
-        """Answer the upgrade request of a device, and begin its connection."""
+    def serve(self, request: UpgradeRequest, answer: bytes, peer: str) -> None:
+        """Answer the upgrade request of a device at an address, and begin its connection."""
         assert self._transport is not None
         self._transport.write(answer)
-        peer = _peer(self._transport)
         connection = NativeConnection(
             self._server.native,
             request.headers,

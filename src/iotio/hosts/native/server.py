@@ -5,7 +5,6 @@ Frames never pass through ASGI. uvicorn's own WebSocket protocol serves all othe
 
 from __future__ import annotations
 
-import _socket
 import asyncio
 import contextlib
 import os
@@ -28,8 +27,10 @@ from ..listen import BACKLOG, CannotServe, address, check_files, listen
 from ..signals import handling
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
+from .acceptor import Acceptor
 from .host import NativeHost
 from .http import KEEP_ALIVE
+from .http_places import HttpPlaces
 from .protocols import FirstReadProtocol, UpgradeProtocol
 
 __all__ = ["NativeServer"]
@@ -47,6 +48,7 @@ class NativeServer(uvicorn.Server):
         other_websockets: uvicorn's WebSocket protocol class for other paths, or None for none.
         workers: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log.
+        http_connections: HTTP connections at a time; beyond, an idle one makes room.
         options: for `uvicorn.Config`.
 
     Attributes:
@@ -62,6 +64,7 @@ class NativeServer(uvicorn.Server):
         other_websockets: Callable[..., Any] | None = None,
         workers: int = 32,
         slow_handler: float = 1.0,
+        http_connections: int = 1024,
         **options: Any,
     ) -> None:
         self.manager = manager
@@ -69,6 +72,7 @@ class NativeServer(uvicorn.Server):
         self.other_websockets = other_websockets
         self._worker_limit = workers
         self._slow_handler = slow_handler
+        self._http_connections = http_connections
         self._native: NativeHost | None = None
         self._signalled = False
         self.ready = threading.Event()
@@ -135,25 +139,38 @@ class NativeServer(uvicorn.Server):
     @property
     def port(self) -> int:
         """Return the port that the server listens on; for `port=0` the one that was found; 0 on a Unix socket."""
-        name = self.servers[0].sockets[0].getsockname()
+        name = self._sockets[0].getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then set `ready`."""
         self._native = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
-        await super().startup(sockets)
-        for listening in self.servers:
-            for sock in listening.sockets:
-                with _plain(sock) as plain:
-                    limit_silence(plain, *self.manager.types.all_options)
+        self.http_places = HttpPlaces(self._http_connections, self._native.loop.time)
+        await super().startup([])  # the application; the sockets are the acceptor's
+        config, manager = self.config, self.manager
+        self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol, config.ssl)
+        if sockets is None:
+            sockets = self.listen() or [socket.socket(fileno=os.dup(cast(int, config.fd)))]
+        self._sockets = sockets
+        for sock in sockets:
+            limit_silence(sock, *manager.types.all_options)
+        await self.acceptor.open(sockets, config.backlog)
         self.ready.set()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        made = cast(Any, self.config.http_protocol_class)
+        return cast(
+            asyncio.Protocol,
+            made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+        )
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Close every device's connection, run every `on_disconnect`, finish what runs, within a deadline."""
         self.manager.connections.begin_shutdown()
         deadline = self.manager.clock() + SHUTDOWN_GRACE
+        self.acceptor.close()
         try:
-            await super().shutdown(sockets)
+            await super().shutdown(self._sockets)
             await self.wait_for_teardowns(deadline)
         finally:
             self.native.close()
@@ -204,13 +221,3 @@ def _load(config: uvicorn.Config) -> None:
             raise CannotServe(problem, "ssl_keyfile", error) from error
         names = " and ".join(str(name) for name in files.values() if name)
         raise CannotServe(f"no certificate and key in PEM form in {names}", "ssl_certfile", error) from error
-
-
-@contextlib.contextmanager
-def _plain(sock: Any) -> Iterator[_socket.socket]:
-    """Give the descriptor of a loop's own socket object, which lacks `setsockopt`, a socket object that has it."""
-    handle = _socket.socket(fileno=sock.fileno())
-    try:
-        yield handle
-    finally:
-        handle.detach()

@@ -1,0 +1,169 @@
+"""Accept connections, unless there is no room for them: then they wait in the kernel's queue.
+
+Neither asyncio nor uvloop can stop accepting for a while. So the listening sockets are closed for a pause, and opened
+again behind it: they are copies of sockets that stay open, with the same queue, so that nobody is turned away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+
+from ...core.log_throttle import LogThrottle
+from ...core.pending import PendingSockets
+
+if sys.platform != "win32":
+    import resource
+
+__all__ = ["Acceptor"]
+
+_BATCH = 64  # connections that asyncio accepts at once at most, before it calls their protocols
+_RESERVE = 128  # descriptors that are left to the program: files, a database, one batch of connections
+_EVERY = 16  # connections for one look at the descriptors, which takes its time
+_TRIES = ("socket.accept() out of system resource", "Exception in callback BaseSelectorEventLoop._start_serving")
+_HANDSHAKE = 10.0  # seconds for that of TLS
+_AGAIN = 0.1  # seconds until the next look, while there is no room
+
+
+class Acceptor:
+    """Accept the connections of one native server. Lives on the loop's thread.
+
+    Args:
+        pending: the places of sockets that have not said who they are.
+        throttle: bounds the log lines that peers can cause.
+        make_protocol: makes the protocol of a connection, which must call `accepted`.
+        tls: the context of TLS, or None for none.
+    """
+
+    def __init__(
+        self,
+        pending: PendingSockets,
+        throttle: LogThrottle,
+        make_protocol: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pending = pending
+        self._throttle = throttle
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._patience = _HANDSHAKE if tls is not None else None
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.AbstractServer] = []  # empty in a pause
+        self._batch = max(1, min(_BATCH, pending.most // 8))
+        self._count = 0  # connections since the last look at the descriptors
+        self._most = _most_descriptors()
+        self._next: asyncio.TimerHandle | asyncio.Task[None] | None = None  # what ends the pause
+
+    async def open(self, sockets: Sequence[socket.socket], backlog: int) -> None:
+        """Begin to accept.
+
+        Args:
+            sockets: listen already. They remain the caller's, who closes them behind `close`.
+            backlog: how many connections may wait in the kernel.
+        """
+        self._sockets = list(sockets)
+        self._backlog = backlog
+        logging.getLogger("asyncio").addFilter(self._passes)
+        await self._listen()
+
+    def close(self) -> None:
+        """Accept no more."""
+        logging.getLogger("asyncio").removeFilter(self._passes)
+        if self._next is not None:
+            self._next.cancel()
+        self._sockets = []
+        self._stop()
+
+    def accepted(self, transport: asyncio.Transport) -> None:
+        """Look whether there is room for more connections, now that there is this one."""
+        if not self._servers:
+            return
+        self._count += 1
+        if self._pending.wait_for(self._batch):
+            self._pause()
+        elif self._count >= _EVERY:
+            self._count = 0
+            sock = transport.get_extra_info("socket")  # a new descriptor is the lowest free number
+            if sock is not None and sock.fileno() >= self._most:
+                self._tell_descriptors()
+                self._pause()
+
+    def _pause(self) -> None:
+        self._stop()
+        self._next = self._loop.call_later(_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._pending.wait_for(self._batch) or not self._has_descriptors():
+            self._next = self._loop.call_later(_AGAIN, self._look_again)
+        else:
+            self._next = self._loop.create_task(self._listen())
+
+    def _has_descriptors(self) -> bool:
+        """Return whether there are descriptors for the copies, and for a connection."""
+        numbers: list[int] = []
+        try:
+            for sock in (*self._sockets, self._sockets[0]):
+                numbers.append(os.dup(sock.fileno()))
+        except OSError:
+            return False
+        finally:
+            for number in numbers:
+                os.close(number)
+        return max(numbers) < self._most
+
+    async def _listen(self) -> None:
+        servers: list[asyncio.AbstractServer] = []
+        try:
+            for sock in self._sockets:
+                copy = sock.dup()  # its server closes it
+                # For asyncio, the backlog is also the number of connections that it accepts at once; and so many
+                # times it would fail, and log, where there are no descriptors.
+                server: asyncio.AbstractServer = await self._loop.create_server(
+                    self._make_protocol,
+                    sock=copy,
+                    backlog=self._batch,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=self._patience,
+                )
+                servers.append(server)
+                sock.listen(self._backlog)  # the kernel goes by the last that was said
+        except OSError:  # there is not even a descriptor for the copy
+            for server in servers:
+                server.close()
+            self._next = self._loop.call_later(_AGAIN, self._look_again)
+        else:
+            self._servers = servers
+
+    def _stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers = []
+
+    def _tell_descriptors(self) -> None:
+        self._throttle.warning(
+            "descriptors",
+            "nearly as many connections and files are open as the process may have (%d): new connections wait."
+            " `ulimit -n`, or LimitNOFILE= of systemd, allows more",
+            self._most + _RESERVE,
+        )
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        """Keep asyncio's lines about descriptors back: it tries, and logs, again and again. Ours is one of many."""
+        if not record.getMessage().startswith(_TRIES):
+            return True
+        self._tell_descriptors()
+        return False
+
+
+def _most_descriptors() -> int:
+    """Return the first descriptor beyond which there is no room for connections."""
+    if sys.platform == "win32":
+        return 1 << 30
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 30 if soft == resource.RLIM_INFINITY else max(soft - _RESERVE, soft // 2)
