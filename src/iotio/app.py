@@ -128,17 +128,31 @@ class IoTManager(Manager):
             self._mount = self.asgi_app()
         return self._mount
 
-    def asgi_app(self, *, workers: int = 32, slow_handler: float = 1.0, request_context: bool = False) -> DeviceMount:
+    def asgi_app(
+        self,
+        *,
+        workers: int = 32,
+        slow_handler: float = 1.0,
+        request_context: bool = False,
+        view_threads: int | None = None,
+        max_body: int | None = None,
+    ) -> DeviceMount:
         """Make the ASGI application that `asgi` is, with arguments.
 
         Args:
             workers: threads for `def` handlers, at most.
             slow_handler: seconds after which a handler that still runs is named in the log.
             request_context: whether handlers get the request context of the device's upgrade request; Flask only.
+            view_threads: threads for Flask's views, at most; None for 32.
+            max_body: bytes that the body of a request to Flask may have; None for 8 MiB.
+
+        Raises:
+            RuntimeError: the manager has no application.
+            ValueError: an argument is Flask's only, or too small.
         """
         from .hosts.asgi.app import DeviceMount
 
-        app, scope_of = _served(self.app, request_context)
+        app, scope_of = _served(self.app, request_context, view_threads, max_body)
         return DeviceMount(
             self,
             app,
@@ -154,8 +168,9 @@ class IoTManager(Manager):
         Args:
             host: the address to listen on.
             port: the port; 0 finds a free one.
-            options: see `iotio.hosts.native.server.NativeServer`; and `request_context=True` gives handlers the request
-                context of the device's upgrade request (`flask.request`), as on the WSGI hosts.
+            options: see `iotio.hosts.native.server.NativeServer`; and for Flask `request_context=True`, which gives
+                handlers the request context of the device's upgrade request (`flask.request`), as on the WSGI hosts,
+                and `view_threads` and `max_body`, see `iotio.hosts.asgi.views.Views`.
 
         Raises:
             OSError: the port is in use, or something else of that kind; the text says what to do.
@@ -195,10 +210,17 @@ class IoTManager(Manager):
         server.should_exit = True
         thread.join(timeout)
 
-    def _server(self, *, request_context: bool = False, **options: Any) -> NativeServer:
+    def _server(
+        self,
+        *,
+        request_context: bool = False,
+        view_threads: int | None = None,
+        max_body: int | None = None,
+        **options: Any,
+    ) -> NativeServer:
         from .hosts.native.server import NativeServer
 
-        app, scope_of = _served(self.app, request_context)
+        app, scope_of = _served(self.app, request_context, view_threads, max_body)
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
         from .hosts.asgi.app import native_server
@@ -263,15 +285,18 @@ def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
     return {**builder.get_environ(), "REMOTE_ADDR": host, "REMOTE_PORT": port}
 
 
-def _served(app: Any, request_context: bool) -> tuple[ASGIApp, Callable[..., Scope | None]]:
+def _served(
+    app: Any, request_context: bool, view_threads: int | None, max_body: int | None
+) -> tuple[ASGIApp, Callable[..., Scope | None]]:
     """Return the application as ASGI, and a function from an upgrade request to the scope of its device's handlers."""
     if app is None:
         raise RuntimeError("the manager has no application yet: call init_app(app) first")
     if not isinstance(app, flask.Flask):
-        if request_context:
-            raise ValueError("request_context is Flask's; with an ASGI application leave it out")
+        given = {"request_context": request_context or None, "view_threads": view_threads, "max_body": max_body}
+        for name in [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"{name} is Flask's; with an ASGI application leave it out")
         return app, lambda request, peer, root="": None
-    from a2wsgi import WSGIMiddleware
+    from .hosts.asgi.views import MAX_BODY, THREADS, Views
 
     without_request = _app_scope(app)
 
@@ -280,7 +305,8 @@ def _served(app: Any, request_context: bool) -> tuple[ASGIApp, Callable[..., Sco
             return without_request
         return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
 
-    return cast("ASGIApp", WSGIMiddleware(cast(Any, app))), scope_of
+    threads = THREADS if view_threads is None else view_threads
+    return Views(app, threads, MAX_BODY if max_body is None else max_body), scope_of
 
 
 def _app_scope(app: flask.Flask) -> Scope:

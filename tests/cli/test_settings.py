@@ -19,6 +19,7 @@ SETTINGS = Settings(
     ssl_certfile=None,
     ssl_keyfile=None,
     workers=3,
+    view_threads=None,
     slow_handler=0.5,
     request_context=True,
     log_level="debug",

@@ -37,6 +37,11 @@ def main() -> None:
     "--workers", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
 )
 @click.option(
+    "--view-threads",
+    type=click.IntRange(1),
+    help="Threads for the views of a Flask application, at most.  [default: 32]",
+)
+@click.option(
     "--slow-handler",
     metavar="SECONDS",
     default=1.0,

@@ -46,6 +46,7 @@ def serve(
     with _told():
         server = manager._server(
             workers=settings.workers,
+            view_threads=settings.view_threads,
             slow_handler=settings.slow_handler,
             request_context=settings.request_context,
             ssl_certfile=settings.ssl_certfile,

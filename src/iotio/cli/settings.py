@@ -18,6 +18,7 @@ class Settings:
     ssl_certfile: str | None
     ssl_keyfile: str | None
     workers: int
+    view_threads: int | None
     slow_handler: float
     request_context: bool
     log_level: str
