@@ -14,8 +14,9 @@ from . import strict_json as json
 from . import v2
 from .errors import ErrorCode, HandshakeError
 from .options import DEFAULT_OPTIONS, Options
+from .origins import Foreign, foreign
 
-__all__ = ["Hello", "Upgrade", "check_limits", "device_headers", "foreign_origin", "parse_headers", "size_of"]
+__all__ = ["Hello", "Upgrade", "check_limits", "device_headers", "parse_headers", "size_of"]
 
 _PREFIX = "iot-io-"
 _PREFIX_SIZE = len(_PREFIX)
@@ -45,27 +46,26 @@ class Upgrade(NamedTuple):
 
     Attributes:
         headers: as `device_headers` returns them; empty for a device that introduces itself later.
-        origin: the web page of another host that the request comes from, or None; see `foreign_origin`.
+        foreign: why it is refused as that of a web page of another host, or None; see `iotio_protocol.origins`.
         offer: subprotocols of iotio that the device offered and that were not agreed on, or None.
     """
 
     headers: dict[str, str]
-    origin: str | None
+    foreign: Foreign | None
     offer: str | None
 
     @classmethod
-    def of(cls, headers: Collection[tuple[str, str]], allowed: Collection[str], subprotocol: str | None) -> Upgrade:
+    def of(cls, headers: Collection[tuple[str, str]], options: Options, subprotocol: str | None) -> Upgrade:
         """Read the request.
 
         Args:
             headers: names in any case, values decoded as latin-1.
-            allowed: origins of web pages that may connect; "*" for all.
+            options: `allowed_origins` and `allowed_hosts` apply.
             subprotocol: what was agreed on, or None.
         """
         found = device_headers(headers)
-        if found:  # a browser cannot send the headers of a v1 device: no web page is behind it
-            return cls(found, None, None)
-        return cls(found, foreign_origin(headers, allowed), None if subprotocol else _offer(headers))
+        stranger = foreign(headers, options, by_program=bool(found))  # no page can send the headers of a v1 device
+        return cls(found, stranger, None if found or subprotocol else _offer(headers))
 
     def not_agreed(self) -> dict[str, object]:
         """Return what a device is told whose subprotocol was not agreed on."""
@@ -90,26 +90,6 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         if lower[:_PREFIX_SIZE] == _PREFIX:
             found[lower[_PREFIX_SIZE:]] = (value if value.isascii() else _text(value)).strip()
     return found
-
-
-def foreign_origin(headers: Iterable[tuple[str, str]], allowed: Collection[str]) -> str | None:
-    """Return the origin of an upgrade request that comes from a web page of another host (RFC 6455, 10.2).
-
-    Args:
-        headers: names in any case.
-        allowed: origins that may connect all the same; "*" for all.
-
-    Returns:
-        The origin, or None: the request may pass. Programs send no origin, or that of the server itself.
-    """
-    found = {name.lower(): value.strip() for name, value in headers if name.lower() in ("origin", "host")}
-    origin = found.get("origin")
-    if not origin or "*" in allowed or origin in allowed:
-        return None
-    scheme, _, host = origin.lower().partition("://")
-    default = {"http": ":80", "https": ":443"}.get(scheme, "")
-    own = found.get("host", "").lower()
-    return None if own and own.removesuffix(default) == host.removesuffix(default) else origin
 
 
 def check_limits(client_id: str, client_type: str, data_size: int, options: Options) -> None:

@@ -57,6 +57,8 @@ class Options:
         max_bytes_per_second: the same in bytes on the wire.
         allowed_origins: web pages of other hosts that may connect from a browser, such as "https://example.org";
             "*" for all. Pages of the server's own host may always.
+        allowed_hosts: names by which browsers may know the server, such as "hub.example.com" or "*.example.com"; "*"
+            for all. Addresses, "localhost", the machine's own name and "*.local" may always.
         takeover_timeout: how long a new connection waits for a handler of the old one to end.
         grace: how long a device may be away before its presence changes; 0 for no time at all.
         max_queued: durable messages that may wait for one device.
@@ -91,6 +93,7 @@ class Options:
     max_messages_per_second: float = 0.0
     max_bytes_per_second: float = 0.0
     allowed_origins: Collection[str] = ()
+    allowed_hosts: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name in (
@@ -117,8 +120,9 @@ class Options:
                 raise ValueError(f"Options.{name} must not be negative")
         if self.slow_reader not in get_args(SlowReader):
             raise ValueError(f"Options.slow_reader must be one of {', '.join(get_args(SlowReader))}")
-        if isinstance(self.allowed_origins, str):  # its letters would be taken for origins
-            raise ValueError("Options.allowed_origins must be a list of origins")
+        for name, members in (("allowed_origins", "origins"), ("allowed_hosts", "names")):
+            if isinstance(getattr(self, name), str):  # its letters would be taken for them
+                raise ValueError(f"Options.{name} must be a list of {members}")
 
     @property
     def max_message(self) -> int:

@@ -128,6 +128,7 @@ def test_bytes_a_second() -> None:
         ("https://evil.example", "pi.local:5000", [], True),
         ("null", "pi.local:5000", [], True),
         ("http://pi.local:5001", "pi.local:5000", [], True),
+        ("http://pi.example", "pi.local:5000", [], True),
         ("http://pi.local:5000", "pi.local:5000", [], False),
         ("http://PI.local", "pi.LOCAL:80", [], False),
         ("https://pi.local", "pi.local:443", [], False),
@@ -141,7 +142,7 @@ def test_web_pages_of_other_hosts(
     origin: str, host: str, allowed: list[str], refused: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager, _, _ = make(allowed_origins=allowed)
-    device = Device(connect(manager, [("Origin", origin), ("Host", host)]))
+    device = Device(connect(manager, [("Origin", origin), ("Host", host), ("Cookie", "a=b")]))
     assert device.close_code() == (1008 if refused else None)
     assert (f"Options(allowed_origins=[{origin!r}])" in caplog.text) is refused
 

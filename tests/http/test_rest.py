@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import Unauthorized
 
+from iotio.core.log_throttle import LogThrottle
 from iotio.http import register
 from iotio.http.rest import EndpointResource
 from iotio_protocol import v1
 from iotio_protocol.endpoints import Endpoint, IntegerEndpoint, ValidationResponse, parse_endpoints
+from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 from tests.protocol.vectors import load
 
@@ -57,6 +60,8 @@ class FakeManager:
     """The part of the manager that REST uses, over a dictionary of devices."""
 
     def __init__(self, *, connected: bool = True, offline: bool = False) -> None:
+        self.options = Options()
+        self.log_throttle = LogThrottle(time.monotonic)
         self.devices: dict[str, dict[str, Endpoint]] = {}
         self.knows_offline = offline
         self.packets: list[bytes] = []

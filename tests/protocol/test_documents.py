@@ -244,7 +244,7 @@ def test_limits_and_timings(page: str) -> None:
         assert f"{defaults[name]}".removesuffix(".0") == value.removesuffix(".0"), name
     if page == "v1":
         of_the_server = {"max_queued", "max_queued_bytes"}  # nothing that a device sees
-        assert set(told) == set(defaults) - {"handshake_timeout", "allowed_origins"} - of_the_server
+        assert set(told) == set(defaults) - {"handshake_timeout", "allowed_origins", "allowed_hosts"} - of_the_server
 
 
 def test_the_message_limit() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio_protocol.errors import ErrorCode, HandshakeError
-from iotio_protocol.handshake import Hello, Upgrade, device_headers, foreign_origin, parse_headers
+from iotio_protocol.handshake import Hello, Upgrade, device_headers, parse_headers
 from iotio_protocol.options import Options
+from iotio_protocol.origins import Foreign
 from tests.protocol.vectors import load
 
 VECTORS = load("v1_handshake.json")
@@ -223,72 +223,26 @@ def test_any_printable_id_arrives_as_it_is(client_id: str) -> None:
     assert parse_headers(device_headers(headers(Id=raw))).id == client_id
 
 
-# Web pages of other hosts.
-
-
-def origin_of(origin: str | None, host: str | None = "iot.example", allowed: Collection[str] = ()) -> str | None:
-    headers = [("ORIGIN", origin), ("Host", host), ("X-Origin", "https://other.example")]
-    return foreign_origin([(name, value) for name, value in headers if value is not None], allowed)
-
-
-@pytest.mark.parametrize(
-    ("origin", "host"),
-    [
-        (None, "iot.example"),
-        ("", "iot.example"),
-        ("http://iot.example", "iot.example"),
-        ("HTTP://IoT.example", "iot.EXAMPLE"),
-        ("http://iot.example:80", "iot.example"),
-        ("http://iot.example", "iot.example:80"),
-        ("https://iot.example", "iot.example:443"),
-        ("https://iot.example:443", "iot.example"),
-        ("http://[::1]:5000", "[::1]:5000"),
-        (" http://iot.example ", "iot.example"),
-    ],
-)
-def test_programs_and_the_servers_own_pages_pass(origin: str | None, host: str) -> None:
-    assert origin_of(origin, host) is None
-
-
-@pytest.mark.parametrize(
-    ("origin", "host"),
-    [
-        ("http://evil.example", "iot.example"),
-        ("http://iot.example.evil.example", "iot.example"),
-        ("http://iot.example:8080", "iot.example"),
-        ("http://iot.example", "iot.example:8080"),
-        ("https://iot.example:80", "iot.example"),
-        ("http://iot.example:443", "iot.example"),
-        ("null", "iot.example"),
-        ("http://iot.example", None),
-        ("http://", ""),
-        ("iot.example", "iot.example"),
-    ],
-)
-def test_a_page_of_another_host_does_not(origin: str, host: str | None) -> None:
-    assert origin_of(origin, host) == origin
-    assert origin_of(origin, host, {"http://elsewhere"}) == origin
-    assert origin_of(origin, host, {origin}) is None
-    assert origin_of(origin, host, "*") is None
-
-
 # The request.
 
 
 def test_a_request_with_device_headers_is_that_of_a_program() -> None:
     headers = [("Origin", "http://evil.example"), ("Host", "iot.example"), ("IoT-IO-Id", "d1")]
     offer = [*headers, ("Sec-WebSocket-Protocol", "iotio.v9")]
-    assert Upgrade.of(headers, (), None) == Upgrade.of(offer, (), None) == Upgrade({"id": "d1"}, None, None)
+    for asked in (headers, offer):
+        assert Upgrade.of(asked, Options(), None) == Upgrade({"id": "d1"}, None, None)
+    stranger = Foreign("allowed_origins", "http://evil.example")
+    assert Upgrade.of([*headers, ("Cookie", "a=b")], Options(), None) == Upgrade({"id": "d1"}, stranger, None)
 
 
 def test_a_request_without_them_names_its_page_and_what_it_offered() -> None:
     headers = [("Origin", "http://evil.example"), ("Host", "iot.example")]
-    assert Upgrade.of(headers, (), None) == Upgrade({}, "http://evil.example", None)
-    assert Upgrade.of(headers, "*", None) == Upgrade({}, None, None)
+    assert Upgrade.of(headers, Options(), None) == Upgrade({}, Foreign("allowed_origins", "http://evil.example"), None)
+    assert Upgrade.of(headers, Options(allowed_origins=["*"]), None) == Upgrade({}, None, None)
     headers = [("Sec-WebSocket-Protocol", "chat"), ("SEC-WEBSOCKET-PROTOCOL", "iotio.v9, iotio.v8")]
-    assert Upgrade.of(headers, (), None) == Upgrade({}, None, "iotio.v9, iotio.v8")
-    assert Upgrade.of(headers, (), "iotio.v2") == Upgrade({}, None, None)
-    assert Upgrade.of(headers[:1], (), None) == Upgrade({}, None, None)
+    assert Upgrade.of(headers, Options(), None) == Upgrade({}, None, "iotio.v9, iotio.v8")
+    assert Upgrade.of(headers, Options(), "iotio.v2") == Upgrade({}, None, None)
+    assert Upgrade.of(headers[:1], Options(), None) == Upgrade({}, None, None)
 
 
 def test_a_device_is_told_what_is_spoken_or_that_nothing_was_agreed() -> None:

@@ -157,7 +157,7 @@ class Connection:
         self.teardown_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
         self._upgrade: Upgrade | None = Upgrade.of(
-            headers if isinstance(headers, list) else list(headers), manager.options.allowed_origins, subprotocol
+            headers if isinstance(headers, list) else list(headers), manager.options, subprotocol
         )
         self._meter = Meter(manager.options, manager.clock()) if metered(manager.options) else None
         now = manager.clock()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.handshake import Hello, Upgrade, parse_headers
+from iotio_protocol.origins import Foreign
 from iotio_protocol.reasons import DisconnectReason
 
 from .connection import Connection
@@ -42,6 +43,18 @@ class Server(Operations, Protocol):
     def types(self) -> DeviceTypes: ...
     @property
     def log_throttle(self) -> LogThrottle: ...
+
+
+class _ForeignPage(HandshakeError):
+    """Refuse a web page.
+
+    Attributes:
+        foreign: why.
+    """
+
+    def __init__(self, foreign: Foreign) -> None:
+        super().__init__(ErrorCode.ORIGIN_NOT_ALLOWED, foreign.info)
+        self.foreign = foreign
 
 
 class Gate:
@@ -109,6 +122,15 @@ class Gate:
         else:
             connection.accept(client, handlers)
 
+    def turn_away(self, foreign: Foreign, peer: str) -> None:
+        """Count and log a web page whose request its host refuses, before there is a connection.
+
+        Args:
+            foreign: why.
+            peer: the other end's address.
+        """
+        self._note(_ForeignPage(foreign), peer)
+
     def refuse(self, connection: Connection, error: HandshakeError) -> None:
         """Refuse a device: count and log it, and tell the device.
 
@@ -118,14 +140,15 @@ class Gate:
             connection: the device's.
             error: the reason.
         """
-        server = self._server
-        server.connections.pending.leave(connection)
-        server.connections.count_refusal(error.code)
-        hold = server.connections.hold_back(connection)
-        server.log_throttle.warning(
-            error.code.value, "device at %s refused: %s%s", connection.peer or "?", error, _advice(error)
-        )
+        self._server.connections.pending.leave(connection)
+        hold = self._server.connections.hold_back(connection)
+        self._note(error, connection.peer)
         connection.refuse(error, hold=hold)
+
+    def _note(self, error: HandshakeError, peer: str) -> None:
+        server, code = self._server, error.code
+        server.connections.count_refusal(code)
+        server.log_throttle.warning(code.value, "device at %s refused: %s%s", peer or "?", error, _advice(error))
 
 
 def _give_place(pending: PendingSockets, connection: Connection) -> None:
@@ -136,8 +159,8 @@ def _give_place(pending: PendingSockets, connection: Connection) -> None:
 
 
 def _check_origin(upgrade: Upgrade) -> None:
-    if upgrade.origin is not None:
-        raise HandshakeError(ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": upgrade.origin[:80]})
+    if upgrade.foreign is not None:
+        raise _ForeignPage(upgrade.foreign)
 
 
 def _check_version(upgrade: Upgrade) -> None:
@@ -155,8 +178,8 @@ def _check_endpoints(client: IoTClient, hello: Hello) -> None:
 def _advice(error: HandshakeError) -> str:
     """Return what to change on the server, where the reason of a refusal is there."""
     info = error.info or {}
-    if error.code is ErrorCode.ORIGIN_NOT_ALLOWED:
-        return f". To let pages from there connect: Options(allowed_origins=[{info.get('origin')!r}])"
+    if isinstance(error, _ForeignPage):
+        return f". {error.foreign.advice}"
     if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
         return (
             ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.utils import accept_key
 
+from iotio.core.manager import Manager
+from iotio_protocol.origins import foreign, is_by_browser
 from iotio_protocol.v2 import SUBPROTOCOL
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "read_again",
     "read_usual",
     "subprotocol_at",
+    "turn_away",
     "welcome",
 ]
 
@@ -62,7 +65,8 @@ class UpgradeRequest(NamedTuple):
 def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
     """Read a device's request without an HTTP parser, if it is one that `judge` would welcome and looks as usual.
 
-    All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, other subprotocols.
+    All that is doubtful is left to an HTTP parser and to `judge`: a name that occurs twice, a body, other subprotocols,
+    a browser.
 
     Args:
         data: the bytes of a connection's first read.
@@ -87,6 +91,7 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
         or not _KEY.fullmatch(headers.get("sec-websocket-key", ""))
         or "host" not in headers
         or not _UNUSUAL.isdisjoint(headers)
+        or is_by_browser(headers)
         or headers.get("sec-websocket-protocol", SUBPROTOCOL) != SUBPROTOCOL
     ):
         return None
@@ -134,6 +139,26 @@ def read_again(data: bytes) -> Request:
 def judge(request: Request) -> Response:
     """Make the answer to a request: 101, or an error after which the connection is to be closed."""
     return _checker.accept(request)
+
+
+def turn_away(manager: Manager, headers: Iterable[tuple[str, str]], peer: str) -> Response | None:
+    """Make the answer to a request that is for a server of another name, and have the gate count and log it.
+
+    Where its host has answered already, the gate closes the connection; so it does with pages of other hosts.
+
+    Args:
+        manager: whose options apply.
+        headers: names in any case.
+        peer: the other end's address.
+
+    Returns:
+        The answer, or None: the request may pass here.
+    """
+    stranger = foreign(headers, manager.options)
+    if stranger is None or stranger.option != "allowed_hosts":
+        return None
+    manager.gate.turn_away(stranger, peer)
+    return _checker.reject(421, stranger.advice + "\n")
 
 
 _now = (0, "")  # the second that was written last, and how

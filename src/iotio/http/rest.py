@@ -17,6 +17,8 @@ from iotio_protocol import strict_json
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import EncodeError, InvalidData
 from iotio_protocol.logs import get_logger
+from iotio_protocol.options import Options
+from iotio_protocol.origins import foreign
 from iotio_protocol.values import Value
 
 __all__ = ["AuthDecorator", "EmitOutcome", "EndpointResource", "EndpointSender", "RestfulApi", "register"]
@@ -47,8 +49,23 @@ class EmitOutcome(Protocol):
         """Devices that are connected and yet did not get it, with the reason."""
 
 
+class Warnings(Protocol):
+    """Where lines go that a peer can cause at will."""
+
+    def warning(self, kind: str, text: str, /, *args: object) -> None:
+        """Log a warning, unless there are too many."""
+
+
 class EndpointSender(Protocol):
     """The part of the manager that the REST API needs."""
+
+    @property
+    def options(self) -> Options:
+        """`allowed_origins` and `allowed_hosts` apply."""
+
+    @property
+    def log_throttle(self) -> Warnings:
+        """Where refused requests are logged."""
 
     def client(self, client_id: str, /) -> object | None:
         """Return the connected device of an id, or None."""
@@ -127,12 +144,32 @@ class EndpointResource(MethodView):
                 return flask.Response(headers={"Allow": ", ".join(_ALLOWED)})
             if flask.request.method != "POST":
                 raise MethodNotAllowed(valid_methods=_ALLOWED)
+            _check_page(self.manager)
             return _as_response(flask.current_app.ensure_sync(self._handler)())
         except HTTPException as error:
             return _http_error(error)
         except Exception:
             logger.exception("REST API: error in a handler of the program")
             return _http_error(InternalServerError("Internal Server Error"))
+
+
+def _check_page(manager: EndpointSender) -> None:
+    """Refuse the request of a stranger's web page, before any code of the program sees it.
+
+    Raises:
+        HTTPException: 403 for a page of another host, 421 for one that has its own name lead to this server.
+    """
+    request = flask.request
+    stranger = foreign(request.headers, manager.options)
+    if stranger is None:
+        return
+    is_page = stranger.option == "allowed_origins"
+    manager.log_throttle.warning(
+        stranger.option, "REST request from %s refused: %s. %s", request.remote_addr, stranger.info, stranger.advice
+    )
+    error = "origin_not_allowed" if is_page else "host_not_allowed"
+    body = {"success": False, "error": error, "message": stranger.advice}
+    flask.abort(flask.make_response(body, 403 if is_page else 421))
 
 
 # The arguments in the order of their checks, each with the text for its absence (0.4.10).

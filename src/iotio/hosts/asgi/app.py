@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from websockets.http11 import Response
+
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.v2 import SUBPROTOCOL
 
@@ -19,7 +21,7 @@ from ...core.manager import Manager
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
 from ..timing import SHUTDOWN_GRACE
-from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest
+from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest, turn_away
 from .lifespan import ends_before
 from .transport import AsgiTransport
 from .types import ASGIApp, AsgiScope, Receive, Send
@@ -71,14 +73,17 @@ class DeviceMount:
 
     async def _serve_device(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
+        headers, peer = list(_decoded(scope["headers"])), _peer(scope)
+        refusal = turn_away(self.manager, headers, peer)
+        if refusal is not None:
+            await _refuse(scope, send, refusal)
+            return
         offered = list(scope.get("subprotocols", ()))
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in offered else None
         with contextlib.suppress(OSError):  # uvicorn's way to say that the device has gone already
             await send({"type": "websocket.accept", **({"subprotocol": subprotocol} if subprotocol else {})})
-        headers = list(_decoded(scope["headers"]))
         if offered and not any(name.lower() == "sec-websocket-protocol" for name, _ in headers):
             headers.append(("Sec-WebSocket-Protocol", ", ".join(offered)))  # uvicorn with wsproto has taken it out
-        peer = _peer(scope)
         root = str(scope.get("root_path", ""))
         transport = AsgiTransport(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
@@ -176,6 +181,18 @@ def _path(scope: AsgiScope) -> str:
     if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
         return path[len(root) :]
     return path
+
+
+async def _refuse(scope: AsgiScope, send: Send, answer: Response) -> None:
+    """Answer a request for a WebSocket; a server that lacks the extension for that says 403 in its place."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    wanted = ("content-type", "content-length")  # the connection is the server's business
+    headers = [(name.encode(), answer.headers[name].encode()) for name in wanted]
+    with contextlib.suppress(OSError):  # as above
+        await send({"type": "websocket.http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": answer.body or b""})
 
 
 def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:

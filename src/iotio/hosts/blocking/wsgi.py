@@ -17,7 +17,7 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio_protocol.logs import get_logger
 
-from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge
+from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge, turn_away
 from .connection import SocketConnection
 from .loop_thread import LoopThread
 from .stream import Waits, read_buffered
@@ -84,6 +84,8 @@ class IoTManagerMiddleware:
             return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
         headers = _headers(environ)
         response = _accept(environ, headers)
+        if response.status_code == 101:
+            response = turn_away(self.manager, headers, _peer(environ)) or response
         if response.status_code != 101:
             status = f"{response.status_code} {response.reason_phrase}"
             return _answer(start_response, status, (response.body or b"").decode(), _extra(response))

@@ -13,7 +13,7 @@ from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
 from ...core.pending import NO_PLACE, address_of
-from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual
+from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual, turn_away
 from . import http
 from .acceptor import Acceptor
 from .connection import NativeConnection
@@ -162,10 +162,13 @@ class UpgradeProtocol(_Protocol):
         if request.path.partition("?")[0] not in PATHS:
             self._pass_on(data)
             return
+        headers = list(request.headers.raw_items())
         response = judge(request)
         if response.status_code == 101:
-            wanted = UpgradeRequest(request.path, list(request.headers.raw_items()))
-            self.serve(wanted, response.serialize(), _peer(self._transport))
+            peer = _peer(self._transport)
+            response = turn_away(self._server.native.manager, headers, peer) or response
+        if response.status_code == 101:
+            self.serve(UpgradeRequest(request.path, headers), response.serialize(), peer)
         else:
             self._transport.write(response.serialize())
             self._transport.close()
