@@ -282,7 +282,8 @@ def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
     path, _, query = request.path.partition("?")
     host, _, port = peer.rpartition(":")
     builder = EnvironBuilder(path, query_string=query, headers=Headers(request.headers), method="GET")
-    return {**builder.get_environ(), "REMOTE_ADDR": host, "REMOTE_PORT": port}
+    environ = builder.get_environ()
+    return {**environ, "wsgi.url_scheme": request.scheme, "REMOTE_ADDR": host, "REMOTE_PORT": port}
 
 
 def _served(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -59,6 +60,8 @@ class Options:
             "*" for all. Pages of the server's own host may always.
         allowed_hosts: names by which browsers may know the server, such as "hub.example.com" or "*.example.com"; "*"
             for all. Addresses, "localhost", the machine's own name and "*.local" may always.
+        trusted_proxies: IP addresses and networks of proxies, such as "10.0.0.7" or "10.0.0.0/8", and "unix" for those
+            that come over a Unix socket: what they say of the client's address, scheme and host is believed.
         takeover_timeout: how long a new connection waits for a handler of the old one to end.
         grace: how long a device may be away before its presence changes; 0 for no time at all.
         max_queued: durable messages that may wait for one device.
@@ -94,6 +97,7 @@ class Options:
     max_bytes_per_second: float = 0.0
     allowed_origins: Collection[str] = ()
     allowed_hosts: Collection[str] = ()
+    trusted_proxies: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name in (
@@ -120,9 +124,16 @@ class Options:
                 raise ValueError(f"Options.{name} must not be negative")
         if self.slow_reader not in get_args(SlowReader):
             raise ValueError(f"Options.slow_reader must be one of {', '.join(get_args(SlowReader))}")
-        for name, members in (("allowed_origins", "origins"), ("allowed_hosts", "names")):
+        lists = (("allowed_origins", "origins"), ("allowed_hosts", "names"), ("trusted_proxies", "addresses"))
+        for name, members in lists:
             if isinstance(getattr(self, name), str):  # its letters would be taken for them
                 raise ValueError(f"Options.{name} must be a list of {members}")
+        for proxy in self.trusted_proxies:
+            if proxy != "unix":
+                try:
+                    ipaddress.ip_network(proxy, strict=False)
+                except ValueError as error:
+                    raise ValueError(f"Options.trusted_proxies: {error}") from None
 
     @property
     def max_message(self) -> int:

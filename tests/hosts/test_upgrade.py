@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio.hosts.upgrade import judge, read_again, read_usual, welcome
+from iotio.hosts.upgrade import UpgradeRequest, judge, read_again, read_usual, welcome
 from iotio_protocol import v1
 from tests.support.hosts import LocalHost, serve_local
 from tests.support.wire import ACCEPT, KEY, v1_headers
@@ -40,7 +40,7 @@ def test_the_usual_request() -> None:
     data = request(DEVICE)
     found = read_usual(data + b"\x82\x80")
     assert found is not None
-    (path, headers), answer, size = found
+    (path, headers, _), answer, size = found
     assert (path, size) == ("/iot.io", len(data))
     assert headers == [(name.lower(), value) for name, value in DEVICE]
     assert re.sub(rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", b"", answer) == (
@@ -148,7 +148,7 @@ def test_what_is_usual_passes_the_long_way_too(extra: list[tuple[str, str]], rep
     found = read_usual(data)
     if found is not None:
         long_way = read_again(LongWay(data).text)
-        assert found[0] == (long_way.path, list(long_way.headers.raw_items()))
+        assert found[0] == UpgradeRequest(long_way.path, list(long_way.headers.raw_items()))
         assert without_date(judge(long_way).serialize()) == without_date(found[1])
 
 

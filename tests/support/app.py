@@ -177,6 +177,9 @@ class Echo(Recording):
             "client": flask.request.g["client"] is client,  # type: ignore[attr-defined]  # iot.io put it there
         }
 
+    def on_where(self, message: Any, client: IoTClient) -> Any:
+        return _where()
+
     # What the v0 vectors call.
 
     def on_push(self, message: Any, client: IoTClient) -> Any:
@@ -294,8 +297,8 @@ def make_app(
 ) -> tuple[flask.Flask, IoTManager]:
     """The application and its manager.
 
-    Besides devices it serves `GET /hello`, `GET /state` (clients, and rooms with those that are connected),
-    `POST /call` (any method of the manager, `{"method", "args", "kw"}`) and `POST /api/iot.io`.
+    Besides devices it serves `GET /hello`, `GET /where` (who asks), `GET /state` (clients, and rooms with those
+    that are connected), `POST /call` (any method of the manager, `{"method", "args", "kw"}`) and `POST /api/iot.io`.
 
     Args:
         record: is told what handlers see.
@@ -314,6 +317,10 @@ def make_app(
 
     def connected(members: list[str]) -> list[str]:
         return [one for one in members if manager.client(one) is not None]
+
+    @app.get("/where")
+    def where() -> Any:
+        return _where()
 
     @app.get("/hello")
     def hello() -> str:
@@ -338,6 +345,11 @@ def make_app(
         return {"ok": True, "r": _plain(result)}
 
     return app, manager
+
+
+def _where() -> dict[str, str | None]:
+    """Who asks, and what for."""
+    return {"address": flask.request.remote_addr, "url": flask.request.host_url.rstrip("/")}
 
 
 def _client(manager: IoTManager, argument: Any) -> Any:

@@ -229,7 +229,7 @@ class AsgiHost(LocalHost):
         self._handler = logging.StreamHandler(self._errors)
         self._handler.setLevel(logging.WARNING)
         logging.getLogger("uvicorn.error").addHandler(self._handler)
-        self._server = UvicornThread(mount, ws="websockets-sansio", ws_per_message_deflate=False)
+        self._server = UvicornThread(mount, ws="websockets-sansio", ws_per_message_deflate=False, proxy_headers=False)
         self.port = self._server.port
 
     def stop(self) -> None:

@@ -56,10 +56,12 @@ class UpgradeRequest(NamedTuple):
     Attributes:
         path: with the query.
         headers: names in any case, values as latin-1.
+        scheme: "http" or "https".
     """
 
     path: str
     headers: list[tuple[str, str]]
+    scheme: str = "http"
 
 
 def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:

@@ -91,3 +91,19 @@ def test_half_a_request_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, head:
         with contextlib.suppress(ConnectionResetError):
             assert slow.recv_all_until_eof(3) == b""
         assert echoes(device, "x")  # a device has its own time-outs
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n", b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"],
+)
+def test_the_proxy_protocol_is_refused_with_words(
+    native: LocalHost, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with native.peer() as peer:
+        peer.send_bytes(line + peer.request_bytes(headers=v1_headers("d", "echo")))
+        assert peer.recv_response().status == 400
+        with contextlib.suppress(ConnectionResetError):  # what it has sent behind the line was not read
+            assert peer.recv_all_until_eof() == b""
+    assert "take send-proxy (HAProxy), proxy_protocol (nginx, Caddy) out of its configuration" in caplog.text
+    assert native.manager.clients == []

@@ -20,6 +20,7 @@ from ...core.connection import Scope
 from ...core.manager import Manager
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
+from ..proxies import TrustedProxies
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest, turn_away
 from .lifespan import ends_before
@@ -63,9 +64,13 @@ class DeviceMount:
         self._slow_handler = slow_handler
         self._hosts: dict[asyncio.AbstractEventLoop, NativeHost] = {}
         self._on_first_device = on_first_device
+        self._serve = TrustedProxies(manager.options.trusted_proxies).before(self._route)
         self._rest = _tell_browsers(ends_before(app, self.shutdown))
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await self._serve(scope, receive, send)
+
+    async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and _path(scope) in PATHS:
             await self._serve_device(scope, receive, send)
         else:
@@ -201,7 +206,8 @@ def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]
 
 def _request(scope: AsgiScope, headers: list[tuple[str, str]]) -> UpgradeRequest:
     query = bytes(scope.get("query_string", b"")).decode("latin-1")
-    return UpgradeRequest(f"{_path(scope)}?{query}" if query else _path(scope), headers)
+    scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
+    return UpgradeRequest(f"{_path(scope)}?{query}" if query else _path(scope), headers, scheme)
 
 
 def _peer(scope: AsgiScope) -> str:

@@ -17,6 +17,7 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio_protocol.logs import get_logger
 
+from ..proxies import TrustedProxies
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge, turn_away
 from .connection import SocketConnection
 from .loop_thread import LoopThread
@@ -68,8 +69,11 @@ class IoTManagerMiddleware:
         self.manager = manager
         self._loop_thread = loop_thread if loop_thread is not None else LoopThread(manager)
         self._scope_of = scope_of
+        self._proxies = TrustedProxies(manager.options.trusted_proxies)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._proxies:
+            self._proxies.correct(environ)
         if environ.get("PATH_INFO") not in PATHS:
             return self.wsgi_app(environ, start_response)
         return self.ws(environ, start_response)
@@ -105,6 +109,9 @@ class IoTManagerMiddleware:
         from .greenlets import GreenletWaits, take_over
 
         sock, first, headers, subprotocol = take_over(websocket)
+        if self._proxies:
+            headers = [(name, value) for name, value in headers if name.lower() != "host"]
+            headers.append(("Host", environ.get("HTTP_HOST", "")))
         self._serve(environ, headers, sock, GreenletWaits(sock), first, b"", subprotocol)
 
     def _serve(

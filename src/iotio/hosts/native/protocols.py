@@ -13,6 +13,7 @@ from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
 from ...core.pending import NO_PLACE, address_of
+from ..proxies import TrustedProxies
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual, turn_away
 from . import http
 from .acceptor import Acceptor
@@ -23,14 +24,19 @@ from .http_places import HttpPlaces
 __all__ = ["DeviceServer", "FirstReadProtocol", "UpgradeProtocol"]
 
 
+_PROXY_PROTOCOL = (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")  # how its versions 1 and 2 begin
+
+
 class DeviceServer(Protocol):
     """What the protocols need of their server.
 
     Attributes:
         other_websockets: uvicorn's WebSocket protocol class for other paths than devices have, or None for none.
+        proxies: those that are believed.
     """
 
     other_websockets: Callable[..., Any] | None
+    proxies: TrustedProxies
 
     @property
     def native(self) -> NativeHost:
@@ -95,6 +101,8 @@ class FirstReadProtocol(_Protocol):
         self._patience = loop.call_later(http.PATIENCE, self._drop)
         pending = native.manager.connections.pending
         self._address = address_of(self._peer)
+        if self._server.proxies and self._server.proxies.trusts(self._address):
+            self._address = ""  # many are behind it
         if not pending.enter(self, self._address, self._drop):
             native.manager.log_throttle.warning("pending", NO_PLACE, self._peer, pending.most)
             self._drop()
@@ -112,6 +120,9 @@ class FirstReadProtocol(_Protocol):
         manager = server.native.manager
         self._leave()
         usual = read_usual(data)
+        if usual is None and data.startswith(_PROXY_PROTOCOL):
+            self._refuse_proxy_protocol()
+            return
         if usual is None or usual[2] > http.MAX_HEAD or len(usual[0].headers) > http.MAX_LINES:
             protocol: Any = http.HttpProtocol(config=self._config, server_state=self._state, app_state=self._app_state)
             protocol.begin(
@@ -126,9 +137,21 @@ class FirstReadProtocol(_Protocol):
         request, answer, size = usual
         upgrade = UpgradeProtocol(server, self._config, self._state, self._app_state)
         upgrade.connection_made(self._transport)
-        upgrade.serve(request, answer, self._peer)
+        upgrade.serve(*upgrade.seen(request.path, request.headers, self._peer), answer)
         if size != len(data):
             upgrade.data_received(data[size:])
+
+    def _refuse_proxy_protocol(self) -> None:
+        """End the connection. What the line claims could be anybody's, and no request is read behind it."""
+        self._server.native.manager.log_throttle.warning(
+            "proxy protocol",
+            "the proxy at %s speaks the PROXY protocol, which is not spoken here: take send-proxy (HAProxy),"
+            " proxy_protocol (nginx, Caddy) out of its configuration, and have it say X-Forwarded-For to"
+            " Options(trusted_proxies=)",
+            self._peer,
+        )
+        self._transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._leave()
@@ -162,19 +185,30 @@ class UpgradeProtocol(_Protocol):
         if request.path.partition("?")[0] not in PATHS:
             self._pass_on(data)
             return
-        headers = list(request.headers.raw_items())
         response = judge(request)
+        wanted, peer = self.seen(request.path, list(request.headers.raw_items()), _peer(self._transport))
         if response.status_code == 101:
-            peer = _peer(self._transport)
-            response = turn_away(self._server.native.manager, headers, peer) or response
+            response = turn_away(self._server.native.manager, wanted.headers, peer) or response
         if response.status_code == 101:
-            self.serve(UpgradeRequest(request.path, headers), response.serialize(), peer)
+            self.serve(wanted, peer, response.serialize())
         else:
             self._transport.write(response.serialize())
             self._transport.close()
 
-    def serve(self, request: UpgradeRequest, answer: bytes, peer: str) -> None:
-        """Answer the upgrade request of a device at an address, and begin its connection."""
+    def seen(self, path: str, headers: list[tuple[str, str]], peer: str) -> tuple[UpgradeRequest, str]:
+        """Return a request and its sender's address, as they were before a trusted proxy.
+
+        Args:
+            path: with the query.
+            headers: of the request.
+            peer: the other end's address.
+        """
+        scheme = "http" if self._config.ssl is None else "https"
+        peer, scheme, headers = self._server.proxies.device(peer, scheme, headers)
+        return UpgradeRequest(path, headers, scheme), peer
+
+    def serve(self, request: UpgradeRequest, peer: str, answer: bytes) -> None:
+        """Answer the upgrade request of a device, and begin its connection."""
         assert self._transport is not None
         self._transport.write(answer)
         connection = NativeConnection(

@@ -24,6 +24,7 @@ from ...core.connection import Scope
 from ...core.manager import Manager
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
+from ..proxies import TrustedProxies
 from ..signals import handling
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
@@ -67,7 +68,10 @@ class NativeServer(uvicorn.Server):
         http_connections: int = 1024,
         **options: Any,
     ) -> None:
+        if options.pop("proxy_headers", False) or options.pop("forwarded_allow_ips", None) is not None:
+            raise ValueError("for devices, too: give IoTManager(..., options=Options(trusted_proxies=[...])) instead")
         self.manager = manager
+        self.proxies = TrustedProxies(manager.options.trusted_proxies)
         self.scope_of = scope_of
         self.other_websockets = other_websockets
         self._worker_limit = workers
@@ -79,11 +83,12 @@ class NativeServer(uvicorn.Server):
 
         super().__init__(
             uvicorn.Config(
-                app,
+                cast(Any, self.proxies.before(app)),
                 http=cast(Any, partial(FirstReadProtocol, self)),
                 ws=cast(Any, partial(UpgradeProtocol, self)),
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=SHUTDOWN_GRACE,
                 **{"backlog": BACKLOG, "timeout_keep_alive": KEEP_ALIVE, **options},
             )
