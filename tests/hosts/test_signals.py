@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import subprocess
+import sys
+import termios
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,8 +23,11 @@ from iotio.hosts import signals
 from iotio_protocol.reasons import DisconnectReason
 from tests.support.hosts import eventually
 from tests.support.memory import Device, make_manager, v1_device
+from tests.support.processes import Program, free_port, python_program, wait_until_listening
+from tests.support.wire import RawPeer, v1_headers
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PROGRAM = Path(__file__).parent / "programs" / "signalled.py"
 
 
 class Server:
@@ -51,6 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found = Server()
     signal.signal(signal.SIGTERM, found.handle)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield found
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -119,7 +129,7 @@ def test_what_is_handled(server: Server, watched: tuple[Manager, Plain, Device])
     assert signal.getsignal(signal.SIGTERM) is signals._on_signal
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signals.watch(make_manager())
-    assert signals._previous == {signal.SIGTERM: server.handle}
+    assert signals._previous == {signal.SIGTERM: server.handle, signal.SIGHUP: signal.SIG_DFL}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +139,9 @@ def test_what_is_handled(server: Server, watched: tuple[Manager, Plain, Device])
         (signal.SIGTERM, signal.SIG_IGN, False),
         (signal.SIGINT, signal.SIG_DFL, False),
         (signal.SIGINT, lambda number, frame: None, True),
+        (signal.SIGHUP, signal.SIG_DFL, True),
+        (signal.SIGHUP, signal.SIG_IGN, False),
+        (signal.SIGHUP, lambda number, frame: None, False),
     ],
 )
 def test_what_is_left_alone(server: Server, number: signal.Signals, handler: Any, ours: bool) -> None:
@@ -142,3 +155,115 @@ def test_outside_of_the_main_thread_no_signal_is_touched(server: Server) -> None
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) == server.handle
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+def test_a_server_leaves_a_handled_sighup_alone(server: Server, handler: Any) -> None:
+    signal.signal(signal.SIGHUP, handler)
+    with signals.handling(server.handle):
+        assert signal.getsignal(signal.SIGHUP) is handler
+        assert signal.getsignal(signal.SIGINT) == server.handle
+
+
+# Programs.
+
+KINDS = ("native", "gevent", "flask")
+
+
+def device(port: int) -> RawPeer:
+    """One that is let in."""
+    peer = RawPeer("127.0.0.1", port)
+    assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+    peer.send_frame(9, b"in?")
+    assert peer.expect_frame().payload == b"in?"
+    return peer
+
+
+def answer_close(peer: RawPeer) -> None:
+    assert peer.expect_frame().close_code == 1001
+    peer.send_close(1001)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_program_tells_its_devices_and_ends(kind: str, number: signal.Signals) -> None:
+    port = free_port()
+    with Program(python_program(PROGRAM, kind, str(port))) as program:
+        wait_until_listening(port, program)
+        with device(port) as peer:
+            program.signal(number)
+            answer_close(peer)
+            status = program.wait()
+        assert "gone d " in program.output
+        assert status in {"native": (0,)}.get(kind, (-number, 128 + number))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_does_the_first_process_of_a_container(kind: str) -> None:
+    """It gets no signal whose action is the default one."""
+    alone = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+    try:
+        subprocess.run([*alone, "true"], check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("no process of this user may have a namespace of its own")
+    port = free_port()
+    with Program([*alone, *python_program(PROGRAM, kind, str(port))]) as program:
+        wait_until_listening(port, program)
+        with device(port) as peer:
+            children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGTERM)
+            answer_close(peer)
+            assert program.wait() == (0 if kind == "native" else 128 + signal.SIGTERM)
+        assert "gone d " in program.output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_does_a_program_whose_terminal_is_closed(kind: str) -> None:
+    port = free_port()
+    ours, theirs = os.openpty()
+    reading, telling = os.pipe()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, kind, str(port)],
+        stdin=theirs, stdout=theirs, stderr=theirs, pass_fds=[telling], preexec_fn=take_terminal,
+        env={**os.environ, "TOLD": str(telling)},
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        os.close(telling)
+        eventually(lambda: is_listening(port), 20)
+        with device(port) as peer:
+            os.close(ours)
+            answer_close(peer)
+            assert process.wait(10) == (0 if kind == "native" else 128 + signal.SIGHUP)
+        with open(reading) as told:
+            assert "gone d " in told.read()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_listening(port: int) -> bool:
+    try:
+        RawPeer("127.0.0.1", port).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_nohup_a_program_goes_on(kind: str) -> None:
+    port = free_port()
+    with Program(["nohup", *python_program(PROGRAM, kind, str(port))]) as program:
+        wait_until_listening(port, program)
+        with device(port) as peer:
+            program.signal(signal.SIGHUP)
+            peer.send_frame(9, b"still?")
+            assert peer.expect_frame().payload == b"still?"
+            program.signal(signal.SIGTERM)
+            answer_close(peer)
+            program.wait()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..hosts.signals import handling
+from ..hosts.signals import handling, is_repeated
 from .serve import serve
 from .settings import Settings
 
@@ -104,7 +104,7 @@ class _Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """End the server in order at the first signal, and all at once at the second."""
-        if self._told:
+        if self._told and not is_repeated(number):
             if self._process is not None:
                 self._process.kill()
             os._exit(128 + number)

@@ -1,8 +1,8 @@
 """Close the connections of devices before the program ends.
 
-A TCP end without a CLOSE frame ends the program of an iot.io 0.4.12 device for good, and SIGTERM's default is to
-end this one on the spot. So SIGTERM is handled where it has no handler, a server's own handlers run after this
-one, and the end of the interpreter is a last chance.
+A TCP end without a CLOSE frame ends the program of an iot.io 0.4.12 device for good, and the default of SIGTERM, and of
+SIGHUP when the terminal is closed, is to end this one on the spot. So these are handled where they have no handler, a
+server's own handlers run after this one, and the end of the interpreter is a last chance.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from typing import Any
 from iotio.core.manager import Manager
 from iotio.core.primitives import start_thread
 
-__all__ = ["handling", "watch"]
+__all__ = ["handling", "is_repeated", "watch"]
 
 _GRACE = 3.0  # seconds for devices to answer the CLOSE frame; below every supervisor's patience
 _LAST_GRACE = 0.5  # seconds at the end of the interpreter, when no connection can run any more
+
+_SIGHUP: int | None = getattr(signal, "SIGHUP", None)  # not on Windows
 
 _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
 _previous: dict[int, Any] = {}
@@ -31,13 +33,27 @@ _previous: dict[int, Any] = {}
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM call a function, until the handlers before it are put back. For the main thread only."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Have SIGINT, SIGTERM and SIGHUP call a function, until the handlers before it are put back.
+
+    For the main thread only. SIGHUP is left to whoever handles it already, or ignores it as nohup does.
+    """
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if _SIGHUP is not None and signal.getsignal(_SIGHUP) in (signal.SIG_DFL, _on_signal):
+        numbers.append(_SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def is_repeated(number: int) -> bool:
+    """Return whether the system sends a signal twice by itself, so that the second one does not mean "at once".
+
+    A terminal that is closed sends SIGHUP, and so does the shell in it.
+    """
+    return number == _SIGHUP
 
 
 def watch(manager: Manager) -> None:
@@ -47,7 +63,7 @@ def watch(manager: Manager) -> None:
         atexit.register(_at_exit)
     _managers.add(manager)
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGINT", "SIGQUIT"):
+        for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"):
             number = getattr(signal, name, None)
             if number is not None and _is_ours_to_join(number):
                 _previous[number] = signal.signal(number, _on_signal)
@@ -56,12 +72,15 @@ def watch(manager: Manager) -> None:
 def _is_ours_to_join(number: int) -> bool:
     """Return whether to handle a signal: SIGTERM unless it is ignored, others where a server has a handler.
 
-    Python's own SIGINT handler raises KeyboardInterrupt, which ends the program through its exit.
+    Python's own SIGINT handler raises KeyboardInterrupt, which ends the program through its exit. A handler for SIGHUP
+    reads a configuration again, as a rule, and ends nothing.
     """
     current = signal.getsignal(number)
     if current is _on_signal or current is signal.default_int_handler:
         return False
-    return callable(current) or (current == signal.SIG_DFL and number == signal.SIGTERM)
+    if current == signal.SIG_DFL:
+        return number in (signal.SIGTERM, _SIGHUP)
+    return callable(current) and number != _SIGHUP
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -70,12 +89,15 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     The main thread may hold any lock now.
     """
     previous = _previous.pop(number, signal.SIG_DFL)
-    signal.signal(number, previous)
+    signal.signal(number, signal.SIG_IGN if is_repeated(number) else previous)
 
     def close_and_repeat() -> None:
         try:
             _close_all(_GRACE)
         finally:
+            # The kernel does not do the default to the first process of a container.
+            if is_repeated(number) or (previous == signal.SIG_DFL and os.getpid() == 1):
+                os._exit(128 + number)
             os.kill(os.getpid(), number)
 
     start_thread(close_and_repeat)

@@ -25,7 +25,7 @@ from ...core.manager import Manager
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
 from ..proxies import TrustedProxies
-from ..signals import handling
+from ..signals import handling, is_repeated
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .acceptor import Acceptor
@@ -197,7 +197,7 @@ class NativeServer(uvicorn.Server):
             yield
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self._signalled:
+        if self._signalled and not is_repeated(number):
             os._exit(128 + number)
         self._signalled = self.should_exit = True
 
