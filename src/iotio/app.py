@@ -166,7 +166,7 @@ class IoTManager(Manager):
         """Serve devices and the application on one port, until Ctrl-C or SIGTERM.
 
         Args:
-            host: the address to listen on.
+            host: the address to listen on; "::" for IPv6 and IPv4.
             port: the port; 0 finds a free one.
             options: see `iotio.hosts.native.server.NativeServer`; and for Flask `request_context=True`, which gives
                 handlers the request context of the device's upgrade request (`flask.request`), as on the WSGI hosts,

@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -57,7 +57,8 @@ class Target:
         authorities. There is one connection, with TLS or without, never both.
 
         Args:
-            domain: host, host:port, or either behind ``ws://`` or ``wss://``; a path goes before ``/iot.io``.
+            domain: host, host:port, or either behind ``ws://`` or ``wss://``; a path goes before ``/iot.io``. An IPv6
+                address with a port stands in brackets.
             sslopt: keys as websocket-client takes them.
             ssl_context: a context of your own.
             use_tls: None: the other arguments decide.
@@ -66,6 +67,7 @@ class Target:
             ValueError: not an address, or arguments that contradict each other.
         """
         secure, rest = _split_scheme(domain)
+        rest = _with_brackets(rest)
         if sslopt is not None and ssl_context is not None:
             raise ValueError("give sslopt or ssl_context, not both")
         wants_tls = sslopt is not None or ssl_context is not None or bool(use_tls)
@@ -141,6 +143,16 @@ def _split_scheme(domain: str) -> tuple[bool | None, str]:
     if scheme.lower() not in _SCHEMES:
         raise ValueError(f"the address {domain!r} must start with ws:// or wss://, or with the host")
     return _SCHEMES[scheme.lower()], rest.rstrip("/")
+
+
+def _with_brackets(rest: str) -> str:
+    """Put the brackets around an IPv6 address that lacks them."""
+    host, slash, path = rest.partition("/")
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return rest
+    return f"[{host}]{slash}{path}"
 
 
 def _check(domain: str, rest: str) -> tuple[str, str]:

@@ -21,6 +21,9 @@ CONTEXT = ssl.create_default_context()
         ("example.com/", {}, "ws://example.com/iot.io"),
         ("example.com/base", {}, "ws://example.com/base/iot.io"),
         ("[::1]:5000", {}, "ws://[::1]:5000/iot.io"),
+        ("::1", {}, "ws://[::1]/iot.io"),
+        ("wss://2001:db8::5/base", {}, "wss://[2001:db8::5]/base/iot.io"),
+        ("fe80::1%eth0", {}, "ws://[fe80::1%eth0]/iot.io"),
         ("ws://h:1", {}, "ws://h:1/iot.io"),
         ("http://h:1/", {}, "ws://h:1/iot.io"),
         ("wss://h:1", {}, "wss://h:1/iot.io"),
@@ -71,12 +74,9 @@ def test_password_stays_out_of_the_log() -> None:
 
 
 def test_no_proxy_to_this_machine() -> None:
-    assert [Target.parse(host).proxy for host in ("localhost:1", "127.0.0.1", "[::1]:1", "h")] == [
-        None,
-        None,
-        None,
-        True,
-    ]
+    for host in ("localhost:1", "127.0.0.1", "[::1]:1", "::1"):
+        assert Target.parse(host).proxy is None
+    assert Target.parse("h").proxy
 
 
 def test_default_is_a_checked_certificate() -> None:

@@ -9,10 +9,14 @@ import socket
 import stat
 from pathlib import Path
 
+import flask
 import pytest
 
+from iotio import DeviceType, IoTClient, IoTManager
 from iotio.hosts import listen as module
 from iotio.hosts.listen import CannotServe, address, check_files, listen
+from tests.support.hosts import eventually
+from tests.support.wire import RawPeer, v1_headers
 
 
 def test_a_free_port() -> None:
@@ -24,7 +28,7 @@ def test_a_free_port() -> None:
         socket.create_connection(("127.0.0.1", port), 5).close()
 
 
-@pytest.mark.parametrize("host", ["", None, "localhost"])
+@pytest.mark.parametrize("host", ["", None, "localhost", "::", "[::]"])
 def test_one_port_for_all_addresses(host: str | None) -> None:
     sockets = listen(host, 0)
     try:
@@ -37,12 +41,58 @@ def test_one_port_for_all_addresses(host: str | None) -> None:
 
 def test_an_address_of_ipv6() -> None:
     try:
-        (sock,) = listen("::1", 0)
+        (bare,) = listen("::1", 0)
+        bare.close()
+        (sock,) = listen("[::1]", 0)
     except CannotServe as error:
         assert error.option == "host"  # this machine has no IPv6
         return
     with sock:
         assert address(sock) == f"[::1]:{sock.getsockname()[1]}"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_both_kinds_of_addresses(host: str) -> None:
+    sockets = listen(host, 0)
+    try:
+        assert {sock.family for sock in sockets} == {socket.AF_INET, socket.AF_INET6}
+        for peer in ("127.0.0.1", "::1"):
+            socket.create_connection((peer, sockets[0].getsockname()[1]), 5).close()
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_devices_of_both_kinds_have_addresses_of_their_own_kind() -> None:
+    peers: list[str] = []
+
+    class Lamp(DeviceType):
+        def on_connect(self, client: IoTClient) -> None:
+            peers.append(str(flask.request.remote_addr))
+
+    manager = IoTManager(flask.Flask("both"))
+    manager.add_type(Lamp("lamp"))
+    port = manager.start(host="::", request_context=True)
+    try:
+        for host in ("127.0.0.1", "::1"):
+            with RawPeer(host, port) as peer:
+                peer.host = "localhost"
+                assert peer.upgrade(headers=v1_headers(host, "lamp")).status == 101
+                eventually(lambda: host in peers)  # noqa: B023  # it is waited for here
+        assert peers == ["127.0.0.1", "::1"]
+    finally:
+        manager.stop()
 
 
 def test_a_port_in_use() -> None:

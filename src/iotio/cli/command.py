@@ -26,7 +26,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("target")
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on; :: for IPv6 and IPv4.")
 @click.option(
     "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 finds a free one."
 )

@@ -36,7 +36,8 @@ def listen(host: str | None, port: int, uds: str | None = None, *, backlog: int 
     """Open the listening sockets.
 
     Args:
-        host: an address or a name of this machine; a name may have several addresses. None or "" for all.
+        host: an address or a name of this machine; a name may have several addresses. None or "" for all, and so does
+            "::": each kind of IP has a socket of its own, so that no address of IPv4 looks like one of IPv6.
         port: the port; 0 finds a free one.
         uds: the path of a Unix socket, which is used instead of host and port. One that a server left is replaced.
         backlog: how many connections may wait to be accepted.
@@ -95,7 +96,9 @@ def check_files(**files: str | os.PathLike[str] | None) -> None:
 def _addresses(host: str | None, port: int) -> Iterable[tuple[socket.AddressFamily, tuple[str, int]]]:
     if not 0 <= port <= 65535:
         raise CannotServe(f"{port} is no port, they go from 0 to 65535", "port")
-    infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    name = (host or "").removeprefix("[").removesuffix("]")
+    name_or_all = None if name in ("", "::") else name
+    infos = socket.getaddrinfo(name_or_all, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return dict.fromkeys((info[0], info[4]) for info in infos)  # type: ignore[misc]  # no address is a Unix path here
 
 
