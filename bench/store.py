@@ -92,7 +92,7 @@ def figures(values: Sequence[float]) -> str:
 async def run(options: argparse.Namespace, writer: StoreWriter) -> None:
     """All of it, printed."""
     for number in range(DEVICES):
-        writer.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", {}, ("all",), "online", 0.0, 0.0, None, "s")))
+        writer.submit(PutDevice(DeviceRecord(f"device-{number}", "lamp", b"{}", ("all",), "online", stream="s")))
     writer.flush(10)
     for title, rate in (("no messages", 0), (f"{options.rate} a second", options.rate), ("as fast as it goes", -1)):
         lags: list[float] = []
@@ -150,7 +150,7 @@ def main() -> None:
         asyncio.run(run(options, writer))
         writer.close()
         manager = Manager(store=open_store(f"sqlite:///{folder}/emits.db"))
-        manager.presence.restore(DeviceState(f"device-{number}", "lamp", {}) for number in range(DEVICES))
+        manager.presence.restore(DeviceState(f"device-{number}", "lamp", b"{}") for number in range(DEVICES))
         asyncio.run(emit(options, manager))
         manager.close()
 

@@ -71,9 +71,9 @@ CLIENT = """
     acall call close connected connected_since counters data device emit encoder endpoints get_validator id info join
     last_seen leave logger logging_level manager message parse_endpoints rooms rtt send socket type
 """
-CLIENT_PARTS = "checked declared epoch"
+CLIENT_PARTS = "checked declaration declared epoch written_data"
 DEVICE = "acall call client connected data emit forget id join last_seen leave manager presence rooms since type"
-DEVICE_PARTS = "current declared says_goodbye sleeps snapshot state tracker"
+DEVICE_PARTS = "counted current declaration endpoint says_goodbye size sleeps snapshot state tracker"
 DEVICES = "forgotten get items keys values"
 MOST_METHODS = 45  # of a manager; what is more belongs to one of its parts
 

@@ -266,6 +266,10 @@ class _RequestScope:
 
     def __enter__(self) -> None:
         self._context.__enter__()
+        missed = flask.request.routing_exception
+        if missed is not None:  # where a device connects no view need be
+            # Their frames hold what the device has said, as objects.
+            missed.__traceback__ = missed.__context__ = None
         flask.request.g = {"client": self._client}  # type: ignore[attr-defined]  # iot.io 0.4.3 put it there
 
     def __exit__(self, *error: Any) -> None:

@@ -66,8 +66,9 @@ class Options:
         grace: how long a device may be away before its presence changes; 0 for no time at all.
         max_queued: durable messages that may wait for one device.
         max_queued_bytes: the same in bytes of their values.
-        max_devices: devices that the server remembers, connected or away; beyond, the one that has been away longest
-            is forgotten.
+        max_devices: devices that the server remembers, connected or away; beyond, one that is away is forgotten.
+        max_devices_bytes: the same in bytes of what they say of themselves: ids, types, data, endpoints, and the
+            rooms that they are in. Endpoints that several declare alike count once.
     """
 
     max_payload: int = 1024 * 1024
@@ -87,6 +88,7 @@ class Options:
     takeover_timeout: float = 10.0
     grace: float = 15.0
     max_devices: int = 100_000
+    max_devices_bytes: int = 64 * 1024 * 1024
     max_queued: int = 1000
     max_queued_bytes: int = 8 * 1024 * 1024
     max_connections: int = 0
@@ -111,6 +113,7 @@ class Options:
             "max_outbox_messages",
             "max_devices",
             "max_pending",
+            "max_devices_bytes",
             "max_queued",
             "max_queued_bytes",
         ):

@@ -60,8 +60,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def manager(order: LockOrder, store: TroubledStore, clock: Clock) -> Iterator[Manager]:
-    limits = {"max_devices": 4, "max_outbox": 2000, "max_connections_per_address": 100}
-    manager = make_manager(Lamp("lamp"), clock=clock, store=store, patience=0.2, **limits)
+    limits = {"max_devices": 9, "max_outbox": 2000, "max_connections_per_address": 100}
+    manager = make_manager(Lamp("lamp"), DeviceType("stranger"), clock=clock, store=store, patience=0.2, **limits)
     yield manager
     store.problem = None
     store.answers.set()
@@ -79,8 +79,9 @@ def come_and_go(manager: Manager, clock: Clock) -> None:
     for _ in range(8):  # more than an id may be taken over
         device = v2_device(manager, "d2", "lamp")
     device.drop()
-    for name in "abcdef":  # more than are remembered
-        v1_device(manager, name, "lamp").drop()
+    for name in "abcdefghij":  # more than are remembered
+        v1_device(manager, name, "stranger").drop()
+    assert manager.devices.forgotten
     for _ in range(4):
         clock.now += 20.0
         manager.sweep(clock.now)

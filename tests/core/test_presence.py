@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from iotio import DisconnectReason, Presence
 from iotio.core.handles import Device as Lasting
 from iotio.core.manager import Manager
-from iotio.core.storage.records import DeviceState
+from iotio.core.storage.records import DeviceState, read_json, write_json
 from tests.support.memory import Clock, Device, make_manager, v1_device
 from tests.support.presence import GRACE, Telling, here, known, later
 
@@ -254,7 +253,7 @@ def test_a_shutdown_tells_nothing(manager: Manager, telling: Telling) -> None:
 
 def test_restored(manager: Manager, telling: Telling) -> None:
     def stored(name: str, presence: Presence, rooms: tuple[str, ...] = ()) -> DeviceState:
-        return DeviceState(name, "echo", {"n": name}, rooms, presence, 1000.0, 2000.0)
+        return DeviceState(name, "echo", write_json({"n": name}), rooms, presence, 1000.0, 2000.0)
 
     manager.presence.restore([stored("a", Presence.ONLINE, ("r",)), stored("b", Presence.OFFLINE)])
     device = known(manager, "a")
@@ -283,7 +282,7 @@ def test_a_restored_device_sleeps_on(
     manager: Manager, telling: Telling, since: float, wakes: float, expected: float
 ) -> None:
     now = time.time()
-    stored = DeviceState("a", "echo", None, (), Presence.SLEEPING, now + since, now + since, now + wakes)
+    stored = DeviceState("a", "echo", b"null", (), Presence.SLEEPING, now + since, now + since, now + wakes)
     manager.presence.restore([stored])
     assert known(manager, "a").snapshot() == stored
     later(manager, expected + GRACE - 2.0)
@@ -301,7 +300,8 @@ class Recorder:
         self.heard: list[Any] = []
 
     def changed(self, device: Lasting) -> None:
-        self.heard.append(astuple(device.snapshot())[:5])
+        found = device.snapshot()
+        self.heard.append((found.id, found.type, read_json(found.data), found.rooms, found.presence))
 
     def dropped(self, device: Lasting) -> None:
         self.heard.append(device.id)
@@ -324,6 +324,8 @@ def test_the_recorder_hears_of_each_change(manager: Manager) -> None:
     device.drop()
     assert recorder.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)], "when it was seen last"
     v1_device(manager, data=1)
+    assert recorder.take() == [("d1", "echo", 1, ("r",), Presence.ONLINE)], "it has come again"
+    v1_device(manager, data=1)
     assert recorder.take() == []
     v1_device(manager, data=2).drop()
     assert recorder.take() == [("d1", "echo", 2, ("r",), Presence.ONLINE)] * 2
@@ -338,11 +340,11 @@ def test_the_recorder_hears_of_each_change(manager: Manager) -> None:
 # The bound.
 
 
-def test_who_has_been_away_longest_is_forgotten(
+def test_who_is_forgotten_is_offline_and_in_no_room(
     clock: Clock, telling: Telling, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = here(make_manager(telling, clock=clock, max_devices=3))
-    for name in "abc":
+    for name in "abcabc":
         v1_device(manager, name).drop()
     v1_device(manager, "a").drop()
     manager.join("b", "r")
@@ -353,17 +355,19 @@ def test_who_has_been_away_longest_is_forgotten(
     assert manager.devices.forgotten == 1
     later(manager, 0.0)
     assert ("b", "online", "offline", "forgotten") in telling.told
-    assert "1 devices that were away longest are forgotten: more than 3 have come (max_devices)" in caplog.text
+    assert "1 devices that were away are forgotten: more than 3 devices have come (max_devices)" in caplog.text
     connected = [v1_device(manager, name) for name in "efgh"]
-    assert sorted(device.id for device in manager.devices()) == list("defgh"), "who is connected is never forgotten"
+    assert sorted(device.id for device in manager.devices()) == list("def"), "who is connected is never forgotten"
+    assert manager.refusals == {"server_busy": 2}
     connected[0].drop()
+    v1_device(manager, "g")
     assert manager.device("e") is None
     with pytest.raises(ValueError, match=r"Options\.max_devices must be at least 1"):
         make_manager(max_devices=0)
 
 
 def test_a_sweep_does_not_take_long(manager: Manager, telling: Telling) -> None:
-    stored = [DeviceState(f"d{number}", "echo", None, (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
+    stored = [DeviceState(f"d{number}", "echo", b"null", (), Presence.ONLINE, 0.0, 0.0) for number in range(1500)]
     manager.presence.restore(stored)
     later(manager, 15.0)
     assert len(telling.told) == 1024

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
 
 
 def device(name: str = "lamp", **values: Any) -> DeviceRecord:
     """A device record."""
     known: dict[str, Any] = {
         "type": "lamp",
-        "data": {"name": "Küche", "size": [1, 2.5, None]},
+        "data": write_json({"name": "Küche", "size": [1, 2.5, None]}),
         "rooms": ("kitchen", "all"),
         "presence": "online",
         "since": 1000.5,

@@ -23,6 +23,7 @@ from iotio.core.storage.contract import (
     Snapshot,
     Store,
 )
+from iotio.core.storage.records import write_json
 from iotio.store import MemoryStore, open_store
 
 from .records import device, message
@@ -36,7 +37,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
 
 def test_all_fields_come_back_after_it_was_closed(reopen: Reopen) -> None:
     lamp = device(counter=9, heard_stream="d1", heard=2**40)
-    plain = device("plain", data=None, rooms=(), presence="")
+    plain = device("plain", data=b"null", rooms=(), presence="")
     full = message(9, value=b"", expires=2000.0, coalesce="level", event="")
     reopen().commit([PutDevice(lamp), PutDevice(plain), PutMessage(full), PutMessage(message(3))])
     found = reopen().load()
@@ -47,8 +48,9 @@ def test_all_fields_come_back_after_it_was_closed(reopen: Reopen) -> None:
 
 @pytest.mark.parametrize("data", [None, False, 0, "", "text", [], {"a": {"b": [None, 1.5, "é\u2028"]}}])
 def test_data_is_what_json_carries(store: Store, data: Any) -> None:
-    store.commit([PutDevice(device(data=data))])
-    assert store.load().devices == (device(data=data),)
+    written = write_json(data)
+    store.commit([PutDevice(device(data=written))])
+    assert store.load().devices == (device(data=written),)
 
 
 def test_opening_and_closing_twice_is_harmless(store: Store) -> None:

@@ -92,7 +92,7 @@ def test_it_is_kept_as_the_module_says(path: Path, store: Store) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        PutDevice(device(data={1, 2})),
+        PutDevice(device(data=b"\xff")),
         PutDevice(device("\ud800")),
         PutMessage(message(2**63)),
         PutMessage(message(1, event=None)),
@@ -196,7 +196,9 @@ def test_a_closed_store_says_so(store: Store) -> None:
 
 def test_another_program_can_read_what_was_written(path: Path, store: Store) -> None:
     """Text is UTF-8, data and rooms are JSON, and None is NULL."""
-    store.commit([PutDevice(device(data=None, rooms=("küche",))), Heard("lamp", "d1", 2**40), PutMessage(message(3))])
+    store.commit(
+        [PutDevice(device(data=b"null", rooms=("küche",))), Heard("lamp", "d1", 2**40), PutMessage(message(3))]
+    )
     store.commit([PutMessage(message(number)) for number in (4, 5)])
     store.commit(
         [DropMessages("lamp", (4,)), PutDevice(device("old")), PutMessage(message(1, "old")), DropDevice("old")]

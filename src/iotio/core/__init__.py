@@ -28,6 +28,7 @@ Who owns what:
 - gate: which checks a device passes; lifecycle: the order of letting in, takeover and teardown
 - lane, inline_lane (and hosts.native.lane): the steps of a device that run and wait; handler_context: what they run in
 - registry: the connection of each id, the devices with what lasts of them, the rooms; directory: how programs find them
+- remembered: what the known devices take, and who is forgotten first
 - presence: who is there, and deadlines of grace; presence_notifier: the changes that on_presence has not heard of
 - handles: the objects that a program holds of a device; storage.records: the form of what lasts
 - endpoint_check: whether a device takes a value; its declarations, each equal one once in memory

@@ -51,6 +51,9 @@ logger = get_logger("iotio.connection")
 _MAX_UNREAD = 64 * 1024  # bytes of answers that may wait for a peer which is not let in, or is refused
 
 
+_NOTHING_SAID = Greeting(Hello("", "", None, None, 0))
+
+
 class Sockets(Protocol):
     """All connections of the server."""
 
@@ -133,7 +136,7 @@ class Connection:
     buffer: WriteBuffer  # the same
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame is delayed: it is refused, two devices fight over its id, or the server closes
-    _greeting = Greeting(Hello("", "", None, None, 0))  # what a v0 or v2 device has said of itself
+    _greeting = _NOTHING_SAID  # what a v0 or v2 device has said of itself
     durable: DurableChannel | None = None  # once the device is let in
     since = 0.0  # when the device was let in, on the manager's clock
 
@@ -420,6 +423,7 @@ class Connection:
         """Tell the device that it is let in."""
         assert self.client is not None
         self.durable = DurableChannel(self, self.client.id, self._greeting)
+        self._greeting = _NOTHING_SAID  # it holds all that the device has said, as objects
         welcome: dict[str, object] = {}
         if self.session.version == 2:
             welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}

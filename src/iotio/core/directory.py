@@ -80,8 +80,8 @@ class Directory(Mapping[str, Device]):
 
     @property
     def forgotten(self) -> int:
-        """How many devices were forgotten because there were more than `Options.max_devices`."""
-        return self._presence.forgotten
+        """How many devices were forgotten because of `Options.max_devices` or `Options.max_devices_bytes`."""
+        return self._presence.remembered.forgotten
 
     def __repr__(self) -> str:
         return f"<Directory of {len(self)} devices>"

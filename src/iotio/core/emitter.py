@@ -175,12 +175,11 @@ def _check_each(
     converted: dict[str, Any] = {}
     refused: dict[str, str] = {}
     for device in devices:
-        client = device.current
-        declared = device.declared if client is None else client.declared
-        if not declared or outgoing.event not in declared:
+        endpoint = device.endpoint(outgoing.event)
+        if endpoint is None:
             continue
         try:
-            converted[device.id] = checks.of(declared[outgoing.event], device.id if single else None)
+            converted[device.id] = checks.of(endpoint, device.id if single else None)
         except InvalidData as error:
             if single:
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from sys import intern
 from typing import Any, Protocol
 
 from iotio_protocol.endpoints import EndpointParseResponse
@@ -24,6 +25,7 @@ from .handles import IoTClient
 from .log_throttle import LogThrottle
 from .pending import PendingSockets, address_of
 from .ports import Operations
+from .presence import PresenceMonitor
 from .registry import Registry
 
 __all__ = ["Gate"]
@@ -37,6 +39,8 @@ class Server(Operations, Protocol):
 
     @property
     def connections(self) -> Connections: ...
+    @property
+    def presence(self) -> PresenceMonitor: ...
     @property
     def registry(self) -> Registry: ...
     @property
@@ -113,10 +117,12 @@ class Gate:
             handlers = server.types.get(hello.type)
             if handlers is None:
                 raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
+            kind = intern(hello.type)  # all devices share it
             client = IoTClient(
-                connection, hello.id, hello.type, hello.data, server, server.client_logging_level, server.encoder
+                connection, hello.id, kind, hello.data, server, server.client_logging_level, server.encoder
             )
             _check_endpoints(client, hello)
+            server.presence.admit(client)
         except HandshakeError as error:
             self.refuse(connection, error)
         else:

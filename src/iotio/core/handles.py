@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, cast
 
 from iotio_protocol.calls import check_timeout
@@ -29,13 +29,15 @@ from .endpoint_check import Checks, share
 from .message import Message, current_message
 from .ports import Link, Operations
 from .results import EmitResult
-from .storage.records import DeviceState
+from .storage.records import DeviceState, read_json, write_json
 from .target import Outgoing, check_event, options_of
 from .waiting import check_no_loop
 
 __all__ = ["Addressee", "Addressees", "Device", "IoTClient", "addressees", "current_client", "ids_of", "last_seen"]
 
 logger = get_logger("iotio.client")
+
+_SMALL = 512  # bytes of JSON; as objects they may take 24 times as much, about what a connection takes anyway
 
 
 class IoTClient:
@@ -66,8 +68,10 @@ class IoTClient:
     ) -> None:
         self._id = client_id
         self._type = client_type
-        self._data = client_data
+        self.written_data = write_json(client_data)
+        self._data = client_data if len(self.written_data) <= _SMALL else None  # else it is read when it is asked for
         self.declared: dict[str, Endpoint] | None = None  # its endpoints by id; a hot path asks for each emit
+        self.declaration: bytes | None = None  # the same as JSON; None if there are none
         self.socket = ws
         self.epoch: int = getattr(ws, "epoch", -1)  # which of two connections of one id is the later one
         self.manager = manager
@@ -91,8 +95,8 @@ class IoTClient:
 
     @property
     def data(self) -> Any:
-        """What the device said of itself at the handshake."""
-        return self._data
+        """What the device said of itself at the handshake. More than 512 bytes of JSON are read anew at each look."""
+        return self._data if len(self.written_data) <= _SMALL else read_json(self.written_data)
 
     @property
     def rooms(self) -> list[str]:
@@ -107,7 +111,7 @@ class IoTClient:
     @property
     def info(self) -> dict[str, Any]:
         """Id, type, data and endpoints, as JSON can carry them; a copy."""
-        data = copy.deepcopy(self._data)
+        data = read_json(self.written_data)
         return {"id": self._id, "type": self._type, "data": data, "endpoints": self.endpoints}
 
     @property
@@ -267,6 +271,7 @@ class IoTClient:
         """
         try:
             self.declared = share(parse_endpoints(endpoints))
+            self.declaration = write_json(endpoints) if self.declared else None
         except DeclarationError as error:
             return error.endpoint_id, error.problem
         return "", EndpointParseResponse.VALID
@@ -285,18 +290,23 @@ class Device:
         current: its connection, or None while it is away.
         state: what lasts of it.
         tracker: follows its presence.
-        declared: its endpoints by id, those of its last connection; None if it has had none since the server began.
+        declaration: what its last connection has declared, as JSON; None if that was nothing, or if there was none
+            since the server began.
+        size: its bytes, as `Remembered` counts them; 0 while it does not.
+        counted: its declaration, while `Remembered` counts that.
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("current", "declared", "id", "manager", "state", "tracker")
+    __slots__ = ("counted", "current", "declaration", "id", "manager", "size", "state", "tracker")
 
     def __init__(self, manager: Operations, state: DeviceState) -> None:
         self.id = state.id
         self.manager = manager
         self.state = state
         self.current: IoTClient | None = None
-        self.declared: dict[str, Endpoint] | None = None
+        self.declaration: bytes | None = None
+        self.size = 0
+        self.counted: bytes | None = None
         self.tracker = Tracker(Presence(state.presence))
 
     def __repr__(self) -> str:
@@ -309,8 +319,18 @@ class Device:
 
     @property
     def data(self) -> Any:
-        """What it said of itself at its last handshake."""
-        return self.state.data
+        """What it said of itself at its last handshake; while it is away, read anew at each look."""
+        client = self.current
+        return read_json(self.state.data) if client is None else client.data
+
+    def endpoint(self, event: str) -> Endpoint | None:
+        """Return the endpoint of that name that its last connection has declared, or None."""
+        client, written = self.current, self.declaration
+        if client is not None:
+            return client.declared.get(event) if client.declared else None
+        if written is None or write_json(event) not in written:  # which most of them can say without being read
+            return None
+        return _declared(written).get(event)
 
     @property
     def client(self) -> IoTClient | None:
@@ -428,6 +448,12 @@ class Device:
     def says_goodbye(self) -> None:
         """Note that the device has announced to go for long: it is offline as soon as its connection has ended."""
         self.manager.presence.announce_farewell(self)
+
+
+@lru_cache(maxsize=16)
+def _declared(written: bytes) -> dict[str, Endpoint]:
+    """Return the endpoints that devices have declared which are away: thousands may have declared the same."""
+    return parse_endpoints(read_json(written))
 
 
 current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")

@@ -41,6 +41,10 @@ class LogThrottle:
         """
         self._log(logging.WARNING, None, kind, text, args)
 
+    def failure(self, kind: str, text: str, *args: object) -> None:
+        """Log an error that a peer can cause at will and that is no exception, in the same way as a warning."""
+        self._log(logging.ERROR, None, kind, text, args)
+
     def error(self, error: BaseException, kind: str, text: str, *args: object) -> None:
         """Log an exception that a peer can cause at will, in the same way.
 

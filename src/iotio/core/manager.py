@@ -38,6 +38,7 @@ from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal, wait
 from .registry import Registry
+from .remembered import Remembered
 from .results import EmitResult
 from .storage.contract import DropDevice, Store
 from .storage.recorder import StoreRecorder
@@ -94,7 +95,8 @@ class Manager:
         self.durable_messages = DurableMessages(self, self.registry)
         self.notifier = PresenceNotifier(self)
         self.recorder = StoreRecorder(self.registry, self.durable_messages)
-        self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder)
+        remembered = Remembered(self, self.registry, self.durable_messages)
+        self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder, remembered)
         self.devices = Directory(self.registry, self.presence)
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[Callable[[Awaitable[Any], Context], Any]] = []  # one for each loop of a host
@@ -467,9 +469,10 @@ def _begin_store(manager: Manager, store: Store) -> None:
         manager.durable_messages.restore(record)
     manager.presence.restore(snapshot.devices)
     unknown = manager.durable_messages.restore_messages(snapshot.messages)
+    manager.presence.make_room()  # behind the messages: who has some is not forgotten
     manager.store_writer = manager.durable_messages.writer = manager.recorder.writer = manager.make_store_writer(store)
     unknown.update(record.id for record in snapshot.devices)
-    for device_id in unknown:  # more are stored than `max_devices`
+    for device_id in unknown:  # more are stored than are remembered
         if manager.registry.device(device_id) is None:
             manager.store_writer.submit(DropDevice(device_id))
 

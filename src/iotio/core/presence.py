@@ -1,12 +1,12 @@
-"""Whether each device is there: its tracker, its grace time, its deadlines, and how many devices are remembered."""
+"""Whether each device is there: its tracker, its grace time and its deadlines."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from sys import intern
 from typing import TYPE_CHECKING, Protocol
 
 from iotio_protocol.presence import PresenceReason, Transition
@@ -16,6 +16,7 @@ from .handles import Device, last_seen
 from .ports import ServerPort
 from .presence_notifier import PresenceNotifier
 from .registry import Registry
+from .remembered import Remembered
 from .storage.records import DeviceState
 
 if TYPE_CHECKING:
@@ -43,19 +44,20 @@ class DeviceRecorder(Protocol):
 
 
 class PresenceMonitor:
-    """Follows the presence of each device, and forgets those that have been away longest when there are too many.
+    """Follows the presence of each device.
 
-    It is the registry's listener, so that presence changes in one step with connections.
+    It is the registry's listener, so that presence and what counts for limits change in one step with connections.
 
     Attributes:
         recorder: hears what changes and what is dropped.
-        forgotten: how many devices were forgotten because there were more than `Options.max_devices`.
+        remembered: counts the devices, and chooses who is forgotten when there are too many.
 
     Args:
         server: whose devices they are.
         registry: knows the devices; it reports here from now on.
         notifier: calls `on_presence`.
         recorder: as above.
+        remembered: as above.
         wall: the date, in seconds since 1970.
     """
 
@@ -65,16 +67,16 @@ class PresenceMonitor:
         registry: Registry,
         notifier: PresenceNotifier,
         recorder: DeviceRecorder,
+        remembered: Remembered,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._registry = registry
         self._notifier = notifier
         self.recorder = recorder
+        self.remembered = remembered
         self._wall = wall
-        self.forgotten = 0
-        self._logged = 0  # of these, how many the log has named
-        self._absent: OrderedDict[str, Device] = OrderedDict()  # devices that are away, the one away longest first
+        self._absent: dict[str, Device] = {}  # devices that are away
         self._deadlines: list[tuple[float, int, Device]] = []  # a heap; some are outdated, and are passed over
         self._numbers = itertools.count()
         self._dropped: list[str] = []  # ids of dropped devices whose last change of presence is to be told
@@ -110,13 +112,26 @@ class PresenceMonitor:
         self._finish_dropped()
         return known
 
+    def admit(self, client: IoTClient) -> None:
+        """Make room for a device that is about to come in; see `Remembered.admit`. Raises HandshakeError."""
+        with self._registry.lock:
+            self.remembered.admit(client)
+
     def restore(self, devices: Iterable[DeviceState]) -> None:
         """Enter devices from before the server started. Of what is expected of them, they have a new grace time.
 
-        A sleeping device is expected at the time that it announced.
+        A sleeping device is expected at the time that it announced. None of them is forgotten before `make_room`.
         """
-        for state in devices:
-            self._registry.enter(Device(self._server, state.copy()))
+        for state in sorted(devices, key=lambda state: state.last_seen):
+            own = state.copy()
+            own.type = intern(own.type)
+            self._registry.enter(Device(self._server, own))
+
+    def make_room(self) -> None:
+        """Forget devices that were restored, if there are too many."""
+        with self._registry.lock:
+            self.remembered.make_room()
+        self._finish_dropped()
 
     def sweep(self, now: float) -> None:
         """Look at the devices whose deadline has passed; `on_presence` runs elsewhere. A closing server pauses it."""
@@ -131,7 +146,7 @@ class PresenceMonitor:
                 self._notifier.soon(device_id)
         self._finish_dropped()
         self._notifier.sweep(now)
-        self._log_forgotten()
+        self.remembered.log()
 
     # -- from the registry, which holds its lock -------------------------------------------------------
 
@@ -143,8 +158,8 @@ class PresenceMonitor:
             self._record_transition(device, transition)
         elif differs:
             self.recorder.changed(device)
-        if len(self._registry) > self._server.options.max_devices:
-            self._make_room()
+        self.remembered.arrived(device)
+        self.remembered.make_room()  # others may have come since room was made for it
 
     def left(self, device: Device, client: IoTClient | None) -> None:
         """See `RegistryListener.left`."""
@@ -156,15 +171,19 @@ class PresenceMonitor:
             self._disconnect(device, client.socket.gone or DisconnectReason.TRANSPORT_CLOSED)
             self.recorder.changed(device)
         self._absent[device.id] = device
-        self._make_room()
+        self.remembered.left(device)
+        if client is not None:
+            self.remembered.make_room()
 
     def changed(self, device: Device) -> None:
         """See `RegistryListener.changed`."""
         self.recorder.changed(device)
+        self.remembered.changed(device)
 
     def dropped(self, device: Device) -> None:
         """See `RegistryListener.dropped`."""
         self._absent.pop(device.id, None)
+        self.remembered.dropped(device)
         self._record_transition(device, device.tracker.end(PresenceReason.FORGOTTEN))
         self._dropped.append(device.id)
         self.recorder.dropped(device)
@@ -217,11 +236,6 @@ class PresenceMonitor:
             self._deadlines = list(kept.values())
             heapq.heapify(self._deadlines)
 
-    def _make_room(self) -> None:
-        while len(self._registry) > self._server.options.max_devices and self._absent:
-            self._registry.drop(next(iter(self._absent.values())))
-            self.forgotten += 1
-
     def _grace_of(self, device: Device) -> float:
         entry = self._server.types.get(device.state.type)
         return (self._server.options if entry is None else entry.options).grace
@@ -254,13 +268,3 @@ class PresenceMonitor:
         self.recorder.dropped_later()
         for device_id in dropped:
             self._notifier.soon(device_id)
-
-    def _log_forgotten(self) -> None:
-        count, self._logged = self.forgotten - self._logged, self.forgotten
-        if count:
-            self._server.log_throttle.warning(
-                "max_devices",
-                "%d devices that were away longest are forgotten: more than %d have come (max_devices)",
-                count,
-                self._server.options.max_devices,
-            )

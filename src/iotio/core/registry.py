@@ -24,7 +24,7 @@ class RegistryListener(Protocol):
     """Hears of devices as they change. The registry's lock is held: each method must be quick and must not take it."""
 
     def arrived(self, device: Device, *, differs: bool) -> None:
-        """Note a new connection of a device; `differs` if the device is new, or has another type or data now."""
+        """Note a new connection of a device; `differs` if what a store keeps of it does."""
 
     def left(self, device: Device, client: IoTClient | None) -> None:
         """Note that a device is away; `client` was its connection, None if it is restored from a store."""
@@ -82,7 +82,7 @@ class Registry:
         client_id, kind = client.id, client.type
         made = None
         if client_id not in self._devices:  # made here, it takes no time under the lock
-            made = Device(client.manager, DeviceState(client_id, kind, client.data))
+            made = Device(client.manager, DeviceState(client_id, kind, client.written_data))
         with self.lock:
             clients = self._clients
             before = clients.get(client_id)
@@ -253,14 +253,16 @@ class Registry:
             client: the new connection's.
             made: the device to enter if there is none; made before the lock was taken, unless it was known then.
         """
-        kind, data = client.type, client.data
+        kind, data = client.type, client.written_data
         device = self._devices.get(client.id)
         if device is None:
             device = made or Device(client.manager, DeviceState(client.id, kind, data))
             self._devices[client.id] = device
             differs = True
         else:
-            differs = device.state.type != kind or device.state.data != data
+            state = device.state
+            differs = not state.returned or state.type != kind or state.data != data
+            state.returned = True
         if device.state.rooms:
             self._take_out(device)
             device.current = client
@@ -268,7 +270,7 @@ class Registry:
         else:
             device.current = client
         client.device = device
-        device.declared = client.declared
+        device.declaration = client.declaration
         if differs:
             device.state.type, device.state.data = kind, data
         self.listener.arrived(device, differs=differs)

@@ -38,7 +38,7 @@ from iotio.core.storage.contract import (
     StoreError,
     StoreLost,
 )
-from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
 
 from .schema import upgrade
 from .tables import devices, messages
@@ -50,6 +50,7 @@ _MAX_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a burs
 _HEAD = b"SQLite format 3\0"
 _NO_DATABASE = "file is not a database; name another file"
 
+_NULL = b"null"  # data of a device, which is NULL in the table
 _DEVICE_FIELDS = [field.name for field in fields(DeviceRecord)]
 
 
@@ -244,16 +245,16 @@ def _in_transaction(connection: Connection) -> bool:
 
 def _device(row: Any) -> DeviceRecord:
     values = row._asdict()
-    if values["data"] is not None:
-        values["data"] = json.loads(values["data"])
+    data = values["data"]
+    values["data"] = _NULL if data is None else write_json(json.loads(data))  # what is damaged must be found here
+    values["returned"] = bool(values["returned"])
     values["rooms"] = tuple(json.loads(values["rooms"]))
     return DeviceRecord(**values)
 
 
 def _device_row(record: DeviceRecord) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in _DEVICE_FIELDS}
-    if record.data is not None:
-        row["data"] = json.dumps(record.data)
+    row["data"] = None if record.data == _NULL else record.data.decode()
     row["rooms"] = json.dumps(record.rooms)
     return row
 

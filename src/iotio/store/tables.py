@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
 __all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata"]
 
@@ -22,6 +22,7 @@ devices = Table(
     Column("since", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
     Column("wakes", Float),
+    Column("returned", Boolean, nullable=False),
     Column("stream", Text, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("heard_stream", Text),

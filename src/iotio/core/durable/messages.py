@@ -68,6 +68,7 @@ class DurableMessages:
         self._stalled: set[OutgoingQueue] = set()  # their devices read too slowly when it was their turn
         self._unconfirmed: set[IncomingStream] = set()  # the store could not be written when it was their turn
         self._closed: list[DurableQueue] = []  # of devices that are forgotten
+        self._emptied: set[str] = set()  # ids of devices for which no message waits any more
 
     def send(
         self, devices: Sequence[Device], outgoing: Outgoing, converted: Mapping[str, Any] = _AS_IT_IS
@@ -151,6 +152,7 @@ class DurableMessages:
         """Close the queue of a forgotten device. The registry's lock is held: `drop_forgotten` drops its messages."""
         with self._lock:
             queue = self._queues.pop(device_id, None)
+            self._emptied.discard(device_id)
             if queue is not None:
                 queue.closed = True
                 self._closed.append(queue)
@@ -161,6 +163,17 @@ class DurableMessages:
             closed, self._closed = self._closed, []
         for queue in closed:
             queue.drop_all()
+
+    def waits(self, device_id: str) -> bool:
+        """Ask whether messages wait for a device."""
+        queue = self.known_queue(device_id)
+        return queue is not None and queue.waiting > 0
+
+    def take_emptied(self) -> set[str]:
+        """Return the ids of devices for which no message waits any more, since the last time."""
+        with self._lock:
+            found, self._emptied = self._emptied, set()
+        return found
 
     # -- for queues ---------------------------------------------------------------------------------
 
@@ -197,6 +210,8 @@ class DurableMessages:
         with self._lock:
             for delivery in deliveries:
                 self._kept.pop(delivery.id, None)
+            if not queue.waiting and not queue.closed:
+                self._emptied.add(queue.device_id)
             if write and self.writer is not None and not queue.closed:
                 with suppress(StoreUnavailable):  # it is closed; a device that comes later says again what it has
                     numbers = tuple(delivery.number for delivery in deliveries)
