@@ -8,6 +8,7 @@ that 5 000 a second and more pass.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sqlite3
@@ -18,6 +19,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, bindparam, case, create_engine, delete, event, func, or_, select, update
 from sqlalchemy.dialects.sqlite import dialect, insert
@@ -40,12 +42,14 @@ from iotio.core.storage.contract import (
 )
 from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
 
+from .file_lock import FileLock
 from .schema import upgrade
 from .tables import devices, messages
 
 __all__ = ["SqlStore"]
 
 _BUSY = 1.0  # seconds that SQLite waits for another process's lock; the store writer tries again
+_PATIENCE = 5.0  # seconds to wait for a server that ends, as when gunicorn starts the next worker before
 _MAX_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a burst
 _HEAD = b"SQLite format 3\0"
 _NO_DATABASE = "file is not a database; name another file"
@@ -60,15 +64,18 @@ class SqlStore(Store):
     Args:
         url: as SQLAlchemy takes it, such as sqlite:///iotio.db.
         busy_timeout: seconds that one commit waits for a lock of another process.
+        patience: seconds that `open` waits for another program to give the file back.
 
     Raises:
         StoreError: the URL names no file.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = _BUSY) -> None:
+    def __init__(self, url: str, *, busy_timeout: float = _BUSY, patience: float = _PATIENCE) -> None:
         self._path = _path_of(url)
+        self._lock = FileLock(self._path, patience)
         self._engine = _make_engine(url, busy_timeout)
         self._connection: Connection | None = None
+        _stores.add(self)
         self._file: tuple[int, int] | None = None  # device and inode of what is open
 
     def open(self) -> None:
@@ -77,17 +84,29 @@ class SqlStore(Store):
         folder = self._path.parent
         if not folder.is_dir():
             raise StoreError(f"the folder {str(folder)!r} does not exist: make it, or name a file in another one")
+        if self._path.is_dir():
+            raise StoreError(f"{self._path} cannot be opened: unable to open database file, it is a folder")
         with self._says("cannot be opened"):
-            self._check_kind()
-            connection = self._engine.connect()
+            self._lock.acquire()
             try:
-                with connection.begin():
-                    upgrade(connection, str(self._path))
-                self._file = _identity(self._path)
+                self._connection = self._connect()
             except BaseException:
-                connection.close()
+                self._lock.release()
                 raise
-        self._connection = connection
+
+    def _connect(self) -> Connection:
+        self._check_kind()
+        connection = self._engine.connect()
+        try:
+            with connection.begin():
+                upgrade(connection, str(self._path))
+            # What is in the log beside the file only would be missed by whoever copies the file.
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            self._file = _identity(self._path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def load(self) -> Snapshot:
         with self._says("cannot be read"), self._transaction() as connection:
@@ -100,6 +119,7 @@ class SqlStore(Store):
             )
 
     def commit(self, changes: Sequence[Change]) -> None:
+        self._lock.tell_written()
         try:
             with self._says("cannot be written"), self._transaction() as connection:
                 for kind, group in groupby(changes, type):
@@ -121,6 +141,17 @@ class SqlStore(Store):
         if connection is not None:
             connection.close()
         self._engine.dispose()
+        self._lock.release()
+
+    def _abandon(self) -> None:
+        """Let go of the connection in a forked child, without closing it: it is the other process's.
+
+        SQLite must not be called with what it had open before a fork, and would wait for ever for a lock that a thread
+        held then.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -165,6 +196,18 @@ class SqlStore(Store):
             return  # who knows; what can be written counts
         if there != self._file:
             raise StoreLost(f"{self._path} was deleted or replaced while it was open") from error
+
+
+_stores: WeakSet[SqlStore] = WeakSet()
+
+
+def _abandon_all() -> None:
+    for store in list(_stores):
+        store._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _path_of(url: str) -> Path:

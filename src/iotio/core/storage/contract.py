@@ -27,6 +27,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreLost",
+    "StoreOfParent",
     "StoreUnavailable",
 ]
 
@@ -37,6 +38,10 @@ class StoreError(Exception):
 
 class StoreLost(StoreError):
     """What was written before is gone (a deleted file): open the store anew and write all of it again."""
+
+
+class StoreOfParent(StoreError):
+    """The process that has started this one uses the store; this one loads the program only to run a part of it."""
 
 
 class StoreUnavailable(StoreError):
