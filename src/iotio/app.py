@@ -20,8 +20,8 @@ from .core.connection import Scope
 from .core.handles import IoTClient
 from .core.manager import Manager
 from .core.primitives import Signal, wait
-from .core.storage.contract import Store
-from .hosts import signals
+from .core.storage.contract import Store, StoreOfParent
+from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
 from .hosts.blocking.loop_thread import LoopThread
 from .hosts.blocking.wsgi import IoTManagerMiddleware, waiting_here
@@ -73,13 +73,22 @@ class IoTManager(Manager):
         options: Options = DEFAULT_OPTIONS,
         store: str | Store | None = None,
     ) -> None:
+        disowned = ""
+        if isinstance(store, str):
+            try:
+                store = open_store(store)
+            except StoreOfParent as error:  # the program is loaded to run another part of it
+                store, disowned = None, f"{error}: use the IoTManager there"
         super().__init__(
             logging_level=logging_level,
             client_logging_level=client_logging_level,
             encoder=encoder,
             options=options,
-            store=open_store(store) if isinstance(store, str) else store,
+            store=store,
         )
+        if disowned:
+            forks.disown(self, disowned)
+        forks.watch(self)
         self.app: Any = None  # the Flask or the ASGI application
         self.api = endpoint_api
         self.auth_decorator = endpoint_auth_decorator
@@ -115,7 +124,8 @@ class IoTManager(Manager):
             raise ValueError("endpoint_api serves Flask applications; with an ASGI application leave it out")
         self.app = app
         self._mount = None
-        signals.watch(self)
+        if not self.disowned:
+            signals.watch(self)
 
     @property
     def asgi(self) -> DeviceMount:
@@ -220,6 +230,7 @@ class IoTManager(Manager):
     ) -> NativeServer:
         from .hosts.native.server import NativeServer
 
+        forks.check(self)
         app, scope_of = _served(self.app, request_context, view_threads, max_body)
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
@@ -239,6 +250,7 @@ class IoTManager(Manager):
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, or on that of the manager's own thread; see `Manager.run_awaitable`."""
+        forks.check(self)
         if self.awaitable_runners:
             return super().run_awaitable(awaitable, context)
         outcome = self._loop_thread.submit(awaitable, context)

@@ -55,6 +55,7 @@ class Connections:
     Attributes:
         admission: counts the connections that are in, against the limits.
         pending: the places of sockets that have not said who they are.
+        has_served: whether there has been any.
 
     Args:
         options: limits and timings.
@@ -65,6 +66,7 @@ class Connections:
     def __init__(self, options: Options, clock: Callable[[], float], throttle: LogThrottle) -> None:
         self.admission = Admission(options, clock)
         self.pending = PendingSockets(options.max_pending, clock)
+        self.has_served = False
         self._options = options
         self._throttle = throttle
         self._takeovers = Takeovers(clock, options.refusal_delay)
@@ -82,6 +84,7 @@ class Connections:
     def attach(self, connection: Connection) -> None:
         """Add a new socket, for `sweep` and the shutdown."""
         with self._lock:
+            self.has_served = True
             self._all.add(connection)
 
     def detach(self, connection: Connection) -> None:

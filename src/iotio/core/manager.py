@@ -59,6 +59,7 @@ class Manager:
 
     Attributes:
         devices: those that are known, connected or away; see `Directory`.
+        disowned: why this process cannot use it, such as a child that was forked; "" where it can.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -98,6 +99,7 @@ class Manager:
         remembered = Remembered(self, self.registry, self.durable_messages)
         self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder, remembered)
         self.devices = Directory(self.registry, self.presence)
+        self.disowned = ""
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[Callable[[Awaitable[Any], Context], Any]] = []  # one for each loop of a host
         self.connections = Connections(options, clock, self.log_throttle)

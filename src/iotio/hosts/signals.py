@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from iotio.core.manager import Manager
 from iotio.core.primitives import start_thread
 
-__all__ = ["handling", "is_repeated", "watch"]
+__all__ = ["forget", "handling", "is_repeated", "watch"]
 
 _GRACE = 3.0  # seconds for devices to answer the CLOSE frame; below every supervisor's patience
 _LAST_GRACE = 0.5  # seconds at the end of the interpreter, when no connection can run any more
@@ -29,6 +29,7 @@ _SIGHUP: int | None = getattr(signal, "SIGHUP", None)  # not on Windows
 
 _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
 _previous: dict[int, Any] = {}
+_handled: list[dict[int, Any]] = []  # of each `handling` that goes on, the handlers before it
 
 
 @contextmanager
@@ -40,10 +41,13 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if _SIGHUP is not None and signal.getsignal(_SIGHUP) in (signal.SIG_DFL, _on_signal):
         numbers.append(_SIGHUP)
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
+    _handled.append(before)
     try:
         yield
     finally:
+        if before in _handled:  # else this is a forked child
+            _handled.remove(before)
         for number, previous in before.items():
             signal.signal(number, previous)
 
@@ -67,6 +71,24 @@ def watch(manager: Manager) -> None:
             number = getattr(signal, name, None)
             if number is not None and _is_ours_to_join(number):
                 _previous[number] = signal.signal(number, _on_signal)
+
+
+def forget(managers: Iterable[Manager]) -> None:
+    """Put back, in a forked child, the handlers that were there before ours; its end closes no connection.
+
+    Bytes that tell an event loop of a signal would go to the loop of the process before the fork.
+
+    Args:
+        managers: the managers of that process, all of which were used.
+    """
+    _managers.difference_update(managers)
+    signal.set_wakeup_fd(-1)
+    for number, previous in {**(_handled[0] if _handled else {}), **_previous}.items():
+        signal.signal(number, previous)
+    _previous.clear()
+    _handled.clear()
+    if not _managers:
+        atexit.unregister(_at_exit)
 
 
 def _is_ours_to_join(number: int) -> bool:

@@ -18,6 +18,7 @@ from iotio_protocol.v2 import SUBPROTOCOL
 
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ..forks import serves_at
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
 from ..proxies import TrustedProxies
@@ -89,6 +90,7 @@ class DeviceMount:
             await send({"type": "websocket.accept", **({"subprotocol": subprotocol} if subprotocol else {})})
         if offered and not any(name.lower() == "sec-websocket-protocol" for name, _ in headers):
             headers.append(("Sec-WebSocket-Protocol", ", ".join(offered)))  # uvicorn with wsproto has taken it out
+        serves_at(_own_name(scope))
         root = str(scope.get("root_path", ""))
         transport = AsgiTransport(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
@@ -208,6 +210,14 @@ def _request(scope: AsgiScope, headers: list[tuple[str, str]]) -> UpgradeRequest
     query = bytes(scope.get("query_string", b"")).decode("latin-1")
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
     return UpgradeRequest(f"{_path(scope)}?{query}" if query else _path(scope), headers, scheme)
+
+
+def _own_name(scope: AsgiScope) -> Any:
+    """Return where the server listens, as `getsockname` does; None if it does not say."""
+    server = scope.get("server")
+    if not server:
+        return None
+    return server[0] if server[1] is None else tuple(server)
 
 
 def _peer(scope: AsgiScope) -> str:

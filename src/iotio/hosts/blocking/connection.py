@@ -22,6 +22,7 @@ from iotio.core.primitives import Signal, start_thread
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Event
 
+from ..forks import serves_at
 from ..keepalive import limit_silence
 from .loop_thread import LoopThread
 from .stand_in_reader import StandInReader
@@ -79,6 +80,7 @@ class SocketConnection(InlineConnection):
         manager.connections.attach(self)
         try:
             with suppress(OSError, ValueError), stream.raw() as raw:
+                serves_at(raw.getsockname())
                 limit_silence(raw, *manager.types.all_options)
             self._loop_thread.loop  # noqa: B018  # starts the sweep
             if response:

@@ -70,6 +70,7 @@ class IoTManagerMiddleware:
         self._loop_thread = loop_thread if loop_thread is not None else LoopThread(manager)
         self._scope_of = scope_of
         self._proxies = TrustedProxies(manager.options.trusted_proxies)
+        self._told = False  # that no device can be served
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._proxies:
@@ -84,6 +85,11 @@ class IoTManagerMiddleware:
         if websocket is not None:
             self.serve_websocket(websocket, environ)
             return []
+        if self.manager.disowned:
+            if not self._told:
+                self._told = True
+                logger.error("no device can be served here: %s", self.manager.disowned)
+            return _answer(start_response, "503 Service Unavailable", "This process serves no devices.\n")
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
         headers = _headers(environ)

@@ -22,6 +22,7 @@ from iotio_protocol.logs import get_logger
 
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ..forks import serves_at
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
 from ..proxies import TrustedProxies
@@ -158,6 +159,7 @@ class NativeServer(uvicorn.Server):
             sockets = self.listen() or [socket.socket(fileno=os.dup(cast(int, config.fd)))]
         self._sockets = sockets
         for sock in sockets:
+            serves_at(sock.getsockname())
             limit_silence(sock, *manager.types.all_options)
         await self.acceptor.open(sockets, config.backlog)
         self.ready.set()
