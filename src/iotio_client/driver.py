@@ -139,6 +139,7 @@ class Driver(Generic[_C, _W]):
         flushes: who waits in `flush`.
         stopping: the client has been told to stop; the loops look at it between two messages.
         finishing: the connection is being ended, and `on_disconnect` called.
+        limit: seconds for a write.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Driver(Generic[_C, _W]):
         self._owner = owner
         self._handlers = handlers
         self._waiter = waiter
-        self._limit = DEFAULT_TIMEOUT  # seconds for a write
+        self.limit = DEFAULT_TIMEOUT
         self._said_farewell: _C | None = None  # GOODBYE is sent once
         self._told_fallback = False
 
@@ -225,7 +226,7 @@ class Driver(Generic[_C, _W]):
         deadline = time.monotonic() + limit
         with self.changed:
             headers = self.session.connecting()
-        self._limit = limit
+        self.limit = limit
         self.logger.info("Connecting to the domain: %s", target.where)
         arguments = self._connect_arguments(target, headers, limit)
         connection: _C | None = None
@@ -613,7 +614,7 @@ class Driver(Generic[_C, _W]):
     def _write(self, packet: bytes | str, connection: _C | None) -> Work[None]:
         if connection is None or connection is not self.connection or self.session.state is not State.OPEN:
             raise NotConnected(self.why_not_connected())
-        limit = self._limit
+        limit = self.limit
         try:
             yield Send(packet, connection, limit)
         except TimeoutError:

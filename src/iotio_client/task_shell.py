@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 
+from .addresses import connect_any_async, direct
 from .calls import TaskCall
 from .commands import Work, perform_async
 from .driver import ConnectArguments, Driver, OnOneLoop
@@ -146,11 +147,19 @@ class TaskShell:
     # Commands: the connection.
 
     async def open(self, target: Target, arguments: ConnectArguments, limit: float) -> ClientConnection:
-        tls: dict[str, Any] = {"ssl": target.context} if target.context else {}
+        more: dict[str, Any] = {"ssl": target.context} if target.context else {}
         if target.server_hostname is not None:
-            tls["server_hostname"] = target.server_hostname
+            more["server_hostname"] = target.server_hostname
+        host = direct(target)
         async with asyncio.timeout(limit):
-            return await ws_connect(target.uri, **arguments, **tls)
+            if host is None:  # the library connects to the proxy
+                return await ws_connect(target.uri, **arguments, **more)
+            sock = await connect_any_async(*host)
+            try:
+                return await ws_connect(target.uri, **arguments, **more, sock=sock)
+            except BaseException:  # the library may not have come to make a transport of it
+                sock.close()
+                raise
 
     async def abort(self, connection: ClientConnection | None) -> None:
         if connection is not None:

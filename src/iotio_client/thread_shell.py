@@ -22,6 +22,7 @@ from websockets.sync.client import connect as ws_connect
 from iotio_protocol.errors import CallDisconnected, CallError
 from iotio_protocol.logs import get_logger
 
+from .addresses import connect_any, direct
 from .calls import ThreadCall
 from .commands import perform
 from .driver import ConnectArguments, Driver
@@ -103,15 +104,22 @@ class ThreadShell:
     # Commands: the connection.
 
     def open(self, target: Target, arguments: ConnectArguments, limit: float) -> ClientConnection:
+        host = direct(target)
+        sock = None  # the library connects to the proxy
+        if host is not None:
+            deadline = time.monotonic() + limit
+            sock = connect_any(*host, deadline, self._driver.asked_to_stop)
+            arguments["open_timeout"] = max(deadline - time.monotonic(), 0)
         # Entered by hand: it lives longer than this function. `finish` closes it.
         connection = ws_connect(
             target.uri,
+            sock=sock,
             ssl=target.context,
             server_hostname=target.server_hostname,
             create_connection=cast("type[ClientConnection]", self._adopt),
             **arguments,
         ).__enter__()
-        _limit_writes(connection.socket, limit)
+        _limit_writes(connection.socket, self._driver.limit)
         return connection
 
     def _adopt(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ClientConnection:
