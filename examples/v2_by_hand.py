@@ -14,6 +14,7 @@ import time
 from struct import pack, unpack, unpack_from
 
 PORT = 5000
+MOST = 100_000  # bytes of a value: the server is told, and sends no more
 BINARY, BOOLEAN, INTEGER, STRING, JSON, FLOAT, NULL = range(7)
 HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
 CALL, RESULT, FAILURE, DURABLE, TIME = 1, 2, 4, 8, 16
@@ -40,7 +41,7 @@ WRITE = [
 
 class Device:
     def __init__(self, device_id, device_type, handlers):
-        self.who = {"id": device_id, "type": device_type, "library": "v2_by_hand.py"}
+        self.who = {"id": device_id, "type": device_type, "library": "v2_by_hand.py", "max_payload": MOST}
         self.handlers = handlers  # event -> function(value)
         self.waiting = {}  # number of a call -> function(result, failure)
         self.last_call = self.last = 0  # numbers of calls, and of durable messages
@@ -76,6 +77,9 @@ class Device:
         first, size = self.read(2)
         if size > 125:
             size = int.from_bytes(self.read(2 if size == 126 else 8), "big")
+        if size > MOST + 1000:
+            self.send_frame(8, pack(">H", 1009))
+            raise OSError("the message is too large")
         return first, self.read(size)
 
     def send_frame(self, opcode, data):
@@ -112,8 +116,11 @@ class Device:
 
     def take_packet(self, packet):
         kind, flags, at, number, previous = packet[0], packet[1], 2, 0, 0
-        if NULL < kind < HELLO or kind > PROBLEM or flags > 31:
-            return self.send_packet(PROBLEM, b'{"error": "unsupported_packet", "info": null}')
+        unknown = NULL < kind < HELLO or kind > PROBLEM
+        if unknown or flags > 31:
+            self.send_packet(PROBLEM, b'{"error": "unsupported_packet", "info": null}')
+            if flags & ~TIME != DURABLE:  # a durable one is acknowledged in its turn, or it would come for ever
+                return None
         if flags & (CALL | RESULT | FAILURE):
             (number,), at = unpack_from(">I", packet, at), at + 4
         elif flags & DURABLE:
@@ -121,12 +128,12 @@ class Device:
         if flags & TIME:
             at += 8
         end = at + 2 + unpack_from(">H", packet, at)[0]
-        event, value = packet[at + 2 : end].decode(), READ.get(kind, json.loads)(packet[end + 4 :])
+        event, value = packet[at + 2 : end].decode(), None if unknown else READ.get(kind, json.loads)(packet[end + 4 :])
         if kind == WELCOME:
             self.welcome(value)
         elif kind == ACK:
             self.forget(value)
-        elif kind > NULL:
+        elif kind > NULL and not unknown:
             print("the server says", value)  # PROBLEM or GOODBYE
         elif flags & (RESULT | FAILURE):
             done = self.waiting.pop(number, lambda result, failure: None)  # nobody may wait any more
@@ -141,7 +148,8 @@ class Device:
             raise OSError("a durable message was lost")
         else:
             if number > self.upto:  # or it is a repetition
-                self.handle(event, value)
+                if not unknown:
+                    self.handle(event, value)
                 self.upto = number
             self.send_packet(ACK, pack(">Q", number))
 

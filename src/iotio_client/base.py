@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any, ClassVar, TypeVar
 
+from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.logs import get_logger
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
@@ -20,6 +21,7 @@ from .endpoint_info import EndpointInfo
 from .errors import ClientError
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
+from .inbox import MAX_QUEUE
 from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
 from .session import Session, State
@@ -90,6 +92,7 @@ class BaseClient:
             options=options,
             backoff=self._backoff,
             buffer=buffer,
+            takes=v2.Takes(min(options.max_payload, v2.MAX_VALUE), MAX_QUEUE),
         )
         handlers = Handlers(self, allow_async=self._allow_async, logger=self.logger)
         self._changed = self._shell_type.changed()

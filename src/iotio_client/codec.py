@@ -230,7 +230,11 @@ class Codec:
         self.invalid_packets += 1
         # What would be a PROBLEM is not answered by one: two sides would go on and on.
         tells = self._link.version == 2 and (isinstance(message, str) or message[:1] != _PROBLEM)
-        return Ignored(f"an invalid packet: {error}", invalid=True, reply=_problem(error) if tells else None)
+        durable = None
+        if error.durable is not None and self._link.server.sends is not None:
+            durable = Dispatch("", None, None, *error.durable)
+        reply = _problem(error) if tells else None
+        return Ignored(f"an invalid packet: {error}", invalid=True, reply=reply, durable=durable)
 
     # Reading.
 

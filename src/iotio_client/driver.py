@@ -444,15 +444,14 @@ class Driver(Generic[_C, _W]):
             self.logger.log(level, "Ignored %s", received.why)
             if received.reply is not None:
                 yield from self._answer("the protocol", received.reply, connection)
+            if received.durable is not None and not (yield from self._known(received.durable, connection)):
+                ack = yield from self._handled("the protocol", received.durable, None)
+                if ack is not None:
+                    yield from self._answer("the protocol", ack, connection)
 
     def _dispatch(self, received: Dispatch, connection: _C) -> Work[None]:
-        if received.number:
-            known = yield InBuffer(partial(self.session.durable.known, received), quick=True)
-            if known is not None:
-                yield from self._take(known, connection)
-                if known.invalid:
-                    raise self.session.give_up(known.why)
-                return
+        if received.number and (yield from self._known(received, connection)):
+            return
         name = f"on_{received.event}"
         message = self._about(received)
         token = current_message.set(message)  # for the handler: the shell runs both in one context
@@ -464,6 +463,16 @@ class Driver(Generic[_C, _W]):
         for packet in (reply, ack):
             if packet is not None:
                 yield from self._answer(name, packet, connection)
+
+    def _known(self, received: Dispatch, connection: _C) -> Work[bool]:
+        """Return whether a durable message has been handled before; it is acknowledged again. Gives up after a gap."""
+        known = yield InBuffer(partial(self.session.durable.known, received), quick=True)
+        if known is None:
+            return False
+        yield from self._take(known, connection)
+        if known.invalid:
+            raise self.session.give_up(known.why)
+        return True
 
     def _about(self, received: Dispatch) -> Message | None:
         """Return what `message` is while the handler runs."""

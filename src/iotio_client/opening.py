@@ -45,13 +45,14 @@ NO_WELCOME = Welcome()
 """Before there is any."""
 
 
-def hello(identity: Identity, *, sends: str | None, heard: Incoming) -> bytes:
+def hello(identity: Identity, *, sends: str | None, heard: Incoming, takes: v2.Takes | None = None) -> bytes:
     """Encode HELLO, the first packet of a device. What is empty is left out.
 
     Args:
         identity: who it is.
         sends: the name of its own stream of durable messages, if it has one.
         heard: what it has handled of the server's.
+        takes: how much it takes; None: it does not say.
 
     Raises:
         EncodeError: data or endpoints are not JSON.
@@ -62,6 +63,8 @@ def hello(identity: Identity, *, sends: str | None, heard: Incoming) -> bytes:
     if identity.endpoints:
         fields["endpoints"] = list(identity.endpoints.values())
     fields["library"] = _LIBRARY
+    if takes is not None:
+        fields |= takes._asdict()
     if sends is not None:
         fields["sends"] = sends
     if heard.stream is not None:

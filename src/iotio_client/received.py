@@ -80,11 +80,14 @@ class Ignored:
         why: for the log.
         invalid: whether the message broke the protocol.
         reply: what to tell the server.
+        durable: the durable message that this is, whole but for what it carries; it counts as handled in its turn, or
+            it would come again for ever.
     """
 
     why: str
     invalid: bool
     reply: bytes | None = None
+    durable: Dispatch | None = None
 
 
 Received = Dispatch | Acknowledged | Answer | ServerError | Ignored

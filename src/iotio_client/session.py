@@ -40,6 +40,7 @@ class Session:
         options: `max_event` and `max_payload` apply.
         backoff: the waits between connections.
         buffer: keeps durable messages; None: one in memory.
+        takes: how much the device takes; None: it does not say.
 
     Attributes:
         identity: as above.
@@ -58,6 +59,7 @@ class Session:
         options: Options = DEFAULT_OPTIONS,
         backoff: Backoff | None = None,
         buffer: Buffer | None = None,
+        takes: v2.Takes | None = None,
     ) -> None:
         if protocol_version not in (None, 0, 1, 2):
             raise ValueError(f"protocol_version must be None, 0, 1 or 2, not {protocol_version!r}")
@@ -72,6 +74,7 @@ class Session:
         self.durable = DurableMessages(self._link, self.codec, Buffer() if buffer is None else buffer)
         self.calls = DeviceCalls(self._link, self.codec)
         self._backoff = backoff or Backoff()
+        self._takes = takes
         self._opened_at = 0.0
         self._gives_up = False  # this side ends the connection, and means to come back at once
         self._sleep: int | None = None  # seconds, to be said at the end of this connection
@@ -244,7 +247,8 @@ class Session:
         return self._link.server.time / 1000 + (now - self._welcomed_at)
 
     def _hello(self) -> bytes:
-        return hello(self.identity, sends=self.buffer.outgoing.name, heard=self.buffer.incoming)
+        buffer = self.buffer
+        return hello(self.identity, sends=buffer.outgoing.name, heard=buffer.incoming, takes=self._takes)
 
     def _welcomed(self, welcome: Welcome, now: float, wall: float | None) -> None:
         self._link.server = welcome

@@ -9,6 +9,7 @@
     │   │   └── StreamGap            durable messages before it are missing; the connection has to end
     │   └── HandshakeError       the device is refused
     ├── EncodeError              the caller's value cannot travel (also a ValueError)
+    │   └── TooLarge             the device has said that it takes less
     ├── CallError                a call has no result
     │   ├── CallTimeout          no answer within its time (also a TimeoutError)
     │   ├── CallDisconnected     there is no connection, or it ended before the answer (also a ConnectionError)
@@ -41,6 +42,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "StreamGap",
+    "TooLarge",
     "TooManyCalls",
     "UnsupportedPacket",
 ]
@@ -92,11 +94,14 @@ class InvalidPacket(ProtocolError):
 
     Attributes:
         problem: what is wrong with it, in plain words, safe to tell the peer.
+        durable: its number and the one before it if it is a durable message, whole but for what it carries: it is to
+            be acknowledged in its turn, or it would come again for ever.
     """
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.durable: tuple[int, int] | None = None
 
 
 class UnsupportedPacket(InvalidPacket):
@@ -136,6 +141,21 @@ class HandshakeError(ProtocolError):
 
 class EncodeError(IoTError, ValueError):
     """A value or an event name that the protocol version in use cannot carry."""
+
+
+class TooLarge(EncodeError):
+    """A value that is larger than the device takes, by its own word.
+
+    Args:
+        size: bytes of the value.
+        most: bytes that the device takes.
+    """
+
+    reason = "too_large"
+    """What stands in the place of the words where a program reads why a message was dropped."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"the device takes {most} bytes for a value, this one has {size}")
 
 
 class ConnectionEnded(IoTError):

@@ -12,7 +12,8 @@ cdef class Session:
     cdef public object _codec, _ping_sent, _reason
     cdef public list _out, _probes
     cdef public double _since
-    cdef public int _pings
+    cdef public int _pings, close_code
+    cdef public long long max_payload
     cdef public bint _ended, keeps_alive
 
 @cython.locals(text=str, body=bytes, size=Py_ssize_t, whole=Py_ssize_t)

@@ -33,6 +33,7 @@ from .reasons import DisconnectReason
 from .values import Value
 
 __all__ = [
+    "LONG",
     "MOVES",
     "BadGreeting",
     "Codec",
@@ -54,6 +55,7 @@ _pack_u32 = Struct(">I").pack
 _SHORT = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
 _SIZES = [_pack_u32(size) for size in range(126)]
 _pack_head_16 = Struct(">BBH").pack
+LONG = 65536  # bytes of a packet that `string_frame` does not make any more
 
 _CLOSE_CODES = {
     DisconnectReason.SERVER_SHUTDOWN: GOING_AWAY,
@@ -108,12 +110,14 @@ class Greeting:
         library: what it says that it speaks with.
         sends: the name of its stream of durable messages, or None.
         heard: of the server's stream, the name that it knows, or None, and the last number that it took.
+        takes: how much it takes.
     """
 
     hello: Hello
     library: str = ""
     sends: str | None = None
     heard: tuple[str | None, int] = (None, 0)
+    takes: v2.Takes = v2.TAKES_ALL
 
 
 @dataclass(slots=True)
@@ -133,9 +137,15 @@ class Packet:
 
 @dataclass(slots=True)
 class Invalid:
-    """The device sent something that is no packet; it has been answered as its version has it."""
+    """The device sent something that is no packet; it has been answered as its version has it.
+
+    Attributes:
+        problem: what is wrong with it.
+        durable: see `InvalidPacket`.
+    """
 
     problem: str
+    durable: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
@@ -158,7 +168,10 @@ class Session:
     Attributes:
         frames: turns bytes into messages and control frames; for the reading side alone.
         keeps_alive: whether pings are sent; False where a foreign server does that, and silence says nothing.
-        wire: which bytes this device reads: "v2", "v1", "v0", or "v0b" (v0 in BINARY frames). Equal wires share bytes.
+        wire: which bytes this device reads: "v2", "v1", "v0", or "v0b" (v0 in BINARY frames); a device of v2 that has
+            said how large a value may be has that in its wire. Equal wires share bytes.
+        max_payload: bytes of a value that the device takes.
+        close_code: the code of the CLOSE frame by which the device has ended the connection; 0 without one.
 
     Args:
         version: 0 or 1; 0 waits for the handshake frame, 1 for `open` or `refuse`. For 2 there is `V2Session`.
@@ -177,9 +190,11 @@ class Session:
         "_probes",
         "_reason",
         "_since",
+        "close_code",
         "frames",
         "keeps_alive",
         "last_received",
+        "max_payload",
         "options",
         "rtt",
         "state",
@@ -209,6 +224,8 @@ class Session:
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self.wire = f"v{version}"
+        self.max_payload = v2.MAX_VALUE
+        self.close_code = 0
         self.keeps_alive = True
 
     # -- what comes in ---------------------------------------------------------------------------------
@@ -364,7 +381,10 @@ class Session:
 
     @property
     def plain(self) -> int:
-        """The version by which messages may be read and answered past `digest`, while this is OPEN; 0: by none."""
+        """The version by which messages may be read and answered past `digest`, while this is OPEN; 0: by none.
+
+        `string_frame` then makes what the device is sent, which asks for no `max_payload`.
+        """
         return 1 if self.version == 1 and self._codec is v1 and type(self).digest is Session.digest else 0
 
     def take_output(self) -> bytes:
@@ -443,6 +463,7 @@ class Session:
             self._end(self._reason or DisconnectReason.PROTOCOL_ERROR, item.reason, events, now)
         elif isinstance(item, Close):
             if not closing:
+                self.close_code = item.code or 0
                 self._out.append(encode_close(item.code if item.code is not None else 1000))
             self._end(self._reason or DisconnectReason.CLIENT_CLOSE, item.reason, events, now)
 
@@ -494,8 +515,8 @@ def string_frame(head: bytes | None, value: object) -> bytes | None:
         value: the value.
 
     Returns:
-        None where it takes `Session.encode`, which knows all values and their errors: `value` is something else, or no
-        valid Unicode.
+        None where it takes `Session.encode`, which knows all values and their errors: `value` is something else, no
+        valid Unicode, or so large that the device may not take it.
     """
     if head is None or type(value) is not str:
         return None
@@ -508,6 +529,6 @@ def string_frame(head: bytes | None, value: object) -> bytes | None:
     whole = len(head) + 4 + size
     if whole < 126:
         return _SHORT[whole] + head + _SIZES[size] + body
-    if whole < 65536:
+    if whole < LONG:
         return _pack_head_16(_WHOLE_BINARY, 126, whole) + head + _pack_u32(size) + body
-    return encode_frame(BINARY, head + _pack_u32(size) + body)
+    return None

@@ -80,6 +80,15 @@ class Outgoing(Generic[_M]):
         """Return whether a message was sent on the present connection."""
         return number <= self._sent
 
+    def get(self, number: int) -> _M | None:
+        """Return a message that is kept; None if it is not."""
+        return self._kept.get(number)
+
+    @property
+    def last_sent(self) -> int:
+        """The number that went out last on the present connection."""
+        return self._sent
+
     @property
     def oldest(self) -> int | None:
         """The number of the message that has been kept longest."""

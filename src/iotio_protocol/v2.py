@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from struct import Struct
+from typing import NamedTuple
 
 from . import strict_json as json
 from . import v1
-from .errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, UnsupportedPacket
+from .errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, TooLarge, UnsupportedPacket
 from .options import DEFAULT_OPTIONS, Options
+from .stream import MAX_UNACKNOWLEDGED
 from .values import Value
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     "HEAD",
     "LEAST_HELLO",
     "MAX_NUMBER",
+    "MAX_VALUE",
     "NULL",
     "RESULT",
     "SUBPROTOCOL",
+    "TAKES_ALL",
     "TIME",
     "Ack",
     "Goodbye",
@@ -33,6 +37,8 @@ __all__ = [
     "Packet",
     "Problem",
     "Sleep",
+    "Takes",
+    "check_size",
     "check_text",
     "code_of",
     "decode",
@@ -66,7 +72,7 @@ HEAD = 32  # bytes around event and value at most
 LEAST_HELLO = 4096  # bytes that the value of WELCOME, GOODBYE, PROBLEM may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 _MAX_EVENT = 0xFFFF
-_MAX_VALUE = 0xFFFFFFFF
+MAX_VALUE = 0xFFFFFFFF  # bytes of a value: its length has four
 
 _double = Struct(">d")
 _pack_u16 = Struct(">H").pack
@@ -76,6 +82,22 @@ _pack_i64 = Struct(">q").pack
 _unpack_u32 = Struct(">I").unpack_from
 _unpack_u64 = Struct(">Q").unpack_from
 _unpack_i64 = Struct(">q").unpack_from
+
+
+class Takes(NamedTuple):
+    """How much a device takes, by its own word in HELLO.
+
+    Attributes:
+        max_payload: bytes of a value.
+        max_unacknowledged: durable messages that may be on their way to it.
+    """
+
+    max_payload: int = MAX_VALUE
+    max_unacknowledged: int = MAX_UNACKNOWLEDGED
+
+
+TAKES_ALL = Takes()
+"""A device that says nothing of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +179,27 @@ Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem
 
 
 def encode(
-    event: str, value: Value, flags: int = 0, *, call: int = 0, number: int = 0, time: int = 0, previous: int = 0
+    event: str,
+    value: Value,
+    flags: int = 0,
+    *,
+    call: int = 0,
+    number: int = 0,
+    time: int = 0,
+    previous: int = 0,
+    most: int = MAX_VALUE,
 ) -> bytes:
     """Build the packet of an event, a call or an answer; see `Packet` for the arguments.
 
+    Args:
+        most: bytes of a value that the other side takes.
+
     Raises:
         EncodeError: the event or the value cannot travel in v2.
+        TooLarge: the value has more than `most` bytes.
     """
     kind, body = encode_value(value)
+    check_size(len(body), most)
     head = encode_head(kind, event, flags, call=call, number=number, time=time, previous=previous)
     return head + _pack_u32(len(body)) + body
 
@@ -190,6 +225,12 @@ def encode_head(
         if flags & TIME:
             head += _pack_i64(time)
     return head + _pack_u16(len(name)) + name
+
+
+def check_size(size: int, most: int) -> None:
+    """Raise TooLarge for a value of more bytes than the other side takes."""
+    if size > most:
+        raise TooLarge(size, most)
 
 
 def encode_value(value: object) -> tuple[int, bytes]:
@@ -296,21 +337,26 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
     end = start + (packet[at] << 8 | packet[at + 1])
     if end + 4 > size:
         raise InvalidPacket("the event's length points past the end of the packet")
-    if end - start > options.max_event:
-        raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has {end - start}")
     length = _unpack_u32(packet, end)[0]
     if length != size - end - 4:
         raise InvalidPacket(f"the value's length says {length} bytes, the packet holds {size - end - 4}")
-    most = options.max_payload if kind < HELLO else _most_of(kind, options)
-    if length > most:
-        raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
-    body = packet[end + 4 :]
-    if kind >= HELLO:
-        return _decode_control(kind, flags, end - start, body)
-    event = v1.decode_text(packet[start:end])
-    if event and flags & (RESULT | FAILURE):
-        raise InvalidPacket("the answer to a call has no event")
-    return Packet(event, decode_value(kind, body), flags, call, number, time, previous)
+    try:
+        if end - start > options.max_event:
+            raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has {end - start}")
+        most = options.max_payload if kind < HELLO else _most_of(kind, options)
+        if length > most:
+            raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
+        body = packet[end + 4 :]
+        if kind >= HELLO:
+            return _decode_control(kind, flags, end - start, body)
+        event = v1.decode_text(packet[start:end])
+        if event and flags & (RESULT | FAILURE):
+            raise InvalidPacket("the answer to a call has no event")
+        return Packet(event, decode_value(kind, body), flags, call, number, time, previous)
+    except InvalidPacket as error:
+        if flags & DURABLE:
+            error.durable = (number, previous)
+        raise
 
 
 def decode_value(kind: int, body: bytes) -> Value:

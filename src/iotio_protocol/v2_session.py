@@ -13,11 +13,11 @@ from .frames import BINARY, encode_frame
 from .handshake import Hello, check_limits
 from .options import DEFAULT_OPTIONS, Options
 from .reasons import DisconnectReason
-from .session import BadGreeting, Event, Greeting, Invalid, Packet, Session, State
+from .session import LONG, BadGreeting, Event, Greeting, Invalid, Packet, Session, State
 from .stream import MAX_UNACKNOWLEDGED
 from .values import Value
 
-__all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_stream"]
+__all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_limit", "read_stream"]
 
 MAX_NAME = 64  # characters of a stream's name
 _PROBLEM = bytes((v2.PROBLEM,))
@@ -58,11 +58,11 @@ class V2Session(Session):
         Session.close(self, reason, now, text, hold=hold)
 
     def encode(self, event: str, value: Value) -> bytes:
-        return encode_frame(BINARY, v2.encode(event, value))
+        return encode_frame(BINARY, v2.encode(event, value, most=self.max_payload))
 
     @property
     def plain(self) -> int:
-        return 2
+        return 2 if self.max_payload >= LONG else 0
 
     def _packet(self, message: bytes | str) -> Event:
         try:
@@ -86,7 +86,7 @@ class V2Session(Session):
             self._out.append(answer)
         elif len(self._held) < _MAX_HELD:
             self._held.append(answer)
-        return Invalid(error.problem)
+        return Invalid(error.problem, error.durable)
 
     def _tell(self, code: ErrorCode, info: dict[str, object] | None) -> None:
         self._out.append(_problem_frame(code, info))
@@ -107,6 +107,9 @@ class V2Session(Session):
             return
         else:
             events.append(greeting)
+            self.max_payload = greeting.takes.max_payload
+            if self.max_payload < v2.MAX_VALUE:
+                self.wire = f"v2 {self.max_payload}"
         self._enter(State.OPEN, now)  # packets may follow behind it; `refuse` takes it back
 
 
@@ -142,6 +145,10 @@ def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFA
         v2.check_text(library[:MAX_NAME]) if isinstance(library, str) else "",
         read_stream(fields.get("sends")),
         read_heard(fields.get("heard")),
+        v2.Takes(
+            min(read_limit(fields, "max_payload"), v2.MAX_VALUE),
+            min(read_limit(fields, "max_unacknowledged"), MAX_UNACKNOWLEDGED),
+        ),
     )
 
 
@@ -156,6 +163,16 @@ def _limits(ping_interval: float, ping_timeout: float, max_event: int, max_paylo
         "max_unacknowledged": MAX_UNACKNOWLEDGED,
     }
     return strict_json.dumps(fields)[1:-1].encode()
+
+
+def read_limit(fields: dict[str, object], name: str) -> int:
+    """Read how much the other side takes, `MAX_NUMBER` if it does not say. Raises InvalidPacket."""
+    limit = fields.get(name)
+    if limit is None:
+        return v2.MAX_NUMBER
+    if type(limit) is not int or not 1 <= limit <= v2.MAX_NUMBER:
+        raise InvalidPacket(f"{name!r} must be a whole number from 1 to {v2.MAX_NUMBER}")
+    return limit
 
 
 def read_stream(name: object) -> str | None:

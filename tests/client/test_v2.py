@@ -99,7 +99,10 @@ def test_request_and_hello(kind: Kind) -> None:
             b"IoT-IO-Endpoints: []",
             b"IoT-IO-ProtocolVersion: 1",
         ]
-        hello = f'{{"id": "d1", "type": "t", "library": "iotio_client {__version__}", "sends": "{STREAM}"}}'
+        hello = (
+            f'{{"id": "d1", "type": "t", "library": "iotio_client {__version__}",'
+            f' "max_payload": 1048576, "max_unacknowledged": 256, "sends": "{STREAM}"}}'
+        )
         body = hello.encode()
         assert peer.recv().payload == b"\x10\x00\x00\x00" + len(body).to_bytes(4, "big") + body
         peer.send(Opcode.BINARY, v2.encode_json(v2.WELCOME, {}))
@@ -810,6 +813,42 @@ def test_durable_messages_take_effect_once_over_reconnects(kind: Kind) -> None:
     device = run(kind, first, second, without, another)
     seen = [entry[1] for entry in device.log.rest() if entry[0] == "hello"]
     assert seen in ([1, 1], [1, 5, 1])
+
+
+@BOTH
+def test_durable_message_that_cannot_be_taken_is_dropped_and_acknowledged(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        hello = peer.greet(sends="s1")
+        assert (hello["max_payload"], hello["max_unacknowledged"]) == (100, 256)
+        packet(peer, "hello", 1, v2.DURABLE, number=1)
+        packet(peer, "hello", "x" * 101, v2.DURABLE, number=2, previous=1)
+        peer.send(Opcode.BINARY, b"\x07" + v2.encode("hello", 3, v2.DURABLE, number=3, previous=2)[1:])
+        packet(peer, "hello", 4, v2.DURABLE, number=4, previous=3)
+        assert [peer.recv_v2(), peer.recv_v2()] == [v2.Packet("reply", 1), v2.Ack(1)]
+        for number, code in ((2, "client_invalid_packet"), (3, "unsupported_packet")):
+            problem = peer.recv_v2()
+            assert isinstance(problem, v2.Problem)
+            assert problem.error == code
+            assert peer.recv_v2() == v2.Ack(number)
+        assert [peer.recv_v2(), peer.recv_v2()] == [v2.Packet("reply", 4), v2.Ack(4)]
+        packet(peer, "hello", "x" * 101, v2.DURABLE, number=4, previous=3)
+        assert isinstance(peer.recv_v2(), v2.Problem)
+        assert peer.recv_v2() == v2.Ack(4)
+        packet(peer, "hello", "x" * 101, v2.DURABLE, number=6, previous=5)
+        assert isinstance(peer.recv_v2(), v2.Problem)
+        gap = peer.recv_v2()
+        assert isinstance(gap, v2.Problem)
+        assert gap.error == "stream_gap"
+        peer.recv_close()
+
+    def second(peer: Peer) -> None:
+        assert peer.greet()["heard"] == {"stream": "s1", "upto": 4}
+        packet(peer, "hello", "x" * 101, v2.DURABLE, number=1)  # of no stream
+        assert isinstance(peer.recv_v2(), v2.Problem)
+        quit_in_order(peer)
+
+    device = run(kind, script, second, options=Options(max_payload=100))
+    assert [entry[1] for entry in device.log.rest() if entry[0] == "hello"] == [1, 4]
 
 
 @BOTH

@@ -8,7 +8,7 @@ import pytest
 
 from iotio.core.answers import answering, refuse_call
 from iotio_protocol import v2
-from iotio_protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError, TooLarge
 from tests.support.memory import frames_of
 
 
@@ -82,3 +82,19 @@ def test_a_call_without_a_handler() -> None:
     refuse_call(sent.append, 9)
     ((number, flag, value),) = answers(sent)
     assert (number, flag, value["error"]) == (9, v2.FAILURE, "no_handler")
+
+
+async def test_a_result_that_the_device_does_not_take_is_a_failure() -> None:
+    async def later() -> str:
+        return "12345"
+
+    sent: list[bytes] = []
+    with pytest.raises(TooLarge):
+        answering(sent.append, 1, lambda: "12345", 4)()
+    with pytest.raises(TooLarge):
+        await answering(sent.append, 2, later, 4)()
+    answering(sent.append, 3, lambda: "1234", 4)()
+    first, second, third = answers(sent)
+    assert (first[1], first[2]["error"], first[2]["name"]) == (v2.FAILURE, "invalid_data", "TooLarge")
+    assert first[1:] == second[1:]
+    assert third == (3, v2.RESULT, "1234")

@@ -21,7 +21,7 @@ from iotio import (
 )
 from iotio.hosts.memory import connect
 from iotio_protocol import v2
-from tests.support.memory import Device, make_manager
+from tests.support.memory import Device, make_manager, v2_device
 from tests.support.wire import Opcode
 
 
@@ -129,3 +129,13 @@ def test_nothing_is_begun_where_a_loop_runs() -> None:
     with pytest.raises(RuntimeError, match="acall"):
         asyncio.run(wrong())
     assert device.frames() == []
+
+
+def test_what_the_device_does_not_take_is_not_sent() -> None:
+    manager = make_manager(DeviceType("lamp"))
+    device = v2_device(manager, "d", "lamp", max_payload=4)
+    client = device.connection.client
+    assert client is not None
+    with pytest.raises(EncodeError, match="the device takes 4 bytes for a value, this one has 5"):
+        client.call("dim", "12345")
+    assert (device.frames(), len(client.socket.calls)) == ([], 0)  # type: ignore[arg-type]

@@ -203,3 +203,38 @@ def test_a_broken_rule_of_websocket_is_logged_and_another_end_is_not(
     assert [record.getMessage() for record in caplog.records] == [
         "device 'd1' broke a WebSocket rule: a reserved bit is set"
     ]
+
+
+def test_a_durable_message_that_cannot_be_taken_is_acknowledged_in_its_turn(log: Log) -> None:
+    device = v2_device(log, sends="s")
+    flags = v2.DURABLE
+    device.frame(Opcode.BINARY, v2.encode("echo", 1, flags, number=1))
+    device.frame(Opcode.BINARY, v2.encode("e" * 300, 2, flags, number=2, previous=1))
+    device.frame(Opcode.BINARY, b"\x07" + v2.encode("echo", 3, flags, number=3, previous=2)[1:])
+    device.frame(Opcode.BINARY, b"\x05" + v2.encode("echo", b"123", flags, number=4, previous=3)[1:])
+    device.frame(Opcode.BINARY, v2.encode("echo", 5, flags, number=5, previous=4))
+    found = [v2.decode(payload) for _, payload in device.frames()]
+    told = [
+        one.error if isinstance(one, v2.Problem) else one.upto for one in found if isinstance(one, v2.Problem | v2.Ack)
+    ]
+    invalid = "client_invalid_packet"
+    assert told == [1, invalid, 2, "unsupported_packet", 3, invalid, 4, 5]
+    assert log.calls == [1, 5]
+    assert device.connection.counters["invalid"] == 3
+
+
+@pytest.mark.parametrize("sends", [None, "s"])
+def test_it_follows_a_gap_as_any_other(log: Log, sends: str | None) -> None:
+    device = v2_device(log, sends=sends)
+    device.frame(Opcode.BINARY, v2.encode("e" * 300, 2, v2.DURABLE, number=2, previous=1))
+    found = [v2.decode(payload) for opcode, payload in device.frames() if opcode == Opcode.BINARY]
+    told = [one.error for one in found if isinstance(one, v2.Problem)]
+    assert told == ["client_invalid_packet"] + ["stream_gap"] * (sends is not None)
+    assert not any(isinstance(one, v2.Ack) for one in found)
+
+
+def test_what_is_no_whole_packet_is_not_acknowledged(log: Log) -> None:
+    device = v2_device(log, sends="s")
+    device.frame(Opcode.BINARY, v2.encode("echo", 1, v2.DURABLE, number=1)[:-1])
+    ((_, payload),) = device.frames()
+    assert isinstance(v2.decode(payload), v2.Problem)

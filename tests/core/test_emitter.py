@@ -8,7 +8,7 @@ import pytest
 
 from iotio import DeviceType, DisconnectReason, EmitResult, EncodeError
 from iotio.core.manager import Manager
-from tests.support.memory import make_manager, v0_device, v1_device
+from tests.support.memory import make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode
 
 
@@ -163,3 +163,29 @@ def test_one_dead_client_does_not_stop_a_broadcast(manager: Manager) -> None:
     result = manager.emit("ev", 1, client_type="echo")
     assert (result.sent, result.offline) == (2, ("d1",))
     assert devices[2].packets() == [("ev", 1)]
+
+
+def test_what_is_larger_than_a_device_takes_is_dropped_for_it(
+    manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    small, middle, other = (
+        v2_device(manager, "small", max_payload=4),
+        v2_device(manager, "middle", max_payload=8),
+        v2_device(manager, "other"),
+    )
+    result = manager.emit("ev", "12345678", client_type="echo")
+    assert (result.sent, result.dropped) == (2, {"small": "too_large"})
+    assert [len(device.decoded()) for device in (small, middle, other)] == [0, 1, 1]
+    assert "event 'ev' is dropped for device 'small': it is larger than the device takes" in caplog.text
+    alone = manager.emit("ev", "12345", client_id="small")
+    assert (alone.sent, alone.dropped, bool(alone)) == (0, {"small": "too_large"}, False)
+    assert manager.emit("ev", b"1234", client_id="small").sent == 1
+    with pytest.raises(EncodeError):
+        manager.emit("ev", {1, 2}, client_id="small")
+
+
+def test_an_endpoint_makes_it_larger(manager: Manager) -> None:
+    declared = [{"id": "ev", "name": "E", "type": "string"}]
+    v2_device(manager, "small", max_payload=4, endpoints=declared)
+    assert manager.emit("ev", 1234, client_type="echo").sent == 1
+    assert manager.emit("ev", 12345, client_type="echo").dropped == {"small": "too_large"}

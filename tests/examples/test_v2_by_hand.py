@@ -38,7 +38,7 @@ def load_device() -> Any:
 
 def test_it_is_short_and_needs_the_standard_library_only() -> None:
     source = FILE.read_text(encoding="utf-8")
-    assert source.count("\n") < 200
+    assert source.count("\n") < 220
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -238,6 +238,8 @@ def test_durable_messages_over_three_connections(line: Line) -> None:
         assert script.next() == v2.Ack(6)
         script.send(v2.encode("set", 1, 0x20 | v2.CALL, call=1))  # of a newer protocol
         assert script.next() == v2.Problem("unsupported_packet", None)
+        script.send(b"\x07" + durable(7, "x", 6)[1:])  # one that the device cannot take is not sent again
+        assert [script.next(), script.next()] == [v2.Problem("unsupported_packet", None), v2.Ack(7)]
         script.frame(bytes.fromhex("890401020304"))
         pong = script.next()
         assert pong.payload == bytes.fromhex("01020304")
@@ -285,6 +287,15 @@ def test_a_lost_message_of_the_device_comes_over_the_next_connection(line: Line)
         assert script.next() == Close(1001, "")
     line.join()
     assert line.device.kept == {}
+
+
+def test_a_message_that_is_too_large_ends_the_connection(line: Line) -> None:
+    with line.connect() as script:
+        assert script.hello["max_payload"] == 100_000
+        script.send(v2.encode("set", "x" * 101_000))
+        assert script.next() == Close(1009, "")
+    line.join()
+    assert line.took == []
 
 
 def run_quietly(device: Any, host: str, port: int) -> None:

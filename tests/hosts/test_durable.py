@@ -139,3 +139,17 @@ def test_a_device_of_v1(host: Host, name: str) -> None:
     with come() as peer:
         emit(host, name, "b")
         expect(peer, "b")
+
+
+def test_what_the_device_ends_three_connections_behind_is_too_large(host: Host, name: str) -> None:
+    drop(host, name, connect(host, name))
+    assert emit(host, name, "large") == [name]
+    for _ in range(3):
+        device = connect(host, name)
+        assert take(device) == (0, 1, "large")
+        device.send_close(1009)
+        assert device.expect_frame().close_code == 1009
+        drop(host, name, device)
+    with connect(host, name) as device:
+        assert emit(host, name, "small") == []
+        assert take(device) == (0, 2, "small")

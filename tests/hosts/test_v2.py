@@ -296,3 +296,20 @@ def test_calls_to_a_device_that_goes_fail_at_once(host: Host, views: ThreadPoolE
         assert asked.result(AT_ONCE)["exc"] == "CallDisconnected"
         host.log.wait(client_id, "CallDisconnected", timeout=AT_ONCE)
         host.log.wait(client_id, "on_disconnect")
+
+
+# -- what a device takes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [100, 70_000])
+def test_an_answer_that_the_device_does_not_take_is_not_sent(host: Host, most: int) -> None:
+    with connect(host, "d", max_payload=most) as device:
+        device.send("same", "x" * most)
+        assert device.expect() == v2.Packet("same", "x" * most)
+        device.send("same", "x" * (most + 1))
+        device.send("same", "after")
+        assert device.expect() == v2.Packet("same", "after")
+        device.send("same", "x" * (most + 1), CALL, call=1)
+        failure = device.expect()
+        assert isinstance(failure, v2.Packet)
+        assert (failure.flags, failure.value["error"]) == (FAILURE, "invalid_data")  # type: ignore[call-overload, index]

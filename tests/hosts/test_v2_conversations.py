@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +43,12 @@ class Lamp(DeviceType):
     def on_leave(self, value: Any, client: IoTClient) -> None:
         client.close()
 
+    def on_keep(self, value: Any, client: IoTClient) -> None:
+        client.emit("kept", value, durable=True)
+
+    def on_keep_briefly(self, value: Any, client: IoTClient) -> None:
+        client.emit("kept", value, durable=True, ttl=0.05)
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
@@ -55,15 +62,33 @@ def port() -> Iterator[int]:
 
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_conversations(port: int, case: dict[str, Any]) -> None:
+    for steps in connections(case):
+        with connect(port, case) as peer:
+            calls: dict[int, int] = {}
+            for step in steps:
+                take(step, peer, calls)
+            assert peer.recv_frames_until_eof() == []
+
+
+def connections(case: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The steps of a case by the connections that they are done on."""
+    found: list[list[dict[str, Any]]] = [[]]
+    for step in case["steps"]:
+        if "connect" in step:
+            found.append([])
+        else:
+            found[-1].append(step)
+    return found
+
+
+def connect(port: int, case: dict[str, Any]) -> RawPeer:
+    """A connection for a case, whose upgrade is done."""
     offered = case.get("subprotocols", [v2.SUBPROTOCOL])
-    with RawPeer("127.0.0.1", port) as peer:
-        response = peer.upgrade(headers=[("Sec-WebSocket-Protocol", ", ".join(offered))])
-        assert response.status == 101
-        assert response.headers.get("sec-websocket-protocol") == case.get("agreed", v2.SUBPROTOCOL)
-        calls: dict[int, int] = {}
-        for step in case["steps"]:
-            take(step, peer, calls)
-        assert peer.recv_frames_until_eof() == []
+    peer = RawPeer("127.0.0.1", port)
+    response = peer.upgrade(headers=[("Sec-WebSocket-Protocol", ", ".join(offered))])
+    assert response.status == 101
+    assert response.headers.get("sec-websocket-protocol") == case.get("agreed", v2.SUBPROTOCOL)
+    return peer
 
 
 def take(step: dict[str, Any], peer: RawPeer, calls: dict[int, int]) -> None:
@@ -83,6 +108,8 @@ def take(step: dict[str, Any], peer: RawPeer, calls: dict[int, int]) -> None:
             assert_closed(peer.expect_frame(), code, reason)
             if code == POLICY or reason == "removed":  # nobody has closed before; after 1009 nobody reads
                 peer.send_close(code)
+        case {"wait": seconds}:
+            time.sleep(seconds)  # for a time to live to pass
         case _:
             pytest.fail(f"unknown step {step}")
 

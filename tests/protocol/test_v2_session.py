@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from iotio_protocol import session as session_module
 from iotio_protocol import v0, v1, v2
-from iotio_protocol.errors import ErrorCode, HandshakeError, InvalidPacket, StreamGap
+from iotio_protocol.errors import ErrorCode, HandshakeError, InvalidPacket, StreamGap, TooLarge
 from iotio_protocol.frames import BINARY, CLOSE, PING, TEXT, FrameDecoder, encode_close, encode_frame
 from iotio_protocol.handshake import Hello
 from iotio_protocol.options import Options
@@ -415,3 +415,44 @@ def test_what_comes_behind_a_hello_in_the_same_read_may_be_larger() -> None:
     assert events[1:] == [Packet("e", "v" * 100)]
     session.open({})
     assert session.receive(message(v2.encode("e", "v" * 100)), now=0) == [Packet("e", "v" * 100)]
+
+
+# What a device takes.
+
+
+def test_a_device_says_what_it_takes() -> None:
+    fields: dict[str, object] = {"id": "k", "type": "t", "max_payload": 100, "max_unacknowledged": 5}
+    assert read_hello(fields).takes == v2.Takes(100, 5)
+    assert read_hello(fields | {"max_payload": None, "max_unacknowledged": 5000}).takes == v2.TAKES_ALL
+    assert read_hello(fields | {"max_payload": v2.MAX_NUMBER}).takes == v2.Takes(v2.MAX_VALUE, 5)
+
+
+@pytest.mark.parametrize("name", ["max_payload", "max_unacknowledged"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "100", [], v2.MAX_NUMBER + 1, 1 << 80])
+def test_a_limit_is_a_whole_number(name: str, value: object) -> None:
+    with pytest.raises(InvalidPacket, match=f"'{name}' must be a whole number from 1 to 9007199254740991"):
+        read_hello({"id": "k", "type": "t", name: value})
+
+
+@pytest.mark.parametrize(("most", "plain"), [(1, 0), (65535, 0), (65536, 2)])
+def test_what_it_takes_is_part_of_its_wire(most: int, plain: int) -> None:
+    session = V2Session(OPTIONS, now=0)
+    hello = v2.encode_json(v2.HELLO, {"id": "k", "type": "t", "max_payload": most})
+    session.receive(message(hello), now=0)
+    assert (session.wire, session.plain) == (f"v2 {most}", plain)
+    assert session.encode("e", b"x" * most)
+    with pytest.raises(TooLarge) as caught:
+        session.encode("e", b"x" * (most + 1))
+    assert caught.value.reason == "too_large"
+    largest = session_module.string_frame(b"head", "x" * 65527)
+    assert largest is not None
+    assert session_module.string_frame(b"head", "x" * 65528) is None, "larger ones are encoded by the session"
+
+
+def test_a_durable_message_that_cannot_be_taken_keeps_its_number() -> None:
+    session = opened()
+    packet = v2.encode("e" * 300, 1, v2.DURABLE, number=3, previous=2)
+    (event,) = session.receive(message(packet), now=0)
+    assert isinstance(event, Invalid)
+    assert event.durable == (3, 2)
+    assert problems(session) == ["client_invalid_packet"]

@@ -18,13 +18,14 @@ Send = Callable[[bytes], object]
 """Sends a frame to the device."""
 
 
-def answering(send: Send, number: int, function: Callable[..., Any]) -> Callable[..., Any]:
+def answering(send: Send, number: int, function: Callable[..., Any], most: int = v2.MAX_VALUE) -> Callable[..., Any]:
     """Wrap a handler so that it answers a call.
 
     Args:
         send: takes the answer.
         number: of the call.
         function: the handler; what it returns is the result, what it raises the failure.
+        most: bytes of a result that the device takes.
 
     Returns:
         A handler without a reply of its own; for an `async def` it returns an awaitable, too.
@@ -37,8 +38,8 @@ def answering(send: Send, number: int, function: Callable[..., Any]) -> Callable
             _fail(send, number, error)
             raise
         if hasattr(result, "__await__"):
-            return _answer_later(send, number, result)
-        _return(send, number, result)
+            return _answer_later(send, number, result, most)
+        _return(send, number, result, most)
         return None
 
     return handler
@@ -49,21 +50,21 @@ def refuse_call(send: Send, number: int) -> None:
     _answer(send, number, v2.FAILURE, failure(CallFault.NO_HANDLER))
 
 
-async def _answer_later(send: Send, number: int, awaitable: Any) -> None:
+async def _answer_later(send: Send, number: int, awaitable: Any, most: int) -> None:
     try:
         result = await awaitable
     except BaseException as error:
         _fail(send, number, error)
         raise
-    _return(send, number, result)
+    _return(send, number, result, most)
 
 
-def _return(send: Send, number: int, result: Any) -> None:
+def _return(send: Send, number: int, result: Any, most: int) -> None:
     try:
         if isinstance(result, tuple):
             reply = reply_of("", result)
             result = None if reply is None else reply[1]
-        _answer(send, number, v2.RESULT, result)
+        _answer(send, number, v2.RESULT, result, most)
     except Exception as error:  # EncodeError, or what a value of the user's own class raises
         _fail(send, number, error)
         raise
@@ -73,5 +74,5 @@ def _fail(send: Send, number: int, error: BaseException) -> None:
     _answer(send, number, v2.FAILURE, failure(fault_of(error), error))
 
 
-def _answer(send: Send, number: int, flag: int, value: Any) -> None:
-    send(encode_frame(BINARY, v2.encode("", value, flag, call=number)))
+def _answer(send: Send, number: int, flag: int, value: Any, most: int = v2.MAX_VALUE) -> None:
+    send(encode_frame(BINARY, v2.encode("", value, flag, call=number, most=most)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iotio_protocol.errors import EncodeError, InvalidData
+from iotio_protocol.errors import EncodeError, InvalidData, TooLarge
 
 from .endpoint_check import Checks
 from .ports import Link
@@ -31,8 +31,8 @@ def broadcast(
 
     Returns:
         The clients that were sent the event; the ids of those whose connection is gone; by id, the reason why the
-        event was dropped for other clients; the first error if the event could be encoded for none of them; by id,
-        the value for clients with such an endpoint.
+        event was dropped for other clients; the first error if the event could be encoded for none of them, unless
+        it was only too large; by id, the value for clients with such an endpoint.
     """
     frames: dict[str, bytes | EncodeError] = {}
     checked: _Checked | None = None  # made with the first endpoint
@@ -57,7 +57,7 @@ def broadcast(
                     frame = frames[wire] = _try_encode(connection, event, data)
             outcome = frame
         if type(outcome) is not bytes:
-            dropped[client.id] = str(outcome)
+            dropped[client.id] = TooLarge.reason if isinstance(outcome, TooLarge) else str(outcome)
             continue
         problem = connection.send(outcome)
         if not problem:
@@ -67,7 +67,7 @@ def broadcast(
         else:
             dropped[client.id] = problem
     outcomes = [*frames.values(), *(() if checked is None else checked.outcomes.values())]
-    errors = [outcome for outcome in outcomes if isinstance(outcome, EncodeError)]
+    errors = [one for one in outcomes if isinstance(one, EncodeError) and not isinstance(one, TooLarge)]
     error = errors[0] if errors and len(errors) == len(outcomes) else None
     return sent, offline, dropped, error, {} if checked is None else checked.values
 

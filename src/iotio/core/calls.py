@@ -152,7 +152,7 @@ class OutgoingCalls:
             CallDisconnected: the device is not connected.
             CallsUnsupported: the device speaks v0 or v1.
             TooManyCalls: as many calls as may be are on their way to the device.
-            EncodeError: the event or the value cannot travel.
+            EncodeError: the event or the value cannot travel, or is larger than the device takes (`TooLarge`).
         """
         link = self.link
         if link.session.version != 2:
@@ -167,7 +167,8 @@ class OutgoingCalls:
             pending.number = self._calls.begin(pending)
             link.answer_awaited()
         try:
-            problem = link.send(encode_frame(BINARY, v2.encode(event, value, v2.CALL, call=pending.number)))
+            packet = v2.encode(event, value, v2.CALL, call=pending.number, most=link.session.max_payload)
+            problem = link.send(encode_frame(BINARY, packet))
         except BaseException:  # EncodeError, or what a value of the user's own class raises while it is written
             self.forget(pending.number)
             raise

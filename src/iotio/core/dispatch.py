@@ -66,7 +66,7 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
     function, arguments = route
     is_async = is_coroutine_function(function)
     if packet.flags & v2.CALL:
-        wrapped = answering(connection.send, packet.call, function)
+        wrapped = answering(connection.send, packet.call, function, connection.session.max_payload)
     else:
         wrapped = taking(connection, packet, function, is_async=is_async)
     return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async)
@@ -100,8 +100,14 @@ def _bad_greeting(connection: Connection, event: BadGreeting) -> None:
     connection.manager.gate.refuse(connection, event.error)
 
 
-def _invalid(connection: Connection, event: Invalid) -> None:
+def _invalid(connection: Connection, event: Invalid) -> Step | None:
+    """Count an invalid packet. A durable message is dropped in its turn: acknowledged, it does not come again."""
     count_invalid(connection, event.problem)
+    durable = connection.durable
+    if event.durable is None or durable is None or durable.stream is None or not connection.takes_events:
+        return None
+    packet = v2.Packet("", None, v2.DURABLE, number=event.durable[0], previous=event.durable[1])
+    return Step(Kind.EVENT, [("", taking(connection, packet, _nothing, is_async=False), (), None)], is_async=False)
 
 
 def _ack(connection: Connection, ack: v2.Ack) -> None:

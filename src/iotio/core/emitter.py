@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from iotio_protocol.errors import InvalidData
+from iotio_protocol.errors import InvalidData, TooLarge
 from iotio_protocol.session import Codec
 
 from .broadcast import broadcast
@@ -19,6 +19,7 @@ from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
 from .endpoint_check import Checks
 from .handles import Device, IoTClient
+from .ports import Warnings
 from .registry import Registry
 from .results import EmitResult
 from .storage.contract import StoreUnavailable
@@ -38,6 +39,7 @@ class Emitter:
         callbacks: has the program's `on_update`.
         codec: of v1 packets; checks a value where no device is there to check it for.
         log_update: tells `on_update` of an event; a program may have overridden it.
+        log_throttle: takes what is logged of devices that take less than they are sent.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Emitter:
         callbacks: Callbacks,
         codec: Codec,
         log_update: Callable[[str, str, Any], None],
+        log_throttle: Warnings,
     ) -> None:
         self._registry = registry
         self._directory = directory
@@ -55,6 +58,7 @@ class Emitter:
         self._callbacks = callbacks
         self._codec = codec
         self._log_update = log_update
+        self._log_throttle = log_throttle
 
     def emit(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Send an event to the devices of a target.
@@ -102,12 +106,22 @@ class Emitter:
         sent, offline, dropped, error, converted = broadcast(audience, outgoing.event, outgoing.value)
         if error is not None:
             raise error
+        if dropped:
+            self._log_too_large(outgoing.event, dropped)
         if not audience:
             self._check_encodable(outgoing)
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:
                 self._log_update(client.id, outgoing.event, converted.get(client.id, outgoing.value))
         return EmitResult(len(sent), (*offline, *away), dropped)
+
+    def _log_too_large(self, event: str, dropped: dict[str, str]) -> None:
+        """Log, rate-limited, for which devices an event was dropped because it is larger than they take."""
+        for device_id, reason in dropped.items():
+            if reason == TooLarge.reason:
+                self._log_throttle.warning(
+                    reason, "event %r is dropped for device %r: it is larger than the device takes", event, device_id
+                )
 
     def _keep(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Keep a durable message for each device, and wait until it is written where the thread may wait."""

@@ -109,7 +109,13 @@ class Manager:
         self.epochs: Iterator[int] = itertools.count()
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self.emitter = Emitter(
-            self.registry, self.devices, self.durable_messages, self.callbacks, self.codec, self.log_update
+            self.registry,
+            self.devices,
+            self.durable_messages,
+            self.callbacks,
+            self.codec,
+            self.log_update,
+            self.log_throttle,
         )
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:

@@ -18,7 +18,8 @@ class EmitResult:
         offline: ids that were addressed and have no connection.
         deliveries: with `durable=True`, by id, the handle of the message for each device that it is kept for.
         dropped: id to the reason, for devices that are connected and were not sent it: "backpressure" (the
-            device reads too slowly), why its protocol cannot carry the value, or why its endpoint does not take it.
+            device reads too slowly), "too_large" (it has said that it takes less), why its protocol cannot carry the
+            value, or why its endpoint does not take it.
     """
 
     sent: int = 0

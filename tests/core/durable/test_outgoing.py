@@ -263,3 +263,118 @@ def test_a_message_of_on_connect_is_sent_once(manager: Manager) -> None:
     assert device.frames() == [(Opcode.BINARY, v1.encode("hello", 1)), ping(1)]
     device.drop()
     assert connect(manager, data="greet").messages() == [(0, 1, "hello", 1), (1, 2, "hello", 1)]
+
+
+# What the device takes.
+
+
+def test_a_message_over_what_the_device_takes_is_not_kept(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    device = connect(manager, max_payload=8)
+    kept = emit(manager, "12345678")
+    for _ in ("connected", "away"):
+        refused = manager.emit("set", "123456789", client_id="d", durable=True)
+        assert (refused.dropped, refused.deliveries, bool(refused)) == ({"d": "too_large"}, {}, False)
+        device.drop()
+    assert (kept.state, manager.durable_messages.waiting) == (QUEUED, 1)
+    assert "durable 'set' for device 'd' is dropped: the device takes 8 bytes for a value" in caplog.text
+    device = connect(manager)  # it says nothing of it any more
+    emit(manager, "123456789")
+    assert [number for _, number, *_ in device.messages()] == [1, 2]
+
+
+def test_what_waits_is_judged_anew_with_each_hello(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    stream = away(manager)
+    large, small = emit(manager, "x" * 100), emit(manager, "x")
+    device = connect(manager, heard={"stream": stream, "upto": 0}, max_payload=99)
+    assert device.messages() == [(0, 2, "set", "x")]
+    assert (large.state, large.reason, small.state) == (DROPPED, "too_large", SENT)
+    assert len([record for record in caplog.records if "this one has 100" in record.message]) == 1
+    device.ack(2)
+    assert small.state is DONE
+
+
+def test_an_earlier_program_of_the_device_says_nothing(manager: Manager) -> None:
+    connect(manager, max_payload=1).drop()
+    v1_device(manager, "d", "lamp").drop()
+    assert emit(manager, "x" * 10).state is QUEUED
+
+
+@pytest.mark.parametrize(("most", "sent"), [(1, 1), (3, 3), (5000, 4)])
+def test_no_more_are_on_their_way_than_the_device_takes(manager: Manager, most: int, sent: int) -> None:
+    device = connect(manager, max_unacknowledged=most)
+    for number in range(4):
+        emit(manager, number)
+    numbers = [number for _, number, *_ in device.messages()]
+    assert numbers == list(range(1, sent + 1))
+    device.ack(1)
+    assert [number for _, number, *_ in device.messages()] == [sent + 1][: 4 - sent]
+
+
+def too_big(device: Device) -> None:
+    """The device closes since a message was too big for it."""
+    device.close(1009)
+    device.drop()
+
+
+def test_the_third_closing_behind_a_message_drops_it(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    away(manager)
+    large = emit(manager, "large")
+    for _ in range(3):
+        assert large.state is QUEUED
+        device = connect(manager)
+        assert device.messages() == [(0, 1, "set", "large")]
+        too_big(device)
+    assert (large.state, large.reason) == (DROPPED, "too_large")
+    assert "the device has closed 3 connections right behind it as too big" in caplog.text
+    assert manager.durable_messages.waiting == 0
+
+
+def test_who_is_too_big_is_found_among_many(manager: Manager) -> None:
+    stream = away(manager)
+    good = [emit(manager, number) for number in range(3)]
+    large = emit(manager, "large")
+    behind = emit(manager, "behind")
+    device = connect(manager, heard={"stream": stream, "upto": 0})
+    assert len(device.messages()) == 5
+    too_big(device)  # at the fourth, and nobody knows it
+    upto = 0
+    for _ in range(3):
+        device = connect(manager, heard={"stream": stream, "upto": upto})
+        while (number := device.messages()[0][1]) != large.number:
+            device.ack(number)
+            upto = number
+        assert (upto, large.state) == (3, SENT)
+        too_big(device)
+    assert [one.state for one in (*good, large, behind)] == [DONE, DONE, DONE, DROPPED, QUEUED]
+    device = connect(manager, heard={"stream": stream, "upto": upto})
+    assert device.messages() == [(3, 5, "set", "behind")]
+    device.ack(5)
+    for number in range(3):
+        emit(manager, number)
+    assert len(device.messages()) == 3, "many at a time again"
+
+
+def test_what_goes_out_behind_it_may_be_what_was_too_big(manager: Manager) -> None:
+    away(manager)
+    kept = emit(manager, "small")
+    for _ in range(5):
+        device = connect(manager)
+        manager.emit("big", "x" * 1000, client_id="d")
+        too_big(device)
+    assert kept.state is QUEUED
+    for _ in range(2):
+        too_big(connect(manager))
+    connect(manager).close()  # no reason
+    assert kept.state is QUEUED
+    too_big(connect(manager))
+    assert kept.state is DROPPED
+
+
+def test_the_server_has_closed_before(manager: Manager) -> None:
+    away(manager)
+    kept = emit(manager, "small")
+    for _ in range(4):
+        device = connect(manager)
+        manager.remove("d")
+        too_big(device)
+    assert kept.state is QUEUED

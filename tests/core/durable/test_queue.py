@@ -63,10 +63,15 @@ class Link:
     """A connection that takes everything."""
 
     version = 2
+    takes = v2.Takes()
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.frames: list[bytes] = []
+
+    @property
+    def sent(self) -> int:
+        return len(self.frames)
 
     def send(self, frame: bytes) -> str:
         self.frames.append(frame)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from iotio_protocol import v2
+from iotio_protocol.frames import TOO_BIG
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Greeting, Session
@@ -47,6 +48,8 @@ class Carrier(Protocol):
     def is_open(self) -> bool: ...
     @property
     def name(self) -> str: ...
+    @property
+    def counters(self) -> dict[str, int]: ...
     def pending(self) -> int: ...
     def write(self, data: bytes) -> None: ...
     def flush_session(self) -> None: ...
@@ -61,6 +64,7 @@ class DurableChannel:
     Attributes:
         epoch: of the connection.
         stream: the name of the stream of durable messages that the device sends; None if it sends none.
+        takes: how much the device takes.
 
     Args:
         connection: of a device that is let in.
@@ -68,11 +72,12 @@ class DurableChannel:
         greeting: what the device said of its streams.
     """
 
-    __slots__ = ("_announced", "_connection", "_device_id", "_heard", "epoch", "stream")
+    __slots__ = ("_announced", "_connection", "_device_id", "_heard", "epoch", "stream", "takes")
 
     def __init__(self, connection: Carrier, device_id: str, greeting: Greeting) -> None:
         self.epoch = connection.epoch
         self.stream = greeting.sends
+        self.takes = greeting.takes
         self._heard = greeting.heard
         self._connection = connection
         self._device_id = device_id
@@ -110,7 +115,7 @@ class DurableChannel:
         """Let no message pass any more."""
         queue = self.queue
         if queue is not None:
-            queue.suspend(self)
+            queue.suspend(self, too_big=self._connection.session.close_code == TOO_BIG)
 
     # -- the connection, for the queue -----------------------------------------------------------------
 
@@ -118,6 +123,11 @@ class DurableChannel:
     def version(self) -> int:
         """The protocol version."""
         return self._connection.session.version
+
+    @property
+    def sent(self) -> int:
+        """How many events, calls and answers the device was sent."""
+        return self._connection.counters["sent"]
 
     def encode(self, event: str, value: Value) -> bytes:
         """See `Session.encode`."""

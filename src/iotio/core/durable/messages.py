@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from iotio_protocol import v2
+from iotio_protocol.errors import TooLarge
 
 from ..ports import ServerPort
 from ..primitives import allocate_lock
@@ -221,6 +222,12 @@ class DurableMessages:
         """Have `sweep` go on with a queue whose device reads too slowly."""
         with self._lock:
             self._stalled.add(queue)
+
+    def log_too_large(self, delivery: Delivery, why: str) -> None:
+        """Log, rate-limited, that a message is dropped because its device does not take so much."""
+        self._server.log_throttle.warning(
+            TooLarge.reason, "durable %r for device %r is dropped: %s", delivery.event, delivery.device_id, why
+        )
 
     def confirm_later(self, stream: IncomingStream) -> None:
         """Have `sweep` confirm a stream again: the store could not be written."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from iotio_protocol import v2
-from iotio_protocol.errors import EncodeError
+from iotio_protocol.errors import EncodeError, TooLarge
 from iotio_protocol.frames import BINARY, encode_frame
 from iotio_protocol.stream import Outgoing
 
@@ -22,6 +22,7 @@ from .delivery import Delivery, DeliveryState
 __all__ = ["OutgoingOwner", "OutgoingQueue", "QueueOwner"]
 
 _FORGOTTEN = "the device was forgotten"
+_TRIES = 3  # connections that a device ends right behind a message, as too big, before the message is dropped
 
 
 class QueueOwner(Protocol):
@@ -46,6 +47,7 @@ class OutgoingOwner(Protocol):
     def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None: ...
     def removed(self, queue: OutgoingQueue, deliveries: list[Delivery], *, write: bool = True) -> None: ...
     def stalled(self, queue: OutgoingQueue) -> None: ...
+    def log_too_large(self, delivery: Delivery, why: str) -> None: ...
 
 
 class OutgoingQueue:
@@ -59,17 +61,20 @@ class OutgoingQueue:
         device: whose queue it is.
         stream: the name of the stream to the device.
         counter: the last number that was given in it.
+        takes: how much the device takes, as far as is known.
     """
 
-    __slots__ = ("_connection", "_device", "_lock", "_messages", "_size", "_stream")
+    __slots__ = ("_connection", "_device", "_lock", "_messages", "_size", "_stream", "_suspect", "_takes")
 
-    def __init__(self, messages: OutgoingOwner, device: QueueOwner, stream: str, counter: int) -> None:
+    def __init__(self, messages: OutgoingOwner, device: QueueOwner, stream: str, counter: int, takes: v2.Takes) -> None:
         self._messages = messages
         self._device = device
         self._stream: Outgoing[Delivery] = Outgoing(stream, counter)
         self._connection: DurableLink | None = None
         self._lock = allocate_lock()
         self._size = 0  # bytes that are kept
+        self._takes = takes
+        self._suspect = _Suspect()
 
     @property
     def device_id(self) -> str:
@@ -97,6 +102,10 @@ class OutgoingQueue:
         """
         messages = self._messages
         with self._lock:
+            if len(delivery.record.value) > self._takes.max_payload:
+                self._log_too_large(delivery)
+                delivery.become(DeliveryState.DROPPED, TooLarge.reason)
+                return TooLarge.reason
             replaced = self._take_replaced(delivery)
             size = self._size - sum(len(one.record.value) for one in replaced) + len(delivery.record.value)
             problem = messages.no_room(len(self._stream) - len(replaced), size)
@@ -205,18 +214,44 @@ class OutgoingQueue:
         """
         with self._lock:
             self._connection = connection
+            self._takes = connection.takes
             self._finish(self._stream.resume(stream, upto), DeliveryState.DONE)
             for _, delivery in self._stream:
-                delivery.become(DeliveryState.QUEUED)
+                if len(delivery.record.value) > self._takes.max_payload:  # it takes less than before
+                    self._log_too_large(delivery)
+                    self._remove(delivery, DeliveryState.DROPPED, TooLarge.reason)
+                else:
+                    delivery.become(DeliveryState.QUEUED)
             self._send_on()
 
-    def suspend(self) -> None:
-        """Queue again what was sent and not acknowledged: the connection is closed."""
+    def suspend(self, *, too_big: bool = False) -> None:
+        """Queue again what was sent and not acknowledged: the connection is closed.
+
+        Args:
+            too_big: whether the device closed it because a message was too big for it.
+        """
         with self._lock:
+            if too_big and self._connection is not None and self._stream.on_their_way:
+                self._blame(self._connection)
             self._connection = None
             self._stream.suspend()
             for _, delivery in self._stream:
                 delivery.become(DeliveryState.QUEUED)
+
+    def _blame(self, connection: DurableLink) -> None:
+        """Drop the message that was sent last, with nothing behind it, if that is too big for the third time.
+
+        From the first time on the messages that may be meant are sent one by one, so that it is known which one it is.
+        """
+        number = self._suspect.blame(self._stream.last_sent, connection.sent)
+        delivery = None if number is None else self._stream.get(number)
+        if delivery is not None:
+            why = f"the device has closed {_TRIES} connections right behind it as too big"
+            self._messages.log_too_large(delivery, why)
+            self._remove(delivery, DeliveryState.DROPPED, TooLarge.reason)
+
+    def _log_too_large(self, delivery: Delivery) -> None:
+        self._messages.log_too_large(delivery, str(TooLarge(len(delivery.record.value), self._takes.max_payload)))
 
     def acknowledge(self, connection: DurableLink, upto: int, state: DeliveryState) -> None:
         """Finish all messages up to a number: the device has them.
@@ -244,7 +279,7 @@ class OutgoingQueue:
             return
         now = self._messages.wall()
         last = 0
-        while (item := self._stream.peek()) is not None:
+        while (item := self._stream.peek(self._window())) is not None:
             previous, number, delivery = item
             if delivery.expires is not None and delivery.expires <= now:
                 self._remove(delivery, DeliveryState.EXPIRED)
@@ -259,20 +294,64 @@ class OutgoingQueue:
             if not connection.has_room_for_durable(len(frame)):
                 self._messages.stalled(self)
                 break
+            before = connection.sent
             if problem := connection.send(frame):
                 if problem != "offline":  # others have filled it in between
                     self._messages.stalled(self)
                 break
             self._stream.next()
             last = number
+            self._suspect.note_sent(before, connection.sent)
             delivery.become(DeliveryState.SENT)
         if last and connection.version != 2:
             connection.probe(last)
+
+    def _window(self) -> int:
+        """Return how many messages may be on their way: one while it is to be found out which one is too big."""
+        oldest = self._stream.oldest
+        return 1 if oldest is not None and oldest <= self._suspect.upto else self._takes.max_unacknowledged
 
     def send_on(self) -> None:
         """Send what can be sent now."""
         with self._lock:
             self._send_on()
+
+
+class _Suspect:
+    """Which message a device finds too big, as it does not say.
+
+    Attributes:
+        upto: one of the messages up to this number may be it.
+    """
+
+    __slots__ = ("_number", "_position", "_times", "upto")
+
+    def __init__(self) -> None:
+        self.upto = 0
+        self._number = 0  # the message that was the last one before such a closing
+        self._times = 0  # in a row
+        self._position = -1  # how much the connection had been sent with the last message; -1: that is not known
+
+    def note_sent(self, before: int, after: int) -> None:
+        """Note that a message was sent: how much the connection had been sent before it, and behind it."""
+        self._position = after if after == before + 1 else -1  # another thread has sent something else
+
+    def blame(self, number: int, position: int) -> int | None:
+        """Note a closing of the connection.
+
+        Args:
+            number: of the last message that was sent.
+            position: how much the connection has been sent in all.
+
+        Returns:
+            The message to drop; None: not yet.
+        """
+        self.upto = max(self.upto, number)
+        if position != self._position:  # it may have been what was sent behind it
+            return None
+        self._times = self._times + 1 if number == self._number else 1
+        self._number = number
+        return number if self._times >= _TRIES else None
 
 
 def _frame(connection: DurableLink, previous: int, number: int, record: MessageRecord) -> bytes:

@@ -51,6 +51,7 @@ class DurableQueue:
         "_messages",
         "_name",
         "_outgoing",
+        "_takes",
         "closed",
         "device_id",
     )
@@ -71,6 +72,7 @@ class DurableQueue:
         self._counter = counter  # while there is no outgoing queue
         self._heard = (heard_stream, heard)  # while there is no incoming stream
         self._known: tuple[str | None, int] = (None, 0)  # what the device has, as it said when it connected
+        self._takes = v2.TAKES_ALL  # how much the device takes, as it said when it connected last
         self._connection: DurableLink | None = None  # the one that both streams go over
         self._epoch = -1  # of the last one
         self._greeted = -1  # the epoch of the latest connection that has said HELLO
@@ -86,7 +88,7 @@ class DurableQueue:
             with self._lock:
                 found = self._outgoing
                 if found is None:
-                    found = OutgoingQueue(self._messages, self, self._name, self._counter)
+                    found = OutgoingQueue(self._messages, self, self._name, self._counter, self._takes)
                     if self._connection is not None:
                         found.resume(self._connection, *self._known)
                     self._outgoing = found
@@ -167,6 +169,7 @@ class DurableQueue:
             if upto > _ABSURD:  # there would be no numbers left
                 stream = None
             self._known = (stream, upto)
+            self._takes = connection.takes
             if self._incoming is not None:
                 self._incoming.resume(connection)
             if self._outgoing is not None:
@@ -174,13 +177,18 @@ class DurableQueue:
             elif stream == self._name:
                 self._counter = max(self._counter, upto)  # given before a crash, and not written down
 
-    def suspend(self, connection: DurableLink) -> None:
-        """Let nothing pass over a connection any more, if it is the present one."""
+    def suspend(self, connection: DurableLink, *, too_big: bool = False) -> None:
+        """Let nothing pass over a connection any more, if it is the present one.
+
+        Args:
+            connection: the one that has ended.
+            too_big: whether the device ended it because a message was too big for it.
+        """
         with self._lock:
             if self._connection is connection:
                 self._connection = None
                 if self._outgoing is not None:
-                    self._outgoing.suspend()
+                    self._outgoing.suspend(too_big=too_big)
                 if self._incoming is not None:
                     self._incoming.suspend()
 

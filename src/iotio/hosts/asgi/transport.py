@@ -86,6 +86,7 @@ class AsgiTransport(asyncio.Transport):
             if self._silence is not None:
                 self._silence.cancel()
             reason = _REASONS.get(self._code, DisconnectReason.CLIENT_CLOSE)
+            connection.session.close_code = self._code or 0
             if reason is DisconnectReason.SERVER_SHUTDOWN:
                 connection.close(reason)
             connection.ended(reason)
