@@ -199,7 +199,7 @@ class BaseClient:
         seconds = self._session.server_time(time.monotonic())
         if seconds is None:
             raise ClientError("the server's time is not known: it comes with a connection of protocol 2")
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(min(seconds, v2.MAX_TIME / 1000), UTC)
 
     def _check_handler(self, name: str, handler: Any) -> None:
         check_handler(name, handler, allow_async=self._allow_async)

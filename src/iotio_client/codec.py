@@ -123,7 +123,7 @@ class Codec:
                 raise EncodeError(
                     f"protocol {self._link.version} carries no time: leave out time, or update the server"
                 )
-            return self._v2.encode(event, value, v2.TIME, time=time + self._link.clock_offset)
+            return self._v2.encode(event, value, v2.TIME, time=self._link.on_the_servers_clock(time))
         if not isinstance(value, _SENDABLE[self._link.version]):
             names = ", ".join("None" if kind is type(None) else kind.__name__ for kind in _SENDABLE[self._link.version])
             raise EncodeError(
@@ -152,7 +152,7 @@ class Codec:
         """
         if self._link.version != 2:
             return self.encode(kept.event, v2.decode_value(kept.kind, kept.body))
-        time = kept.time + self._link.clock_offset
+        time = self._link.on_the_servers_clock(kept.time)
         flags = v2.DURABLE | v2.TIME
         return self._v2.pack(kept.kind, kept.body, kept.event, flags, number=number, previous=previous, time=time)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from iotio_protocol import v2
+
 from .opening import NO_WELCOME
 
 __all__ = ["Link", "State"]
@@ -56,6 +58,10 @@ class Link:
         self.state = State.IDLE
         self.server = NO_WELCOME
         self.clock_offset = 0
+
+    def on_the_servers_clock(self, time: int) -> int:
+        """Return a time of the device's clock as the server's clock had it, within what can travel."""
+        return min(max(0, time + self.clock_offset), v2.MAX_TIME)
 
     def may(self, state: State) -> bool:
         """Return whether the state may change to `state`."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from iotio_protocol import v2
 
 __all__ = ["Effect", "Message", "current_message", "milliseconds"]
 
 Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
 
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999
+_END = 253_402_300_800  # seconds: the year 10000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,7 @@ class Message:
     @property
     def time(self) -> datetime | None:
         """When it was, by the server's clock; in UTC. None: now."""
-        if self.time_ms is None or not _FIRST <= self.time_ms / 1000 <= _LAST:
-            return None
-        return datetime.fromtimestamp(self.time_ms / 1000, UTC)
+        return None if self.time_ms is None else v2.date_of(self.time_ms)
 
     def transaction(self, function: Effect) -> None:
         """Write something together with the note that this durable message has been handled: both happen, or neither.
@@ -68,15 +69,18 @@ def milliseconds(time: datetime | float) -> int:
         time: with a time zone, or seconds since 1970.
 
     Raises:
-        ValueError: a datetime without a time zone, or not within the years 1 to 9999.
+        ValueError: a datetime without a time zone, or not within the years 1970 to 9999.
         TypeError: neither of them.
     """
     if isinstance(time, datetime):
         if time.utcoffset() is None:
             raise ValueError("time must have a time zone: datetime.now(UTC), or .astimezone() for local time")
-        time = time.timestamp()
+        found = (time - _EPOCH) // timedelta(milliseconds=1)  # in integers: exact in the year 9999, too
+        if found < 0:
+            raise ValueError(f"time must be within the years 1970 to 9999, not {time!r}")
+        return found
     if isinstance(time, bool) or not isinstance(time, (int, float)):
         raise TypeError(f"time must be a datetime or seconds since 1970, not {type(time).__name__}")
-    if not _FIRST <= time <= _LAST:
-        raise ValueError(f"time must be within the years 1 to 9999, not {time!r}")
-    return round(time * 1000)
+    if not 0 <= time < _END:
+        raise ValueError(f"time must be within the years 1970 to 9999, not {time!r}")
+    return min(round(time * 1000), v2.MAX_TIME)

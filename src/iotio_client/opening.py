@@ -14,7 +14,6 @@ from .identity import Identity
 
 __all__ = ["NO_WELCOME", "Welcome", "hello", "read_welcome"]
 
-_TIME_END = 253_402_300_800_000  # milliseconds: the year 10000, which Python's dates do not know
 _LIBRARY = f"iotio_client {__version__}"
 
 
@@ -82,8 +81,8 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
         InvalidPacket: a field that the specification does not allow.
     """
     server, now = fields.get("server"), _number(fields, "time", None)
-    if now is not None and not 0 <= now < _TIME_END:
-        raise InvalidPacket("the field 'time' must be milliseconds since 1970")
+    if now is not None and not 0 <= now <= v2.MAX_TIME:
+        raise InvalidPacket(f"the field 'time' must be milliseconds since 1970, at most {v2.MAX_TIME}")
     return Welcome(
         server if isinstance(server, str) else "",
         now,

@@ -162,7 +162,7 @@ class IoTClient(BaseClient):
                 ValueError).
             BufferFull: too many durable messages wait.
             BufferFailed: the buffer's file cannot be written; the message is not kept.
-            ValueError: `time` has no time zone, or is not within the years 1 to 9999.
+            ValueError: `time` has no time zone, or is not within the years 1970 to 9999.
         """
         return perform(self._driver.send(event, message, durable, time), self._shell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from math import isinf
 from typing import Any, NoReturn
 
 __all__ = ["dumps", "loads", "size_of"]
@@ -15,7 +16,17 @@ def _refuse_constant(name: str) -> NoReturn:
 
 MAX_DEPTH = 128  # levels; deeper than any device needs, and whatever is read can be written and shown again
 
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise ValueError(f"a number is beyond the range of floats: {text:.40}")
+    return value
+
+
+_SHORT = 300  # characters in which no number is too large for a float, unless it has an exponent
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder_of_large = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)  # slower
 _encoder = json.JSONEncoder(allow_nan=False)
 _short_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -24,13 +35,14 @@ def loads(text: str | bytes) -> Any:
     """Parse one JSON value.
 
     Raises:
-        ValueError: not JSON; NaN or Infinity; bytes that are not UTF-8; nested more than 128 levels deep;
-            an integer with more digits than Python converts.
+        ValueError: not JSON; NaN, Infinity, or a number that a float takes for it, such as 1e999; bytes that are not
+            UTF-8; nested more than 128 levels deep; an integer with more digits than Python converts.
     """
     if isinstance(text, bytes):
         text = text.decode()  # UnicodeDecodeError is a ValueError
+    may_be_large = "e" in text or "E" in text or len(text) > _SHORT
     try:
-        value = _decoder.decode(text)
+        value = (_decoder_of_large if may_be_large else _decoder).decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:  # only then it can be too deep

@@ -6,6 +6,7 @@ See docs/protocol/v2.md for the byte table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from struct import Struct
 from typing import NamedTuple
@@ -25,6 +26,7 @@ __all__ = [
     "HEAD",
     "LEAST_HELLO",
     "MAX_NUMBER",
+    "MAX_TIME",
     "MAX_VALUE",
     "NULL",
     "RESULT",
@@ -41,6 +43,7 @@ __all__ = [
     "check_size",
     "check_text",
     "code_of",
+    "date_of",
     "decode",
     "decode_value",
     "encode",
@@ -71,6 +74,8 @@ _FIXED = 8  # type, flags, event length and value length
 HEAD = 32  # bytes around event and value at most
 LEAST_HELLO = 4096  # bytes that the value of WELCOME, GOODBYE, PROBLEM may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
+MAX_TIME = 253_402_300_799_999  # milliseconds since 1970: the end of 9999, below the 2**53 that JavaScript knows
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_EVENT = 0xFFFF
 MAX_VALUE = 0xFFFFFFFF  # bytes of a value: its length has four
 
@@ -223,6 +228,8 @@ def encode_head(
         if flags & DURABLE:
             head += _pack_u64(number) + _pack_u64(previous)
         if flags & TIME:
+            if not 0 <= time <= MAX_TIME:
+                raise EncodeError(f"a time must be within the years 1970 to 9999, not {time} ms since 1970")
             head += _pack_i64(time)
     return head + _pack_u16(len(name)) + name
 
@@ -346,6 +353,8 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
         most = options.max_payload if kind < HELLO else _most_of(kind, options)
         if length > most:
             raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
+        if not 0 <= time <= MAX_TIME:
+            raise InvalidPacket("a time is within the years 1970 to 9999")
         body = packet[end + 4 :]
         if kind >= HELLO:
             return _decode_control(kind, flags, end - start, body)
@@ -380,6 +389,11 @@ def decode_value(kind: int, body: bytes) -> Value:
             raise InvalidPacket(f"null has no bytes, this one has {len(body)}")
         return None
     raise UnsupportedPacket("type", kind)
+
+
+def date_of(time: int) -> datetime:
+    """Return a time of a packet as a date in UTC. Integers only: as a float the year 9999 has no exact milliseconds."""
+    return _EPOCH + timedelta(milliseconds=time)
 
 
 def code_of(error: InvalidPacket) -> ErrorCode:

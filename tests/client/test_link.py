@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iotio_client.link import Link, State
+from iotio_protocol import v2
 
 
 def test_version_until_both_sides_have_agreed() -> None:
@@ -25,3 +26,12 @@ def test_a_move_outside_the_table_changes_nothing() -> None:
     with pytest.raises(RuntimeError, match="a client that is IDLE cannot become OPEN"):
         link.move(State.OPEN)
     assert link.state is State.IDLE
+
+
+def test_a_time_of_a_wrong_clock_is_within_what_can_travel() -> None:
+    link = Link(2)
+    link.clock_offset = 1000
+    assert link.on_the_servers_clock(5) == 1005
+    assert link.on_the_servers_clock(v2.MAX_TIME) == v2.MAX_TIME
+    link.clock_offset = -1000
+    assert link.on_the_servers_clock(5) == 0

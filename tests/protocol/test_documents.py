@@ -305,6 +305,7 @@ def test_fixed_limits_of_v2() -> None:
         calls.MAX_CALLS,
         MAX_UNACKNOWLEDGED,
         v2.MAX_NUMBER,
+        v2.MAX_TIME,
         v2.LEAST_HELLO,
         v2.HEAD,
         v2_session.MAX_NAME,

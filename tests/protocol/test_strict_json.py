@@ -141,3 +141,14 @@ def test_many_lists_beside_each_other_are_not_deep() -> None:
 def test_the_size_of_a_value_is_that_of_its_shortest_text(text: str) -> None:
     size = 5 if "ud800" in text else len(text.encode())  # half a surrogate pair has three bytes
     assert strict_json.size_of(strict_json.loads(text)) == size
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1E+400", '[0, {"a": 1e309}]', f"{10**310}.0", f"1{'0' * 250}e99"])
+def test_a_number_beyond_the_range_of_floats_is_not_finite(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a number is beyond the range of floats: -?1"):
+        strict_json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["1e308", "1.7976931348623157e308", "1e-999", f"0.{'0' * 400}1", f"{10**308}.0"])
+def test_the_largest_and_the_smallest_floats_are_read(text: str) -> None:
+    assert strict_json.loads(text) == float(text)

@@ -91,7 +91,7 @@ def test_every_type_and_every_flag_has_vectors() -> None:
 places = st.integers(1, v2.MAX_NUMBER).flatmap(lambda number: st.tuples(st.integers(0, number - 1), st.just(number)))
 
 
-@given(texts, values, flags, st.integers(0, 2**32 - 1), places, st.integers(-(2**63), 2**63 - 1))
+@given(texts, values, flags, st.integers(0, 2**32 - 1), places, st.integers(0, v2.MAX_TIME))
 def test_round_trip(event: str, value: Any, flag: int, call: int, place: tuple[int, int], time: int) -> None:
     previous, number = place if flag & v2.DURABLE else (0, 0)
     about_calls = flag & (v2.CALL | v2.RESULT | v2.FAILURE)
@@ -227,3 +227,13 @@ def test_value_types_are_pinned() -> None:
     kinds: list[tuple[Value, int]] = [(b"", 0), (True, 1), (1, 2), ("", 3), ({}, 4), ([], 4), (1.0, 5), (None, 6)]
     for value, kind in kinds:
         assert v2.encode_value(value)[0] == kind
+
+
+@pytest.mark.parametrize("time", [-1, v2.MAX_TIME + 1])
+def test_a_time_outside_of_1970_to_9999_cannot_be_sent(time: int) -> None:
+    with pytest.raises(EncodeError, match="within the years 1970 to 9999"):
+        v2.encode("e", 1, v2.TIME, time=time)
+
+
+def test_dates_are_exact_to_the_end() -> None:
+    assert v2.date_of(v2.MAX_TIME).isoformat() == "9999-12-31T23:59:59.999000+00:00"

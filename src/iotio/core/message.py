@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from iotio_protocol import v2
 
 __all__ = ["Message", "current_message"]
 
@@ -27,13 +29,8 @@ class Message:
 
     @property
     def time(self) -> datetime | None:
-        """When it was, by the device's own word; in UTC. None: now, or not within the years 1 to 9999."""
-        if self.time_ms is None:
-            return None
-        try:
-            return datetime.fromtimestamp(self.time_ms / 1000, UTC)
-        except (ValueError, OverflowError, OSError):  # a device can write anything into the eight bytes
-            return None
+        """When it was, by the device's own word; in UTC. None: now."""
+        return None if self.time_ms is None else v2.date_of(self.time_ms)
 
     def transaction(self, function: Callable[[Any], object]) -> None:
         """Write something together with the note that this durable message has been handled: both happen, or neither.
