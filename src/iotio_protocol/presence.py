@@ -91,6 +91,11 @@ class Tracker:
             self._farewell = False
 
     @property
+    def will_sleep(self) -> bool:
+        """Whether the device is connected and has announced a sleep."""
+        return self.connected and self._sleep_until is not None
+
+    @property
     def sleeps_until(self) -> float | None:
         """The time until which the device announced to be away, while it is asleep, or None."""
         return self._sleep_until if self.presence is Presence.SLEEPING else None

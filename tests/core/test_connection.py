@@ -18,7 +18,7 @@ from iotio.core.primitives import Signal, wait
 from iotio.hosts.memory import MemoryConnection, connect
 from iotio_protocol import v0, v1, v2
 from iotio_protocol.session import State
-from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device
+from tests.support.memory import Clock, Device, frames_of, make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
 from .log import Log
@@ -684,3 +684,26 @@ def test_what_the_scope_holds_is_let_go_at_the_end() -> None:
         assert seen() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("packets", "presence"),
+    [
+        ([v2.encode_sleep(60)], "sleeping"),
+        ([v2.encode_json(v2.GOODBYE, {"reason": "stopped"})], "offline"),
+        ([v2.encode_sleep(60), v2.encode_json(v2.GOODBYE, {"reason": "stopped"})], "sleeping"),
+        ([], "online"),
+    ],
+    ids=["SLEEP", "GOODBYE", "both", "neither"],
+)
+def test_the_last_words_of_a_device_may_come_in_one_read_with_its_close(
+    log: Log, packets: list[bytes], presence: str
+) -> None:
+    manager = make_manager(log)
+    device = v2_device(manager, "d", "echo")
+    words = b"".join(encode_frame(Opcode.BINARY, packet) for packet in packets)
+    device.connection.deliver(words + encode_frame(Opcode.CLOSE, b"\x03\xe8"))
+    lasting = manager.device("d")
+    assert lasting is not None
+    assert lasting.presence == presence
+    assert not lasting.connected

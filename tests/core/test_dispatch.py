@@ -186,6 +186,19 @@ def test_a_farewell_makes_a_device_offline_when_it_has_gone(log: Log) -> None:
     assert (before, lasting.presence) == ("online", "offline")
 
 
+@pytest.mark.parametrize(("seconds", "presence"), [(60, "sleeping"), (0, "offline")])
+def test_a_goodbye_behind_a_sleep_changes_nothing(log: Log, seconds: int, presence: str) -> None:
+    device = v2_device(log)
+    assert device.connection.client is not None
+    lasting = device.connection.client.device
+    assert lasting is not None
+    step_of(device.connection, v2.Sleep(60))
+    step_of(device.connection, v2.Sleep(seconds))
+    step_of(device.connection, v2.Goodbye("sleep"))
+    device.drop()
+    assert lasting.presence == presence
+
+
 def test_an_answer_to_no_call_is_dropped(log: Log) -> None:
     device = v2_device(log)
     for flags in (v2.RESULT, v2.FAILURE):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from iotio import CallError, DeviceType, IoTClient, IoTManager, Options
+from iotio.core.handles import Device
 from iotio_protocol import v2
 from tests.protocol.vectors import V2_TYPES, load, revive, v2_fields
+from tests.support.hosts import eventually
 from tests.support.wire import Frame, Opcode, RawPeer
 
 VECTORS = load("v2_session.json")
@@ -51,23 +54,39 @@ class Lamp(DeviceType):
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def manager() -> Iterator[IoTManager]:
     server = VECTORS["server"]
     options = Options(max_event=server["max_event"], max_payload=server["max_payload"], refusal_delay=0.02)
     manager = IoTManager(Flask(__name__), options=options)
     manager.add_type(Lamp(server["device_type"]))
-    yield manager.start()
+    yield manager
     manager.stop()
 
 
+@pytest.fixture(scope="module")
+def port(manager: IoTManager) -> int:
+    return manager.start()
+
+
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
-def test_conversations(port: int, case: dict[str, Any]) -> None:
+def test_conversations(manager: IoTManager, port: int, case: dict[str, Any]) -> None:
     for steps in connections(case):
         with connect(port, case) as peer:
             calls: dict[int, int] = {}
             for step in steps:
-                take(step, peer, calls)
+                if "presence" not in step:
+                    take(step, peer, calls)
             assert peer.recv_frames_until_eof() == []
+        for step in steps:
+            if "presence" in step:
+                device = manager.device(step["id"])
+                assert device is not None
+                eventually(partial(is_away, device, step["presence"]))
+
+
+def is_away(device: Device, presence: str) -> bool:
+    """Whether the connection of a device is over, with this presence."""
+    return not device.connected and device.presence == presence
 
 
 def connections(case: dict[str, Any]) -> list[list[dict[str, Any]]]:

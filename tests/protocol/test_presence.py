@@ -172,3 +172,15 @@ class Model(RuleBasedStateMachine):
 
 TestModel: Any = Model.TestCase
 TestModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_an_announced_sleep_is_known_while_the_device_is_there() -> None:
+    tracker = Tracker()
+    said = [tracker.will_sleep]
+    tracker.announce_sleep(160.0)
+    said.append(tracker.will_sleep)
+    tracker.connect()
+    for until in (160.0, None):
+        tracker.announce_sleep(until)
+        said.append(tracker.will_sleep)
+    assert said == [False, False, True, False]

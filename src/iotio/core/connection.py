@@ -539,6 +539,9 @@ class Connection:
     def _absorb(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Ended):
+                for said in events:  # SLEEP came in one read with CLOSE: of a connection that is gone it says nothing
+                    if isinstance(said, (v2.Sleep, v2.Goodbye)):
+                        self.manager.step_of(self, said)
                 self._let_go(event.reason)
 
     def flush_session(self) -> None:

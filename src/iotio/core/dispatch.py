@@ -129,8 +129,9 @@ def _sleep(connection: Connection, event: v2.Sleep) -> None:
 
 
 def _goodbye(connection: Connection, event: v2.Goodbye) -> None:
-    if connection.client is not None and connection.client.device is not None:
-        connection.client.device.says_goodbye()
+    device = None if connection.client is None else connection.client.device
+    if device is not None and not device.tracker.will_sleep:  # behind SLEEP it says no more than that the device closes
+        device.says_goodbye()
 
 
 def _problem(connection: Connection, problem: v2.Problem) -> None:
