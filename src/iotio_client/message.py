@@ -75,10 +75,10 @@ def milliseconds(time: datetime | float) -> int:
     if isinstance(time, datetime):
         if time.utcoffset() is None:
             raise ValueError("time must have a time zone: datetime.now(UTC), or .astimezone() for local time")
-        found = (time - _EPOCH) // timedelta(milliseconds=1)  # in integers: exact in the year 9999, too
-        if found < 0:
+        if time < _EPOCH:
             raise ValueError(f"time must be within the years 1970 to 9999, not {time!r}")
-        return found
+        # Not by `timestamp()`: in the year 9999 a float of seconds is no more exact.
+        return min(round((time - _EPOCH) / timedelta(milliseconds=1)), v2.MAX_TIME)
     if isinstance(time, bool) or not isinstance(time, (int, float)):
         raise TypeError(f"time must be a datetime or seconds since 1970, not {type(time).__name__}")
     if not 0 <= time < _END:

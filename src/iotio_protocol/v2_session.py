@@ -5,6 +5,7 @@ The base class `Session` manages states, pings and closing, as for the older pro
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from . import strict_json, v2
@@ -20,6 +21,7 @@ from .values import Value
 __all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_limit", "read_stream"]
 
 MAX_NAME = 64  # characters of a stream's name
+_STREAM = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")  # a small board keeps it and compares it
 _PROBLEM = bytes((v2.PROBLEM,))
 _MAX_HELD = 8  # answers that wait for WELCOME; a device whose opening takes long gets no more of them
 
@@ -179,9 +181,9 @@ def read_stream(name: object) -> str | None:
     """Read the name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
     if name is None:
         return None
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise InvalidPacket(f"the name of a stream is a text of 1 to {MAX_NAME} characters")
-    return v2.check_text(name)
+    if not isinstance(name, str) or _STREAM.fullmatch(name) is None:
+        raise InvalidPacket(f"the name of a stream has 1 to {MAX_NAME} characters of A-Z, a-z, 0-9, '_', '-' and '.'")
+    return name
 
 
 def read_heard(heard: object) -> tuple[str | None, int]:

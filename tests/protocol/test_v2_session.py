@@ -456,3 +456,14 @@ def test_a_durable_message_that_cannot_be_taken_keeps_its_number() -> None:
     assert isinstance(event, Invalid)
     assert event.durable == (3, 2)
     assert problems(session) == ["client_invalid_packet"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a" * 65, "f3a9 ", "f3a9\n", "f3/a9", "k\u00fcche", "\u0663", "\ud800", 5, True, []]
+)
+def test_a_name_of_a_stream_is_short_ascii(name: object) -> None:
+    with pytest.raises(InvalidPacket, match="the name of a stream has 1 to 64 characters of A-Z"):
+        read_stream(name)
+    with pytest.raises(InvalidPacket):
+        read_heard({"stream": name, "upto": 1})
+    assert read_stream("az.AZ_09-" + "x" * 55) == "az.AZ_09-" + "x" * 55
