@@ -151,7 +151,7 @@ class Device:
                 if not unknown:
                     self.handle(event, value)
                 self.upto = number
-            self.send_packet(ACK, pack(">Q", number))
+            self.send_packet(ACK, pack(">Q", self.upto))
 
     def handle(self, event, value):
         if event in self.handlers:

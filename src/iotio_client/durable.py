@@ -80,7 +80,7 @@ class DurableMessages:
                 return None
         except StreamGap as error:
             return Ignored(f"a durable message: {error}", invalid=True, reply=self._codec.problem(error))
-        ack = v2.encode_ack(received.number)
+        ack = v2.encode_ack(self.buffer.incoming.last)
         return Ignored(f"durable message {received.number}, which came before", invalid=False, reply=ack)
 
     def message_id(self, received: Dispatch) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from . import strict_json as json
 from .errors import (
     CallError,
     CallFault,
@@ -22,7 +23,10 @@ MAX_CALLS = 1000
 
 _LAST = 0xFFFFFFFF  # the number of a call has four bytes
 MAX_TEXT = 1000
-"""Characters of an exception's text that travel."""
+"""Characters of an exception's text that travel, and that are taken from the other side."""
+
+_MAX_NAME = 100  # characters of the name of its class
+_MAX_BYTES = 3400, 500  # of text and name as JSON: all of a FAILURE may have 4096
 
 _W = TypeVar("_W")
 
@@ -92,7 +96,16 @@ def failure(fault: CallFault, error: BaseException | None = None, text: str = ""
             text.encode()
         except Exception:  # an exception of the program's own, whose text cannot be written
             text = ""
-    return {"error": fault.value, "name": name, "message": text[:MAX_TEXT]}
+    most, most_of_name = _MAX_BYTES
+    name, text = _cut(name[:_MAX_NAME], most_of_name), _cut(text[:MAX_TEXT], most)
+    return {"error": fault.value, "name": name, "message": text}
+
+
+def _cut(text: str, most: int) -> str:
+    """Cut a text to so many bytes of JSON; a character may have twelve."""
+    while len(json.dumps(text)) > most:
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def fault_of(error: BaseException) -> CallFault:
@@ -108,14 +121,14 @@ def error_of(event: str, value: object) -> CallError:
         value: from the FAILURE packet; anything, for it comes from the other side.
     """
     fields = value if isinstance(value, dict) else {}
-    code, name, text = (_text(fields, key) for key in ("error", "name", "message"))
+    code, name, text = _text(fields, "error"), _text(fields, "name")[:_MAX_NAME], _text(fields, "message")[:MAX_TEXT]
     if code == CallFault.NO_HANDLER:
         return NoHandler(f"the other side has no handler for the event {event!r}")
     if code == CallFault.INVALID_DATA:
         return InvalidData(text or f"the other side refused the value for {event!r}")
     if code == CallFault.BUSY:
         return TooManyCalls(text or "the other side has too many calls to handle")
-    return RemoteError(name, text or code or ("" if name else "the other side does not say why"))
+    return RemoteError(name, text or code[:MAX_TEXT] or ("" if name else "the other side does not say why"))
 
 
 def _text(fields: dict[str, object], key: str) -> str:

@@ -72,7 +72,7 @@ _ALL_FLAGS = _ABOUT_CALLS | DURABLE | TIME
 _ALLOWED = frozenset(flags | time for flags in (0, CALL, RESULT, FAILURE, DURABLE) for time in (0, TIME))
 _FIXED = 8  # type, flags, event length and value length
 HEAD = 32  # bytes around event and value at most
-LEAST_HELLO = 4096  # bytes that the value of WELCOME, GOODBYE, PROBLEM may have, however small `max_payload` is
+LEAST_HELLO = 4096  # bytes that WELCOME, GOODBYE, PROBLEM and a FAILURE may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 MAX_TIME = 253_402_300_799_999  # milliseconds since 1970: the end of 9999, below the 2**53 that JavaScript knows
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -350,7 +350,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
     try:
         if end - start > options.max_event:
             raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has {end - start}")
-        most = options.max_payload if kind < HELLO else _most_of(kind, options)
+        most = options.max_payload if kind < HELLO and not flags & FAILURE else _most_of(kind, options)
         if length > most:
             raise InvalidPacket(f"a value may have {most} bytes, this one has {length}")
         if not 0 <= time <= MAX_TIME:
@@ -404,7 +404,7 @@ def code_of(error: InvalidPacket) -> ErrorCode:
 
 
 def _most_of(kind: int, options: Options) -> int:
-    """Return how many bytes the value of a packet without an event may have."""
+    """Return how many bytes the value of a failure, or of a packet of a type from 16 on, may have."""
     return options.max_introduction if kind == HELLO else max(options.max_payload, LEAST_HELLO)
 
 

@@ -17,6 +17,7 @@ from iotio_protocol.errors import (
     RemoteError,
     TooManyCalls,
 )
+from iotio_protocol.options import Options
 
 
 def test_each_call_has_its_number_and_is_answered_once() -> None:
@@ -137,3 +138,22 @@ def test_there_and_back(fault: CallFault, name: str, message: str) -> None:
     assert isinstance(error, CallError)
     if fault is CallFault.EXCEPTION and isinstance(error, RemoteError) and "\0" not in name:
         assert error.name == name
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e9", "\U0001f600", "\0", '"'])
+def test_a_failure_fits_whatever_its_texts_are(character: str) -> None:
+    kind = type("E" if character == "\0" else character * 300, (Exception,), {})
+    packet = v2.encode("", failure(CallFault.EXCEPTION, kind(character * 5000)), v2.FAILURE, call=1)
+    found = v2.decode(packet, Options(max_event=1, max_payload=1))
+    assert isinstance(found, v2.Packet)
+    assert isinstance(found.value, dict)
+    assert str(found.value["message"]).startswith(character * 200)
+
+
+def test_texts_of_the_other_side_are_cut() -> None:
+    for code in ("exception", "invalid_data", "busy", "x" * 5000):
+        error = error_of("e", {"error": code, "name": "N" * 5000, "message": "m" * 5000})
+        assert len(str(error)) <= MAX_TEXT + 102
+    assert isinstance(error, RemoteError)
+    assert (error.name, error.message) == ("N" * 100, "m" * 1000)
+    assert error_of("e", {"error": "c" * 5000}).args == ("c" * 1000,)

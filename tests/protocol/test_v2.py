@@ -38,8 +38,8 @@ flags = st.sampled_from([0, v2.CALL, v2.RESULT, v2.FAILURE, v2.DURABLE]).flatmap
 @pytest.mark.parametrize("case", VECTORS["valid"], ids=lambda case: case["name"])
 def test_valid_vectors(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["hex"])
-    fields = {key: item for key, item in revive(case).items() if key not in ("name", "hex", "written")}
-    packet = v2.decode(data)
+    fields = {key: item for key, item in revive(case).items() if key not in ("name", "hex", "written", "limits")}
+    packet = v2.decode(data, Options(**case.get("limits", {})))
     found = v2_fields(packet)
     if isinstance(packet, v2.Packet):
         assert data[0] == V2_TYPES[fields.pop("type")]
