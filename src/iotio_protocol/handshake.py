@@ -20,6 +20,7 @@ __all__ = ["Hello", "Upgrade", "check_limits", "device_headers", "parse_headers"
 
 _PREFIX = "iot-io-"
 _PREFIX_SIZE = len(_PREFIX)
+_BLANKS = " \t"  # around a value (RFC 9110, 5.5); to `strip` of itself, 0x85 and 0xA0 of latin-1 are blanks as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Upgrade(NamedTuple):
     def not_agreed(self) -> dict[str, object]:
         """Return what a device is told whose subprotocol was not agreed on."""
         offer = self.offer or ""
-        known = v2.SUBPROTOCOL in [name.strip() for name in offer.split(",")]
+        known = v2.SUBPROTOCOL in [name.strip(_BLANKS) for name in offer.split(",")]
         return {"asked": offer[:40], **({"agreed": None} if known else {"spoken": v2.SUBPROTOCOL})}
 
 
@@ -88,7 +89,8 @@ def device_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, value in headers:
         lower = name.lower()
         if lower[:_PREFIX_SIZE] == _PREFIX:
-            found[lower[_PREFIX_SIZE:]] = (value if value.isascii() else _text(value)).strip()
+            value = value.strip(_BLANKS)
+            found[lower[_PREFIX_SIZE:]] = value if value.isascii() else _text(value)
     return found
 
 

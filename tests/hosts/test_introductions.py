@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iotio_protocol import v0, v2
-from tests.support.hosts import Host, host
+from tests.support.hosts import Host, eventually, host
 from tests.support.v2 import PROTOCOL
 from tests.support.wire import Opcode, v1_headers
 
@@ -63,3 +63,26 @@ def test_and_a_handshake_of_v0(host: Host) -> None:
         frame = peer.expect_frame()
         assert frame.opcode == Opcode.CLOSE
         assert frame.close_reason == "client_no_id {'limit': 'max_id', 'most': 256, 'size': 257}"
+
+
+NAMES = [
+    "voil\u00e0",
+    "\u00c5",
+    "\u0441\u043c\u0435\u0445",
+    "\u05e0\u05e0",
+    "\u3000x\u2003",
+    "t\u00e0\u00e0",
+    "caf\u00e9",
+]
+"""Some end in 0x85 or 0xA0 in UTF-8, which latin-1 has for blanks; some begin or end in a blank of Unicode."""
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "keep-alive, Upgrade"])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_id_in_a_header_keeps_its_first_and_last_letters(host: Host, name: str, connection: str) -> None:
+    with host.peer() as peer:
+        head = peer.request_bytes(headers=v1_headers(f" \t{name}\t ", "echo"))
+        peer.send_bytes(head.replace(b"Connection: Upgrade", b"Connection: " + connection.encode()))
+        assert peer.recv_response().status == 101
+        eventually(lambda: name in host.state()["clients"])
+    eventually(lambda: name not in host.state()["clients"])

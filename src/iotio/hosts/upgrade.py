@@ -84,7 +84,7 @@ def read_usual(data: bytes) -> tuple[UpgradeRequest, bytes, int] | None:
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
+        headers[name.lower()] = value.strip(" \t")  # RFC 9110, 5.5; of itself `strip` takes 0x85 and 0xA0, too
     if (
         len(headers) != len(lines)
         or headers.get("upgrade", "").lower() != "websocket"
@@ -132,7 +132,7 @@ def read_again(data: bytes) -> Request:
     headers = Headers()
     for line in lines[1:-2]:
         name, _, value = line.partition(":")
-        headers[name] = value.strip()
+        headers[name] = value.strip(" \t")
     request = Request(path, headers)
     request.method = method
     return request
