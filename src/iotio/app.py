@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 from iotio_protocol.encoder import DefaultPacketEncoder
-from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.options import DEFAULT_OPTIONS, Options, check_wait
 
 from .core.connection import Scope
 from .core.handles import IoTClient
@@ -213,7 +213,15 @@ class IoTManager(Manager):
         return server.port
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End the server that `start` began: devices get CLOSE 1001, every `on_disconnect` runs."""
+        """End the server that `start` began: devices get CLOSE 1001, every `on_disconnect` runs.
+
+        Args:
+            timeout: seconds to wait for its end.
+
+        Raises:
+            ValueError: so many seconds cannot be waited.
+        """
+        check_wait(timeout)
         if self._running is None:
             return
         (server, thread), self._running = self._running, None

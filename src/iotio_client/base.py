@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.logs import get_logger
-from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.options import DEFAULT_OPTIONS, MAX_SECONDS, Options
 
 from .backoff import Backoff
 from .buffer import Buffer
@@ -34,6 +34,7 @@ HANDLE_PATIENCE = 20.0
 NO_CONNECT = "handle() has nothing to receive from: call {0}(domain) before it, or beside it, or use run(domain)"
 
 _MAX_SLEEP = 0xFFFFFFFF  # SLEEP has four bytes for the seconds
+_MOST = 2_000_000.0  # seconds; a socket counts milliseconds in 32 bits
 _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy loop
 
 _Function = TypeVar("_Function", bound=Handler)
@@ -208,8 +209,9 @@ class BaseClient:
         """Return the waits of one `run`: `reconnect_delay` is their upper limit."""
         if reconnect_delay is None:
             return self._backoff
-        if not 0 <= reconnect_delay < float("inf"):
-            raise ValueError(f"reconnect_delay must be seconds, 0 or more, not {reconnect_delay!r}")
+        if not 0 <= reconnect_delay <= MAX_SECONDS:
+            most = f"{MAX_SECONDS:.0f}"
+            raise ValueError(f"reconnect_delay must be seconds, 0 or more and at most {most}, not {reconnect_delay!r}")
         return replace(self._backoff, cap=max(reconnect_delay, _SHORTEST_CAP))
 
 
@@ -217,8 +219,8 @@ def time_limit(timeout: float | None) -> float:
     """Return the seconds that an operation gets.
 
     Raises:
-        ValueError: not a positive number.
+        ValueError: not a positive number, or too large a one.
     """
     if timeout is None:
         return DEFAULT_TIMEOUT
-    return check_timeout(timeout)
+    return min(check_timeout(timeout), _MOST)

@@ -20,6 +20,7 @@ from .errors import BufferFailed, BufferFull
 __all__ = ["Buffer", "Kept"]
 
 _VERSION = 1
+_MAX_PATIENCE = 2_000_000  # seconds: SQLite counts milliseconds in 32 bits
 _WRONG_USE = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE}
     | {sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_AUTH}
@@ -79,6 +80,8 @@ class Buffer:
     ) -> None:
         if max_messages < 1:
             raise ValueError("max_messages must be at least 1")
+        if not 0 <= patience <= _MAX_PATIENCE:
+            raise ValueError(f"patience must be seconds, 0 or more and at most {_MAX_PATIENCE}, not {patience!r}")
         self._path = path
         self._most = max_messages
         self._drops = drop_oldest

@@ -25,7 +25,7 @@ from websockets.version import version as websockets_version
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData
-from iotio_protocol.options import Options
+from iotio_protocol.options import MAX_SECONDS, Options
 from iotio_protocol.version import __version__
 
 from .backoff import Backoff
@@ -202,7 +202,7 @@ class Driver(Generic[_C, _W]):
             if end is None or backoff is None or not end.retry:
                 return raise_unless_clean(end)
             with self.changed:
-                wait = self.session.wait(time.monotonic(), backoff)
+                wait = min(self.session.wait(time.monotonic(), backoff), MAX_SECONDS)
             self._log_end(end, wait)
             yield Sleep(wait)
 

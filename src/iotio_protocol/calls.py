@@ -14,6 +14,7 @@ from .errors import (
     RemoteError,
     TooManyCalls,
 )
+from .options import MAX_SECONDS
 from .values import Value
 
 __all__ = ["MAX_CALLS", "MAX_TEXT", "Calls", "check_timeout", "error_of", "failure", "fault_of"]
@@ -75,9 +76,9 @@ class Calls(Generic[_W]):
 
 
 def check_timeout(timeout: float) -> float:
-    """Return the seconds of a call. Raises ValueError unless `timeout` is a positive number."""
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
+    """Return the seconds of a call. Raises ValueError unless `timeout` is a positive number, and one that can pass."""
+    if not 0 < timeout <= MAX_SECONDS:
+        raise ValueError(f"timeout must be seconds above 0 and at most {MAX_SECONDS:.0f}, not {timeout!r}")
     return float(timeout)
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+from _thread import TIMEOUT_MAX
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["DEFAULT_OPTIONS", "Options"]
+__all__ = ["DEFAULT_OPTIONS", "MAX_SECONDS", "Options", "check_wait"]
 
 SlowReader = Literal["disconnect", "drop_oldest", "drop_newest"]
 
+MAX_SECONDS = min(1_000_000_000.0, TIMEOUT_MAX)
+"""The longest wait: 31 years, or what the operating system can wait."""
+
+_SECONDS = (
+    "handshake_timeout",
+    "refusal_delay",
+    "ping_interval",
+    "ping_timeout",
+    "close_timeout",
+    "takeover_timeout",
+    "grace",
+)
 _NOT_NEGATIVE = (
     "refusal_delay",
     "ping_interval",
@@ -125,6 +138,9 @@ class Options:
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ValueError(f"Options.{name} must not be negative")
+        for name in _SECONDS:
+            if not getattr(self, name) <= MAX_SECONDS:
+                raise ValueError(f"Options.{name} must be at most {MAX_SECONDS:.0f} seconds")
         if self.slow_reader not in get_args(SlowReader):
             raise ValueError(f"Options.slow_reader must be one of {', '.join(get_args(SlowReader))}")
         lists = (("allowed_origins", "origins"), ("allowed_hosts", "names"), ("trusted_proxies", "addresses"))
@@ -142,6 +158,13 @@ class Options:
     def max_message(self) -> int:
         """Largest WebSocket message in bytes: both parts full, and what v0 (12 bytes) or v1 (7) put around them."""
         return 12 + self.max_event + self.max_payload
+
+
+def check_wait(timeout: float | None) -> float | None:
+    """Return the seconds of a wait that may be without an end, or over. Raises ValueError if they are too many."""
+    if timeout is not None and not timeout <= MAX_SECONDS:
+        raise ValueError(f"timeout must be at most {MAX_SECONDS:.0f} seconds, or None, not {timeout!r}")
+    return timeout
 
 
 DEFAULT_OPTIONS = Options()

@@ -281,3 +281,9 @@ def test_a_transaction_cannot_send(file: Path) -> None:
     assert len(buffer) == 0
     assert buffer.is_new(1, 0)
     buffer.close()
+
+
+@pytest.mark.parametrize("patience", [-1, 1e308, float("nan")])
+def test_patience_is_what_sqlite_can_wait(patience: float) -> None:
+    with pytest.raises(ValueError, match="patience must be seconds, 0 or more and at most 2000000, not"):
+        Buffer(patience=patience)

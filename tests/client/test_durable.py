@@ -592,3 +592,14 @@ def test_flushes_are_settled_by_what_they_wait_for() -> None:
     buffer.resume(buffer.outgoing.name, 2, None)
     flushes.settle()
     assert [waiter.done.is_set() for waiter in (second, third)] == [True, False]
+
+
+@BOTH
+@pytest.mark.parametrize("seconds", [0, 1e308, float("inf")])
+def test_flush_has_a_time_that_can_pass(kind: Kind, seconds: float) -> None:
+    device = make(kind)
+    outcome = device.flush(seconds) if isinstance(device, AsyncDevice) else Running(device.flush, seconds).join()
+    if isinstance(device, AsyncDevice):
+        outcome = Running(asyncio.run, outcome).join()
+    assert isinstance(outcome, ValueError)
+    assert "timeout must be seconds above 0 and at most 1000000000" in str(outcome)

@@ -465,3 +465,8 @@ def test_the_name_of_a_room_has_a_limit() -> None:
     with pytest.raises(ValueError, match=r"may have 4 bytes \(max_room\), this one has 6"):
         manager.join("d1", "üüü")
     assert manager.rooms == {"üü": ["d1"]}
+
+
+def test_close_cannot_wait_for_ever(manager: Manager) -> None:
+    with pytest.raises(ValueError, match="timeout must be at most 1000000000 seconds"):
+        manager.close(1e308)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from iotio_protocol import options as options_module
 from iotio_protocol import v0, v1
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 
@@ -70,3 +71,25 @@ def test_options_are_given_by_name_and_do_not_change() -> None:
 def test_every_option_has_its_line_in_the_docstring() -> None:
     assert Options.__doc__ is not None
     assert [field.name for field in fields(Options) if f"{field.name}:" not in Options.__doc__] == []
+
+
+@pytest.mark.parametrize("seconds", [1e308, float("inf"), 10**400, 1_000_000_001])
+@pytest.mark.parametrize("name", [*options_module._SECONDS])
+def test_seconds_can_pass(name: str, seconds: float) -> None:
+    assert getattr(options(name, 1_000_000), name) == 1_000_000
+    with pytest.raises(ValueError, match=rf"Options\.{name} must be at most 1000000000 seconds"):
+        options(name, seconds)
+
+
+def test_no_time_is_forgotten() -> None:
+    """All options of seconds are named with that word."""
+    assert Options.__doc__ is not None
+    times = [field.name for field in fields(Options) if isinstance(field.default, float) and "max_" not in field.name]
+    assert times == [*options_module._SECONDS]
+
+
+def test_a_wait_may_be_without_an_end_but_not_too_long() -> None:
+    assert [options_module.check_wait(seconds) for seconds in (None, 0.0, -1.0, 1e9)] == [None, 0.0, -1.0, 1e9]
+    for seconds in (1e308, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="timeout must be at most 1000000000 seconds, or None, not"):
+            options_module.check_wait(seconds)

@@ -14,7 +14,7 @@ from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import CallDisconnected
 from iotio_protocol.handshake import size_of
 from iotio_protocol.logs import get_logger
-from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.options import DEFAULT_OPTIONS, Options, check_wait
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
@@ -450,7 +450,11 @@ class Manager:
         Args:
             timeout: seconds to wait for devices to answer and for handlers to end.
             wait: how to wait in this thread.
+
+        Raises:
+            ValueError: so many seconds cannot be waited.
         """
+        check_wait(timeout)
         try:
             self.connections.begin_close(timeout, wait)
         finally:

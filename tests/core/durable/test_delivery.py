@@ -188,3 +188,11 @@ def test_found_by_its_id_after_a_restart(manager: Manager, store: TroubledStore)
     assert found.wait(LONG) is DONE
     assert again.delivery(kept.id) is None
     again.close(0)
+
+
+async def test_no_wait_is_longer_than_can_pass(bare: Manager) -> None:
+    delivery = emit(bare)
+    with pytest.raises(ValueError, match="timeout must be at most 1000000000 seconds"):
+        await delivery.finished(1e308)
+    with pytest.raises(ValueError, match="timeout must be at most 1000000000 seconds"):
+        await asyncio.to_thread(delivery.wait, 1e308)

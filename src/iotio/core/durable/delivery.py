@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 
+from iotio_protocol.options import check_wait
+
 from ..primitives import Signal, allocate_lock
 from ..storage.records import MessageRecord
 from ..waiting import check_no_loop, wait_on_loop
@@ -125,13 +127,16 @@ class Delivery:
 
         Raises:
             RuntimeError: an event loop runs in this thread; write `await delivery.finished()` there.
+            ValueError: so many seconds cannot be waited.
         """
         check_no_loop("wait()", "await delivery.finished()")
+        check_wait(timeout)
         self._wait(self._signal(), timeout)
         return self._state
 
     async def finished(self, timeout: float | None = None) -> DeliveryState:
         """`wait` for coroutines."""
+        check_wait(timeout)
         await wait_on_loop(self._signal(), timeout)
         return self._state
 
