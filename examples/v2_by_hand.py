@@ -35,7 +35,7 @@ WRITE = [
     (str, STRING, lambda value: value.encode()),
     (float, FLOAT, lambda value: pack(">d", value)),
     (type(None), NULL, lambda value: b""),
-    (object, JSON, lambda value: json.dumps(value).encode()),
+    (object, JSON, lambda value: json.dumps(value, ensure_ascii=False).encode()),
 ]
 
 

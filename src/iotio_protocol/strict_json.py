@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from math import isinf
 from typing import Any, NoReturn
 
-__all__ = ["dumps", "loads", "size_of"]
+__all__ = ["dumps", "encode", "loads", "size_of"]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -28,6 +28,7 @@ _SHORT = 300  # characters in which no number is too large for a float, unless i
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decoder_of_large = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)  # slower
 _encoder = json.JSONEncoder(allow_nan=False)
+_utf8_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _short_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -72,8 +73,24 @@ def dumps(value: object) -> str:
     Raises:
         ValueError: something in it has no JSON form (NaN and Infinity included), or it contains itself.
     """
+    return _dump(_encoder, value)
+
+
+def encode(value: object) -> bytes:
+    """Write a value as JSON in UTF-8: what is not ASCII is not escaped.
+
+    Raises:
+        ValueError: as `dumps` does, and for half of a surrogate pair in a text, which has no UTF-8.
+    """
     try:
-        return _encoder.encode(value)
+        return _dump(_utf8_encoder, value).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no text") from None
+
+
+def _dump(encoder: json.JSONEncoder, value: object) -> str:
+    try:
+        return encoder.encode(value)
     except TypeError as error:
         raise ValueError(str(error)) from None
     except RecursionError:

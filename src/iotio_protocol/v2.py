@@ -64,6 +64,8 @@ CALL, RESULT, FAILURE, DURABLE, TIME = 0x01, 0x02, 0x04, 0x08, 0x10
 FLOAT, NULL = 5, 6
 """The types of a value beside those of v1."""
 
+_JSON = v1.DataType.JSON.value
+
 HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
 """The types of packets that carry no event."""
 
@@ -252,10 +254,12 @@ def encode_value(value: object) -> tuple[int, bytes]:
         if not isfinite(value):
             raise EncodeError("a float must be a finite number to be sent")
         return FLOAT, _double.pack(value)
+    if isinstance(value, (dict, list)):
+        return _JSON, _encode_json(f"a {type(value).__name__} must be JSON to be sent", value)
     try:
         return v1.encode_value(value)
     except EncodeError:
-        if isinstance(value, (str, int, dict, list, bytes, bytearray)):
+        if isinstance(value, (str, int, bytes, bytearray)):
             raise
     raise EncodeError(
         f"a value of type {type(value).__name__} cannot be sent with protocol v2;"
@@ -274,18 +278,25 @@ def encode_json(kind: int, fields: dict[str, object], *, more: bytes = b"") -> b
     Raises:
         EncodeError: the fields are not JSON.
     """
-    try:
-        body = json.dumps(fields).encode()
-    except ValueError as error:
-        raise EncodeError(f"what is to be sent must be JSON: {error}") from None
+    body = _encode_json("what is to be sent must be JSON", fields)
     if more:
         body = body[:-1] + (b", " if fields else b"") + more + b"}"
     return _control(kind, body)
 
 
+def _encode_json(demand: str, value: object) -> bytes:
+    try:
+        return json.encode(value)
+    except ValueError as error:
+        raise EncodeError(f"{demand}: {error}") from None
+
+
 def encode_problem(code: ErrorCode, info: dict[str, object] | None = None) -> bytes:
-    """Encode PROBLEM."""
-    return encode_json(PROBLEM, {"error": code.value, "info": info})
+    """Encode PROBLEM. An `info` that holds what is no text, out of the device's own words, is left out."""
+    try:
+        return encode_json(PROBLEM, {"error": code.value, "info": info})
+    except EncodeError:
+        return encode_json(PROBLEM, {"error": code.value, "info": None})
 
 
 def encode_ack(upto: int) -> bytes:

@@ -32,6 +32,19 @@ def test_the_spelling_is_that_of_json_dumps(value: object) -> None:
     assert strict_json.dumps(value) == json.dumps(value)
 
 
+@given(JSON)
+def test_in_utf8_nothing_is_escaped_that_need_not_be(value: object) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        expected = text.encode()
+    except UnicodeEncodeError:
+        with pytest.raises(ValueError, match="half of a surrogate pair"):
+            strict_json.encode(value)
+    else:
+        assert strict_json.encode(value) == expected
+        assert strict_json.loads(expected) == value
+
+
 @given(st.text() | st.binary())
 def test_anything_is_read_or_is_a_value_error(text: str | bytes) -> None:
     try:
@@ -99,8 +112,9 @@ def test_digits_without_end_are_a_value_error() -> None:
     ids=["nan", "inf", "-inf", "set", "bytes", "object", "tuple key", "digits"],
 )
 def test_what_has_no_json_form_is_a_value_error(value: object) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        strict_json.dumps(value)
+    for write in (strict_json.dumps, strict_json.encode):
+        with pytest.raises(ValueError, match=r"."):
+            write(value)
 
 
 def test_what_contains_itself_is_a_value_error() -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iotio_protocol import v2
-from iotio_protocol.errors import EncodeError, InvalidPacket, StreamGap, UnsupportedPacket
+from iotio_protocol.errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, UnsupportedPacket
 from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 from tests.protocol.vectors import V2_FLAGS, V2_TYPES, load, revive, v2_fields
@@ -138,7 +138,11 @@ def test_arbitrary_bytes_are_a_packet_or_invalid(data: bytes) -> None:
     except InvalidPacket as error:
         assert error.problem
         return
-    again = v2.decode(encode_again(packet))
+    try:
+        again = v2.decode(encode_again(packet))
+    except EncodeError:  # JSON with half of a surrogate pair is read, and not written
+        assert b"\\u" in data
+        return
     assert again == packet
 
 
@@ -191,7 +195,20 @@ def test_the_largest_packet_fits_the_largest_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), 2**63, "\ud800", {1, 2}, (1,), {"a": object()}, object()]
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        2**63,
+        "\ud800",
+        {"a": "\ud800"},
+        ["\udc00"],
+        {"\ud800": 1},
+        {1, 2},
+        (1,),
+        {"a": object()},
+        object(),
+    ],
 )
 def test_values_that_cannot_travel(value: Any) -> None:
     with pytest.raises(EncodeError):
@@ -207,6 +224,18 @@ def test_what_can_be_sent_is_said() -> None:
 def test_events_that_cannot_travel(event: Any) -> None:
     with pytest.raises(EncodeError):
         v2.encode(event, 1)
+
+
+def test_json_is_written_in_utf8() -> None:
+    assert v2.encode_value({"s": "\U0001f600\u00e9"}) == (4, '{"s": "\U0001f600\u00e9"}'.encode())
+    assert '"info": {"origin": "\u00e9"}}'.encode() in v2.encode_problem(
+        ErrorCode.ORIGIN_NOT_ALLOWED, {"origin": "\u00e9"}
+    )
+
+
+def test_a_problem_leaves_out_what_is_no_text() -> None:
+    packet = v2.encode_problem(ErrorCode.CLIENT_INVALID_ENDPOINTS, {"endpointId": "\ud800"})
+    assert v2.decode(packet) == v2.Problem("client_invalid_endpoints", None)
 
 
 def test_fields_that_are_not_json() -> None:
