@@ -6,10 +6,11 @@ follows another. A session is not thread-safe; its owner locks around each call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from struct import Struct
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from . import v0, v1, v2
 from .errors import EncodeError, ErrorCode, HandshakeError, InvalidPacket
@@ -74,6 +75,9 @@ class Codec(Protocol):
         """Decode a packet. Raises InvalidPacket."""
 
 
+_decode_v1 = partial(v1.decode, later=True)
+
+
 class State(Enum):
     """Where a connection is after its upgrade."""
 
@@ -129,10 +133,17 @@ class BadGreeting:
 
 @dataclass(slots=True)
 class Packet:
-    """The device sent an event."""
+    """The device sent an event.
+
+    Attributes:
+        event: its name.
+        value: what it carries; `Unread` if it is large JSON.
+        size: bytes of the message.
+    """
 
     event: str
-    value: Value
+    value: Any
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
@@ -183,6 +194,7 @@ class Session:
 
     __slots__ = (
         "_codec",
+        "_decode",
         "_ended",
         "_out",
         "_ping_sent",
@@ -211,6 +223,7 @@ class Session:
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
+        self._decode = _decode_v1 if codec is v1 else codec.decode  # one of a user's own reads all at once
         self.frames = FrameDecoder(
             options.max_message if max_message is None else max_message, options.max_introduction
         )
@@ -243,13 +256,14 @@ class Session:
         """
         self.last_received = now
         events: list[Event] = []
-        decode, options = self._codec.decode, self.options
+        decode, options = self._decode, self.options
         for item in items:
             if type(item) is bytes or type(item) is str:
                 if self.state is State.OPEN:
                     if self.version == 1 and type(item) is bytes:  # the hot path
                         try:
-                            events.append(Packet(*decode(item, options)))
+                            event, value = decode(item, options)
+                            events.append(Packet(event, value, len(item)))
                         except InvalidPacket as error:
                             events.append(self._invalid(error))
                     else:
@@ -402,7 +416,8 @@ class Session:
         try:
             if self.version == 1:
                 raise InvalidPacket("protocol v1 has binary frames, this one is text")
-            return Packet(*v0.decode(self._v0_text(message), self.options))
+            event, value = v0.decode(self._v0_text(message), self.options, later=True)
+            return Packet(event, value, len(message))
         except InvalidPacket as error:
             return self._invalid(error)
 

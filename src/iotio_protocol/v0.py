@@ -7,10 +7,12 @@ A message has two arguments (event and value), the handshake three (id, type and
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from . import strict_json as json
 from .errors import EncodeError, InvalidPacket
 from .options import DEFAULT_OPTIONS, Options
+from .unread import LARGE, Unread
 from .values import Value
 
 __all__ = ["decode", "decode_handshake", "encode", "encode_handshake"]
@@ -38,12 +40,13 @@ def encode(event: str, value: Value) -> str:
     return _sendable(_argument(event) + _argument(_write(value)))
 
 
-def decode(text: str, options: Options = DEFAULT_OPTIONS) -> tuple[str, Value]:
+def decode(text: str, options: Options = DEFAULT_OPTIONS, *, later: bool = False) -> tuple[str, Value]:
     """Read one message.
 
     Args:
         text: a whole text message.
         options: `max_event` and `max_payload` apply.
+        later: whether a large value is returned as `Unread`.
 
     Returns:
         The event's name and the value: what the text means as JSON, or the text itself.
@@ -57,7 +60,8 @@ def decode(text: str, options: Options = DEFAULT_OPTIONS) -> tuple[str, Value]:
         raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has more")
     if len(value.encode(errors="replace")) > options.max_payload:
         raise InvalidPacket(f"a value may have {options.max_payload} bytes, this one has more")
-    return event, _read(value)
+    found: Any = Unread(value, _read) if later and len(value) > LARGE else _read(value)
+    return event, found
 
 
 def encode_handshake(client_id: str, client_type: str, data: dict[str, object]) -> str:
@@ -149,7 +153,7 @@ def _holds_list(value: dict[object, object]) -> bool:
     return False
 
 
-def _read(text: str) -> Value:
+def _read(text: bytes | str) -> Value:
     try:
         value: Value = json.loads(text)
     except ValueError:

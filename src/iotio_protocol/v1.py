@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
+from typing import Any
 
 from . import strict_json as json
 from .errors import EncodeError, ErrorCode, InvalidPacket
 from .options import DEFAULT_OPTIONS, Options
+from .unread import LARGE, Unread
 from .values import Value
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "encode_head",
     "encode_value",
     "error_packet",
+    "read_json",
 ]
 
 _U16 = Struct(">H")
@@ -132,7 +135,9 @@ def _encode_value(value: object) -> tuple[int, bytes]:
     )
 
 
-def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, errors: str = "strict") -> tuple[str, Value]:
+def decode(
+    packet: bytes, options: Options = DEFAULT_OPTIONS, *, errors: str = "strict", later: bool = False
+) -> tuple[str, Value]:
     """Read one packet.
 
     Args:
@@ -140,6 +145,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, errors: str = "
         options: `max_event` and `max_payload` apply.
         errors: what to do with names and strings that are not UTF-8: "strict" refuses the packet,
             "ignore" drops the bytes as iot.io 0.4 did.
+        later: whether large JSON is returned as `Unread`.
 
     Returns:
         The event's name and the value.
@@ -160,7 +166,20 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, errors: str = "
         raise InvalidPacket(f"the value's length says {length} bytes, the packet holds {size - head - 4}")
     if length > options.max_payload:
         raise InvalidPacket(f"a value may have {options.max_payload} bytes, this one has {length}")
-    return decode_text(packet[3:head], errors), decode_value(packet[0], packet[head + 4 :], errors)
+    event, body = decode_text(packet[3:head], errors), packet[head + 4 :]
+    if later and length > LARGE and packet[0] == 4:
+        unread: Any = Unread(body, read_json)
+        return event, unread
+    return event, decode_value(packet[0], body, errors)
+
+
+def read_json(body: bytes | str) -> Value:
+    """Read the value of a JSON packet. Raises InvalidPacket."""
+    try:
+        value: Value = json.loads(body)
+    except ValueError as error:
+        raise InvalidPacket(f"the value is not JSON: {error}") from None
+    return value
 
 
 def decode_text(body: bytes, errors: str = "strict") -> str:
@@ -187,11 +206,7 @@ def decode_value(kind: int, body: bytes, errors: str = "strict") -> Value:
     if kind == 3:
         return decode_text(body, errors)
     if kind == 4:
-        try:
-            value: Value = json.loads(body)
-        except ValueError as error:
-            raise InvalidPacket(f"the value is not JSON: {error}") from None
-        return value
+        return read_json(body)
     if kind == 2:
         if not 1 <= len(body) <= 8:
             raise InvalidPacket(f"an integer has 1 to 8 bytes, this one has {len(body)}")

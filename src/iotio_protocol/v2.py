@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import strict_json as json
 from . import v1
 from .errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, TooLarge, UnsupportedPacket
 from .options import DEFAULT_OPTIONS, Options
 from .stream import MAX_UNACKNOWLEDGED
+from .unread import LARGE, Unread
 from .values import Value
 
 __all__ = [
@@ -61,6 +62,7 @@ SUBPROTOCOL = "iotio.v2"
 CALL, RESULT, FAILURE, DURABLE, TIME = 0x01, 0x02, 0x04, 0x08, 0x10
 """The flags."""
 
+_JSON = v1.DataType.JSON.value
 FLOAT, NULL = 5, 6
 """The types of a value beside those of v1."""
 
@@ -113,7 +115,7 @@ class Packet:
 
     Attributes:
         event: its name; empty in an answer.
-        value: what it carries.
+        value: what it carries; `Unread` if it was to be read later.
         flags: which of the following are there.
         call: the caller's number of the call (CALL, RESULT, FAILURE).
         number: in the sender's stream, from 1 (DURABLE).
@@ -122,7 +124,7 @@ class Packet:
     """
 
     event: str
-    value: Value
+    value: Any
     flags: int = 0
     call: int = 0
     number: int = 0
@@ -318,12 +320,13 @@ def max_message(options: Options) -> int:
     return HEAD + max(options.max_event + options.max_payload, LEAST_HELLO)
 
 
-def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
+def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, later: bool = False) -> Decoded:
     """Read one packet.
 
     Args:
         packet: a whole binary message.
         options: `max_event` and `max_payload` apply, for HELLO `max_introduction`.
+        later: whether large JSON of an event or a call is returned as `Unread`.
 
     Raises:
         UnsupportedPacket: a type or a flag that v2 does not have.
@@ -372,7 +375,14 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS) -> Decoded:
         event = v1.decode_text(packet[start:end])
         if event and flags & (RESULT | FAILURE):
             raise InvalidPacket("the answer to a call has no event")
-        return Packet(event, decode_value(kind, body), flags, call, number, time, previous)
+        value: Any
+        if later and length > LARGE and kind == _JSON and not flags & (RESULT | FAILURE):
+            if flags & DURABLE:
+                v1.read_json(body)  # it takes its number only if it can be read
+            value = Unread(body, v1.read_json)
+        else:
+            value = decode_value(kind, body)
+        return Packet(event, value, flags, call, number, time, previous)
     except InvalidPacket as error:
         if flags & DURABLE:
             error.durable = (number, previous)

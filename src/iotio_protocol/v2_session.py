@@ -70,11 +70,11 @@ class V2Session(Session):
         try:
             if isinstance(message, str):
                 raise InvalidPacket("protocol v2 has binary frames, this one is text")
-            packet = v2.decode(message, self.options)
+            packet = v2.decode(message, self.options, later=True)
             if isinstance(packet, v2.Greeting):
                 raise InvalidPacket("HELLO comes once, and WELCOME from the server only")
             if isinstance(packet, v2.Packet) and not packet.flags:
-                return Packet(packet.event, packet.value)
+                return Packet(packet.event, packet.value, len(message))
             return packet
         except InvalidPacket as error:
             if message[:1] == _PROBLEM:  # or two sides that do not understand each other would never end

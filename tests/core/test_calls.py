@@ -10,6 +10,7 @@ import pytest
 
 from iotio import (
     CallDisconnected,
+    CallError,
     CallTimeout,
     DeviceType,
     EncodeError,
@@ -19,6 +20,7 @@ from iotio import (
     RemoteError,
     TooManyCalls,
 )
+from iotio.core.lane import TOO_MUCH_WAITS
 from iotio.hosts.memory import connect
 from iotio_protocol import v2
 from tests.support.memory import Device, make_manager, v2_device
@@ -139,3 +141,18 @@ def test_what_the_device_does_not_take_is_not_sent() -> None:
     with pytest.raises(EncodeError, match="the device takes 4 bytes for a value, this one has 5"):
         client.call("dim", "12345")
     assert (device.frames(), len(client.socket.calls)) == ([], 0)  # type: ignore[arg-type]
+
+
+def test_calls_that_fail_while_the_device_stays() -> None:
+    device, client = connected()
+    calls = device.connection.calls
+    pending = calls.begin("dim", 1)
+    with device.connection._lock:
+        calls.fail(TOO_MUCH_WAITS)
+    with pytest.raises(CallError, match="device 'd', call of 'dim': too much came before its answer"):
+        pending.wait(5)
+    device.frames()
+    later = calls.begin("dim", 2)
+    device.frame(Opcode.BINARY, v2.encode("", 7, v2.RESULT, call=later.number))
+    assert later.wait(0) == 7, "the device is not gone"
+    assert client.connected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any, get_args
+from unittest.mock import ANY
 
 import pytest
 
@@ -16,6 +17,7 @@ from iotio.hosts.memory import connect
 from iotio_protocol import v2
 from iotio_protocol.session import Ended, Event, Packet
 from tests.support.memory import Device, make_manager, v1_device
+from tests.support.memory import v2_device as greeted
 from tests.support.wire import Opcode
 
 from .log import Log
@@ -54,6 +56,52 @@ def test_an_invalid_packet_is_counted_and_the_first_is_logged_as_a_warning(
     assert [packet[1]["error"] for packet in device.packets()] == ["client_invalid_packet"] * 3
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "device 'd1' sent an invalid packet: " in caplog.text
+
+
+def large_json(body: bytes) -> bytes:
+    return body.ljust(1000)
+
+
+class AsyncToo(Log):
+    async def on_aecho(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+
+@pytest.mark.parametrize("event", ["echo", "aecho"])
+def test_large_json_is_read_when_its_turn_comes(event: str, caplog: pytest.LogCaptureFixture) -> None:
+    device = v1_device(make_manager(AsyncToo()))
+    for body in (b"[1]", b"[1", b"[2]"):
+        packet = bytes((4, 0, len(event))) + event.encode() + (1000).to_bytes(4, "big") + large_json(body)
+        device.frame(Opcode.BINARY, packet)
+    first, invalid, second = device.packets()
+    assert [first, second] == [(event, [1]), (event, [2])]
+    assert (invalid[0], invalid[1]["error"]) == ("error", "client_invalid_packet")
+    assert "the value is not JSON" in invalid[1]["info"]["problem"]
+    counters = device.connection.counters
+    assert (counters["received"], counters["invalid"]) == (2, 1)
+    assert "device 'd1' sent an invalid packet: the value is not JSON" in caplog.text
+
+
+def test_a_durable_message_that_is_no_json_is_not_taken(log: Log) -> None:
+    device = greeted(make_manager(log), sends="s")
+    for number, body in ((1, b"[1]"), (2, b"[1")):
+        packet = v2.encode_head(4, "echo", v2.DURABLE, number=number, previous=number - 1)
+        device.packet(packet + (1000).to_bytes(4, "big") + large_json(body))
+    answers = [answer for answer in device.decoded() if not isinstance(answer, v2.Packet)]
+    taken, problem = answers
+    assert taken == v2.Ack(1)
+    assert log.calls == ["connect", [1]]
+    assert isinstance(problem, v2.Problem)
+    assert problem.error == "client_invalid_packet"
+    device.durable(3, "echo", 1, previous=2)
+    (_, problem_frame), *_ = device.frames()
+    assert v2.decode(problem_frame) == v2.Problem("stream_gap", ANY)
+
+
+def test_a_call_with_large_json(log: Log) -> None:
+    device = greeted(make_manager(log))
+    device.packet(v2.encode("echo", ["x" * 1000], v2.CALL, call=7))
+    assert device.decoded() == [v2.Packet("", ["x" * 1000], v2.RESULT, 7)]
 
 
 # step_of, by itself.

@@ -8,13 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from iotio import Options
+from iotio.core.lane import TOO_MUCH_WAITS
 from iotio_protocol import v2
+from tests.support.hosts import IN_PROCESS
 from tests.support.processes import START_SECONDS, Program
-from tests.support.v2 import PROTOCOL
-from tests.support.wire import RawPeer, v1_headers
+from tests.support.v2 import PROTOCOL, V2Device
+from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 
 MIB = 1024 * 1024
 SAID = "[" + ",".join(["[]"] * 5400) + "]"
@@ -51,6 +57,11 @@ class Filled:
             assert isinstance(v2.decode(peer.expect_frame().payload), v2.Greeting)
         return peer
 
+    def release(self) -> None:
+        """Let the handlers go on."""
+        assert self.program.process.stdin is not None
+        self.program.process.stdin.write("go on\n")
+
     @property
     def over_idle(self) -> int:
         """Bytes of memory that it has taken at most, over what it took when it had begun."""
@@ -71,7 +82,6 @@ def filled(kind: str, **options: int) -> Iterator[Filled]:
         yield Filled(program)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("stay", [False, True], ids=["away", "connected"])
 def test_what_devices_say_of_themselves(version: int, stay: bool) -> None:
@@ -85,3 +95,60 @@ def test_what_devices_say_of_themselves(version: int, stay: bool) -> None:
             else:
                 peer.close()
         assert server.over_idle < most + 48 * MIB
+
+
+def events(event: str, count: int) -> bytes:
+    """So many events with 60 KiB of JSON each, numbered."""
+    filler = b",[]" * 20_000
+    packets = (b"[%d%s]" % (number, filler) for number in range(count))
+    name = event.encode()
+    head = bytes((4,)) + len(name).to_bytes(2, "big") + name
+    return b"".join(encode_frame(Opcode.BINARY, head + len(body).to_bytes(4, "big") + body) for body in packets)
+
+
+@pytest.mark.parametrize("event", ["slow", "async_slow"])
+@pytest.mark.parametrize("kind", IN_PROCESS)
+def test_events_that_wait_for_a_handler(kind: str, event: str) -> None:
+    """As fast as one device can, while the handler of the first sleeps; then all of them come, in order."""
+    count = 300
+    with filled(kind) as server, server.device("d") as peer:
+        sender = Thread(target=peer.send_bytes, args=(events(event, count),), daemon=True)
+        sender.start()
+        sender.join(1)
+        assert sender.is_alive(), "it is not read"
+        assert server.over_idle < Options().max_outbox + 48 * MIB
+        server.release()
+        server.program.wait_line(f"took d {count - 1}", timeout=60)
+        took = [line.split()[2] for line in server.program.lines if line.startswith("took d ")]
+        assert took == [str(number) for number in range(count)]
+        sender.join(10)
+        assert server.over_idle < Options().max_outbox + 48 * MIB
+
+
+@pytest.mark.parametrize("kind", IN_PROCESS)
+def test_a_call_whose_answer_is_behind_too_much(kind: str) -> None:
+    with filled(kind) as server, V2Device(server.port, "d", "slow") as device:
+        device.send("call")
+        device.expect_call("answer")
+        flood = b"".join(
+            encode_frame(Opcode.BINARY, v2.encode("slow", [number, "x" * 60_000])) for number in range(100)
+        )
+        sender = Thread(target=device.send_bytes, args=(flood,), daemon=True)
+        sender.start()
+        server.program.wait_line("failed CallError device 'd', call of 'answer': " + TOO_MUCH_WAITS, timeout=10)
+        assert server.over_idle < Options().max_outbox + 48 * MIB
+        server.release()
+        server.program.wait_line("took d 99", timeout=60)
+
+
+@pytest.mark.parametrize("kind", IN_PROCESS)
+def test_a_call_whose_answer_is_behind_less(kind: str) -> None:
+    with filled(kind) as server, V2Device(server.port, "d", "slow") as device:
+        device.send("call")
+        number = device.expect_call("answer")
+        for count in range(13):
+            device.send("slow", [count, "x" * 60_000])
+        device.answer(number, "here")
+        server.program.wait_line("result 'here'", timeout=10)
+        server.release()
+        server.program.wait_line("took d 12", timeout=60)

@@ -312,4 +312,4 @@ def test_an_answer_that_the_device_does_not_take_is_not_sent(host: Host, most: i
         device.send("same", "x" * (most + 1), CALL, call=1)
         failure = device.expect()
         assert isinstance(failure, v2.Packet)
-        assert (failure.flags, failure.value["error"]) == (FAILURE, "invalid_data")  # type: ignore[call-overload, index]
+        assert (failure.flags, failure.value["error"]) == (FAILURE, "invalid_data")

@@ -113,7 +113,7 @@ class CallLink(Protocol):
 
 
 class OutgoingCalls:
-    """The calls to one device over one connection. Every method but `end` may be called from any thread.
+    """The calls to one device over one connection. Every method but `end` and `fail` may be called from any thread.
 
     Args:
         link: the connection.
@@ -193,6 +193,11 @@ class OutgoingCalls:
             pending.settle(packet.value)
         else:
             pending.fail(error_of(pending.event, packet.value))
+
+    def fail(self, why: str) -> None:
+        """Fail the calls that wait for their answers, as these will not be read. The lock is held."""
+        for pending in self._calls.end_all():
+            pending.fail(CallError(f"device {self.link.name!r}, call of {pending.event!r}: {why}"))
 
     def end(self, reason: DisconnectReason) -> None:
         """Fail all calls, and those that come later: the device can answer no more. The lock is held."""

@@ -10,6 +10,7 @@ from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
+from iotio_protocol.unread import Unread, read_value
 
 from .answers import answering, refuse_call
 from .connection import Connection, count_invalid
@@ -17,7 +18,7 @@ from .durable.delivery import DeliveryState
 from .durable.taking import taking
 from .lane import Kind, Step, is_coroutine_function
 
-__all__ = ["step_of"]
+__all__ = ["reading", "step_of"]
 
 logger = get_logger("iotio.connection")
 
@@ -42,7 +43,10 @@ def _packet(connection: Connection, packet: Packet) -> Step | None:
     if route is None:
         return None
     function, arguments = route
-    return Step.of(Kind.EVENT, packet.event, function, *arguments)
+    is_async = is_coroutine_function(function)
+    if type(packet.value) is Unread:
+        function = reading(connection, function, is_async=is_async)
+    return Step(Kind.EVENT, [(packet.event, function, arguments, None)], is_async=is_async, size=packet.size)
 
 
 def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None:
@@ -69,7 +73,12 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
         wrapped = answering(connection.send, packet.call, function, connection.session.max_payload)
     else:
         wrapped = taking(connection, packet, function, is_async=is_async)
-    return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async)
+    value = packet.value
+    if type(value) is Unread:
+        wrapped = reading(connection, wrapped, is_async=is_async)
+        value = value.text
+    size = len(value) if isinstance(value, (str, bytes)) else 0
+    return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async, size=size)
 
 
 def _route(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
@@ -86,6 +95,31 @@ def _route(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable
     connection.n_unhandled += 1
     logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
     return None
+
+
+def reading(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    """Wrap a handler so that what it gets is read when its turn comes; if it cannot be, the device is told so.
+
+    Args:
+        connection: the device's.
+        function: the handler; one of its arguments is `Unread`.
+        is_async: whether it is an `async def`.
+    """
+
+    def handler(*arguments: Any) -> Any:
+        try:
+            arguments = tuple(map(read_value, arguments))
+        except InvalidPacket as error:
+            connection.n_received -= 1
+            connection.complain(error)
+            return _nothing_async() if is_async else None
+        return function(*arguments)
+
+    return handler
+
+
+async def _nothing_async() -> None:
+    """Be what an `async def` handler would have been."""
 
 
 def _nothing() -> None:

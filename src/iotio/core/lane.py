@@ -10,7 +10,25 @@ from typing import Any, Protocol, TypeAlias
 
 from .primitives import Signal
 
-__all__ = ["Call", "Kind", "Lane", "Step", "is_coroutine_function"]
+__all__ = [
+    "MAX_WAITING",
+    "MAX_WAITING_BYTES",
+    "TOO_MUCH_WAITS",
+    "Call",
+    "Kind",
+    "Lane",
+    "Step",
+    "is_coroutine_function",
+]
+
+MAX_WAITING = 256
+"""Events of a device that may wait for its handlers, or run; then the device is not read any more."""
+
+MAX_WAITING_BYTES = 1024 * 1024
+"""The same in bytes of their messages."""
+
+TOO_MUCH_WAITS = "too much came before its answer, and waits for the handlers"
+"""Why a call fails whose device has sent as much as may wait, and `max_payload` more."""
 
 Call: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...], bytes | None]
 """The event, or what is called for the log; the function; its arguments; and `Route.reply_head`, None where the answer
@@ -33,14 +51,16 @@ class Step:
         kind: of all its calls.
         calls: in order.
         is_async: whether it is the one call of an `async def`.
+        size: bytes of the messages that it is made of, where they are events.
     """
 
-    __slots__ = ("calls", "is_async", "kind")
+    __slots__ = ("calls", "is_async", "kind", "size")
 
-    def __init__(self, kind: Kind, calls: list[Call], *, is_async: bool) -> None:
+    def __init__(self, kind: Kind, calls: list[Call], *, is_async: bool, size: int = 0) -> None:
         self.kind = kind
         self.calls = calls
         self.is_async = is_async
+        self.size = size
 
     @classmethod
     def of(cls, kind: Kind, event: str, function: Callable[..., Any], *arguments: Any) -> Step:

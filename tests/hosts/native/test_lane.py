@@ -14,7 +14,7 @@ import pytest
 
 from iotio import IoTClient
 from iotio.core.handler_context import HandlerContext
-from iotio.core.lane import Kind, Step
+from iotio.core.lane import MAX_WAITING, MAX_WAITING_BYTES, TOO_MUCH_WAITS, Kind, Step
 from iotio.core.log_throttle import LogThrottle
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
@@ -64,6 +64,11 @@ class Fake:
         assert self.context is not None
         self.context.abandon(count)
 
+    awaited = 0  # bytes more that may be read for calls
+
+    def fail_calls(self, why: str) -> None:
+        self.journal.append(f"calls fail: {why}")
+
     def answer(self, event: str, reply_head: bytes | None, result: Any) -> None:
         self.journal.append(f"answer {result}")
 
@@ -89,6 +94,12 @@ class Fake:
         await asyncio.sleep(0.005)
         self.journal.append(f"{name} ends")
         return name
+
+    async def waits_at_the_gate(self, name: str) -> None:
+        self.journal.append(name)
+        self.entered.set()
+        await until(self.gate.is_set)
+        self.journal.append(f"{name} ends")
 
     async def fails(self, name: str) -> None:
         raise ValueError(name)
@@ -289,6 +300,105 @@ def test_a_full_lane_pauses_reading_until_it_has_room() -> None:
         assert one.transport.calls == ["pause", "resume"]
 
     assert len(on_a_loop(test).journal) == 257
+
+
+def reads(one: Fake) -> bool:
+    return one.lane.is_reading
+
+
+def full(one: Fake) -> bool:
+    return one.lane.is_full
+
+
+def sized(one: Fake, function: Callable[..., Any], name: str, size: int) -> None:
+    """Push an event that came in so many bytes."""
+    step = Step.of(Kind.EVENT, "event", function, name)
+    step.size = size
+    one.lane.push(step)
+
+
+@pytest.mark.parametrize("first", ["stuck", "waits_at_the_gate"])
+def test_a_lane_is_full_of_bytes_too(first: str) -> None:
+    async def test(one: Fake) -> None:
+        one.push(getattr(one, first), "0")
+        await until(one.entered.is_set)
+        for number in range(15):
+            sized(one, one.plain, f"event {number}", 64 * 1024)
+        assert one.transport.calls == []
+        sized(one, one.quick, "one more", 64 * 1024)
+        assert one.transport.calls == ["pause"]
+        assert not reads(one)
+        one.gate.set()
+        await until(lambda: one.lane.is_idle)
+        assert one.transport.calls == ["pause", "resume"]
+        assert one.lane._size == 0
+
+    assert len(on_a_loop(test).journal) == 18
+
+
+def test_a_full_lane_is_read_for_the_answers_of_calls_up_to_a_point() -> None:
+    async def test(one: Fake) -> None:
+        one.push(one.stuck, "0")
+        await until(one.entered.is_set)
+        sized(one, one.plain, "much", MAX_WAITING_BYTES)
+        assert one.transport.calls == ["pause"]
+        one.awaited = 1000
+        one.lane.answer_awaited()
+        await until(lambda: one.lane.is_reading)
+        assert one.transport.calls == ["pause", "resume"]
+        sized(one, one.plain, "more", 999)
+        assert reads(one)
+        one.awaited = 0  # they have their answers
+        sized(one, one.plain, "one", 1)
+        assert one.transport.calls == ["pause", "resume", "pause"]
+        one.awaited = 1001
+        one.lane.answer_awaited()
+        await until(lambda: one.lane.is_reading)
+        sized(one, one.plain, "too much", 1)
+        assert not reads(one)
+        assert one.journal == ["0", f"calls fail: {TOO_MUCH_WAITS}"]
+        one.lane.answer_awaited()
+        await until(lambda: len(one.journal) == 3)
+        assert one.journal[2:] == [f"calls fail: {TOO_MUCH_WAITS}"], "those that begin now fail at once"
+        one.gate.set()
+        await until(lambda: one.lane.is_idle)
+        assert one.transport.calls == ["pause", "resume"] * 2 + ["pause", "resume"]
+
+    on_a_loop(test)
+
+
+def test_a_lane_that_gets_full_while_a_call_waits_goes_on_reading() -> None:
+    async def test(one: Fake) -> None:
+        one.push(one.stuck, "0")
+        await until(one.entered.is_set)
+        one.awaited = 1000
+        for number in range(2 * MAX_WAITING - 2):
+            one.push(one.plain, f"event {number}")
+        assert full(one)
+        assert one.transport.calls == []
+        one.push(one.plain, "one more")
+        assert one.transport.calls == ["pause"]
+        one.gate.set()
+        await until(lambda: one.lane.is_idle)
+        assert one.transport.calls == ["pause", "resume"]
+
+    on_a_loop(test)
+
+
+def test_what_is_abandoned_counts_no_more() -> None:
+    async def test(one: Fake) -> None:
+        sized(one, one.stuck, "0", MAX_WAITING_BYTES)
+        await until(one.entered.is_set)
+        sized(one, one.plain, "1", 10)
+        assert full(one)
+        one.lane.abandon()
+        await until(lambda: one.lane.is_idle)
+        assert not full(one)
+        one.gate.set()
+        await until(lambda: one.context is not None and not one.context.n_abandoned)
+        assert one.lane._size == 0
+
+    on_a_loop(test)
 
 
 def test_what_is_abandoned_holds_up_nothing_and_reports_its_end() -> None:

@@ -1,11 +1,12 @@
 """A server that devices fill: `python -m tests.hosts.programs.filled_server KIND OPTIONS` prints `ready PORT`.
 
-The handler of the event `slow` waits until there is a line on standard input, and then prints what the events were:
-`took NAME NUMBER` for each.
+The handlers of the events `slow` and `async_slow` wait until there is a line on standard input, and then print what the
+events were: `took NAME NUMBER` for each. That of `call` calls the device, and prints what became of that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -37,7 +38,13 @@ class Slow(DeviceType):
         """Wait, without holding up whatever else runs in this thread."""
         while not self.released.is_set():
             self._sleep(0.01)
-        print(f"took {client.id} {message[0] if isinstance(message, list) else message}", flush=True)
+        print(f"took {client.id} {message[0]}", flush=True)
+
+    async def on_async_slow(self, message: Any, client: IoTClient) -> None:
+        """Do the same on a loop."""
+        while not self.released.is_set():
+            await asyncio.sleep(0.01)
+        print(f"took {client.id} {message[0]}", flush=True)
 
     def on_call(self, message: Any, client: IoTClient) -> None:
         """Call the device, and tell what became of it."""

@@ -122,11 +122,6 @@ class SocketConnection(InlineConnection):
 
     # -- the stand-in reader ---------------------------------------------------------------------------
 
-    @property
-    def awaits_answers(self) -> bool:
-        """See `Owner.awaits_answers`."""
-        return bool(self._calls)
-
     def answer_awaited(self) -> None:
         self._stand_in.start_if_needed()
 

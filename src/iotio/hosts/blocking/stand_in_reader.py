@@ -12,27 +12,30 @@ from _thread import LockType
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from iotio.core.calls import OutgoingCalls
+from iotio.core.lane import MAX_WAITING, TOO_MUCH_WAITS
 from iotio.core.primitives import Signal
 from iotio_protocol import v2
-from iotio_protocol.session import Event
+from iotio_protocol.session import Event, Session
 
 from .loop_thread import LoopThread
 
 __all__ = ["Owner", "StandInReader"]
 
-_FULL = 256  # events that are kept; then the device is not read any more, as on the native host
-
 
 class Owner(Protocol):
-    """What the stand-in reader needs of its connection."""
+    """What the stand-in reader needs of its connection.
+
+    Attributes:
+        session: of its options, `max_payload` bounds what is read while a handler runs.
+    """
+
+    session: Session
+    _calls: OutgoingCalls | None
 
     @property
     def over(self) -> bool:
         """See `Connection.over`."""
-
-    @property
-    def awaits_answers(self) -> bool:
-        """Return whether calls to the device wait for their answers."""
 
     def feed(self, data: bytes) -> list[Event]:
         """See `InlineConnection.feed`."""
@@ -64,7 +67,17 @@ class StandInReader:
         reading: set when what has just been read is kept; None while nothing is being read. Under the lock.
     """
 
-    __slots__ = ("_descriptor", "_kept", "_lock", "_loop_thread", "_owner", "_owner_reads", "_stream", "reading")
+    __slots__ = (
+        "_descriptor",
+        "_kept",
+        "_lock",
+        "_loop_thread",
+        "_owner",
+        "_owner_reads",
+        "_size",
+        "_stream",
+        "reading",
+    )
 
     def __init__(self, owner: Owner, stream: Stream, lock: LockType, loop_thread: LoopThread) -> None:
         self._owner = owner
@@ -74,6 +87,7 @@ class StandInReader:
         self._owner_reads = False  # the connection's own thread reads; else it handles what it has read
         self._descriptor: int | None = None  # of the stand-in's own, while it reads
         self._kept: list[Event] = []
+        self._size = 0  # bytes that they came in
         self.reading: Signal | None = None
 
     @property
@@ -83,7 +97,7 @@ class StandInReader:
 
     def start_if_needed(self) -> None:
         """Have the loop thread read if calls wait and the connection's own thread does not read. The lock is held."""
-        if self._descriptor is None and self._is_needed():
+        if self._descriptor is None and self._is_needed() and self._has_room():
             self._descriptor = self._stream.lend(self._begin)
             if self._descriptor is None:
                 self._owner.lose()
@@ -100,7 +114,7 @@ class StandInReader:
 
     def take(self) -> list[Event]:
         """Hand the kept events over to the connection's own thread, which handles them now. The lock is held."""
-        events, self._kept = self._kept, []
+        events, self._kept, self._size = self._kept, [], 0
         if events:
             self.start_if_needed()  # it has stopped if they were too many
         return events
@@ -118,7 +132,16 @@ class StandInReader:
 
     def _is_needed(self) -> bool:
         owner = self._owner
-        return not self._owner_reads and owner.awaits_answers and not owner.over and len(self._kept) < _FULL
+        return not self._owner_reads and bool(owner._calls) and not owner.over
+
+    def _has_room(self) -> bool:
+        """Return whether more may be kept. The calls fail if not: the answers would be behind what is not read."""
+        owner = self._owner
+        if len(self._kept) < MAX_WAITING and self._size < owner.session.options.max_payload:
+            return True
+        if owner._calls is not None:
+            owner._calls.fail(TOO_MUCH_WAITS)
+        return False
 
     # -- on the loop thread ----------------------------------------------------------------------------
 
@@ -134,7 +157,7 @@ class StandInReader:
             with self._lock:
                 if self._descriptor != descriptor:
                     return
-                if not self._is_needed():
+                if not (self._is_needed() and self._has_room()):
                     self._descriptor = None
                     break
                 data = self._stream.receive()
@@ -146,7 +169,9 @@ class StandInReader:
                 events = self._owner.feed(data)
             finally:
                 with self._lock:
-                    self._kept += events
+                    if events:
+                        self._kept += events
+                        self._size += len(data)
                     self.reading = None
                 reading.set()
         self._release(descriptor)

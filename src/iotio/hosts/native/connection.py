@@ -20,10 +20,11 @@ from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.frames import Item
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import State, string_frame
-from iotio_protocol.v1 import decode_value
-from iotio_protocol.values import Value
+from iotio_protocol.unread import LARGE, Unread
+from iotio_protocol.v1 import decode_value, read_json
 
 from ...core.connection import Connection
+from ...core.dispatch import reading
 from ...core.handler_context import HandlerContext, Scope
 from ...core.lane import Call, Kind, Step
 from ...core.primitives import wait
@@ -158,7 +159,7 @@ class NativeConnection(Connection):
     def _fall_behind(self) -> Backlog:
         """Read no more until what has been read is handled, so that the other devices have their turn in between."""
         backlog = Backlog(self, self.host)
-        if self.lane.is_full:  # it has paused the reading, and one more read was on its way
+        if not self.lane.is_reading:  # it has paused the reading, and one more read was on its way
             backlog.hold()
         else:
             self._transport.pause_reading()
@@ -167,7 +168,7 @@ class NativeConnection(Connection):
     def caught_up(self) -> None:
         """Read again, as all that was read is handled."""
         self._backlog = None
-        if not self.lane.is_full and not self._transport.is_closing():
+        if self.lane.is_reading and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def pause_reading(self) -> None:
@@ -270,9 +271,14 @@ class NativeConnection(Connection):
                     or size != packet[end + 1] << 16 | packet[end + 2] << 8 | packet[end + 3]
                 ):
                     return index
+                function = route.function
                 try:
+                    value: Any
                     if route.kind == 3:
-                        value: Value = packet[end + 4 :].decode("utf-8")
+                        value = packet[end + 4 :].decode("utf-8")
+                    elif size > LARGE and route.kind == 4 and not (may_run and route.is_async):
+                        value = Unread(packet[end + 4 :], read_json)  # it waits, and so do its objects
+                        function = reading(self, function, is_async=route.is_async)
                     elif route.kind < v2.FLOAT:
                         value = decode_value(route.kind, packet[end + 4 :])
                     else:
@@ -281,17 +287,17 @@ class NativeConnection(Connection):
                     return index
                 self.n_received += 1
                 if not route.is_async:
-                    calls.append((route.event, route.function, (value, client), route.reply_head))
+                    calls.append((route.event, function, (value, client), route.reply_head))
                     continue
                 if calls:
-                    self.lane.push(Step(Kind.EVENT, calls, is_async=False))
+                    self._push(calls, items, index)
                     calls, may_run = [], False
                 if not may_run:
-                    call = (route.event, route.function, (value, client), None)
-                    self.lane.push(Step(Kind.EVENT, [call], is_async=True))
+                    call = (route.event, function, (value, client), None)
+                    self.lane.push(Step(Kind.EVENT, [call], is_async=True, size=len(packet)))
                     continue
                 try:
-                    done = finishes(me, route.function(value, client))
+                    done = finishes(me, function(value, client))
                 except BaseException as error:
                     if not isinstance(error, asyncio.CancelledError):
                         self.handler_context.log_failure(route.event, error)
@@ -332,11 +338,18 @@ class NativeConnection(Connection):
                     continue
                 if tells_updates:
                     self.manager.log_update(self.name, route.event, result)
-            return len(items)
+            index = len(items)
+            return index
         finally:
             leave(task, loop, previous)
             if calls:
-                self.lane.push(Step(Kind.EVENT, calls, is_async=False))
+                self._push(calls, items, index)
+
+    def _push(self, calls: list[Call], items: list[Item], end: int) -> None:
+        """Have `def` handlers run, for the packets before `end`."""
+        packets: list[Any] = items[end - len(calls) : end]
+        size = sum(map(len, packets))
+        self.lane.push(Step(Kind.EVENT, calls, is_async=False, size=size))
 
     def _collect(self) -> None:
         """Put the answers of this turn into the buffer; the lock is held. Whatever else is written comes behind them.
@@ -530,7 +543,21 @@ class NativeConnection(Connection):
         if not self.host.is_current and not self.host.loop.is_closed():
             wait(self.teardown_done, _TEARDOWN)
 
+    def answer_awaited(self) -> None:
+        self.lane.answer_awaited()
+
     # -- for the lane ----------------------------------------------------------------------------------
+
+    @property
+    def awaited(self) -> int:
+        """Bytes that may be read for the answers that calls wait for, although the lane is full; 0 if none does."""
+        return self.session.options.max_payload if self._calls else 0
+
+    def fail_calls(self, why: str) -> None:
+        """Fail the calls that wait for their answers."""
+        calls = self.calls
+        with self._lock:
+            calls.fail(why)
 
     def begin_user_code(self) -> HandlerContext:
         """Make what user code runs in, before the first of it runs: many a device is silent for ever."""

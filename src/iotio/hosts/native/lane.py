@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.handler_context import HandlerContext
-from ...core.lane import Kind, Step
+from ...core.lane import MAX_WAITING, MAX_WAITING_BYTES, TOO_MUCH_WAITS, Kind, Step
 from ...core.primitives import Signal
 from ..awaitables import create_task
 from .eager import Waiting, run
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "LoopLane"]
 
-_FULL = 256  # events that wait or run; then the device is not read any more
-_LOW = 64
+_LOW = MAX_WAITING // 4  # events, at which a device is read again that was not
+_LOW_BYTES = MAX_WAITING_BYTES // 4
 
 
 class Dispatcher(Protocol):
@@ -37,6 +37,9 @@ class Dispatcher(Protocol):
 
     def begin_user_code(self) -> HandlerContext: ...
     def abandon_calls(self, count: int) -> None: ...
+    @property
+    def awaited(self) -> int: ...
+    def fail_calls(self, why: str) -> None: ...
     def answer(self, event: str, reply_head: bytes | None, result: Any) -> None: ...
 
 
@@ -52,7 +55,7 @@ class LoopLane:
 
     Attributes:
         is_idle: whether nothing runs or waits, so that an event may be handled at once.
-        is_full: whether so much waits that the device is not read.
+        is_full: whether so much waits that the device is not read, unless a call waits for its answer.
         running: calls that have begun and not ended.
 
     Args:
@@ -71,6 +74,8 @@ class LoopLane:
         self._handler_context: HandlerContext | None = None  # from the first user code on
         self._steps: deque[Step] | None = None  # those that wait; made when there are any: most devices are idle
         self._waiting = 0  # events in them
+        self._size = 0  # bytes of these, and of the steps on a worker; of `async def`s that run none
+        self._reads_on = False  # although the lane is full, for the answers of calls
         self._on_worker = 0  # of `running`, calls on a worker: `def` handlers may queue up there
         self._generation = 0  # the number of times that what ran was abandoned
         self._owner: object = self  # of our jobs, for the workers
@@ -90,9 +95,35 @@ class LoopLane:
             self._append(step)
         else:
             self._begin(step)
-        if not self.is_full and self._waiting + self.running >= _FULL:
+        if self.is_full:
+            if self._reads_on and not self._may_read_on():
+                self._reads_on = False
+                self._reading.pause_reading()
+        elif self._waiting + self.running >= MAX_WAITING or self._size >= MAX_WAITING_BYTES:
             self.is_full = True
-            self._reading.pause_reading()
+            self._reads_on = self._may_read_on()
+            if not self._reads_on:
+                self._reading.pause_reading()
+
+    def _may_read_on(self) -> bool:
+        """Return whether the device may be read although the lane is full. If that would be too much, calls fail."""
+        more = self._connection.awaited
+        if not more:
+            return False
+        if self._size < MAX_WAITING_BYTES + more and self._waiting + self.running < 2 * MAX_WAITING:
+            return True
+        self._connection.fail_calls(TOO_MUCH_WAITS)
+        return False
+
+    def answer_awaited(self) -> None:
+        """Read the device although the lane is full, as a call waits for its answer. From any thread, in any lock."""
+        if self.is_full and not self._reads_on:
+            self._host.call_later(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.is_full and not self._reads_on and self._may_read_on():
+            self._reads_on = True
+            self._reading.resume_reading()
 
     def run(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function of ours now if nothing is before it, else in its turn."""
@@ -138,8 +169,8 @@ class LoopLane:
 
     @property
     def is_reading(self) -> bool:
-        """Whether the device is being read: not while the lane is full."""
-        return not self.is_full
+        """Whether the device is being read: while the lane is full only for calls that wait for their answers."""
+        return not self.is_full or self._reads_on
 
     def expect(self, events: Sequence[Any]) -> None:
         """Do nothing: what waits is counted as it is pushed."""
@@ -200,6 +231,7 @@ class LoopLane:
             with self._connection._lock:
                 self._connection.abandon_calls(self.running)
         self.running = self._on_worker = 0
+        self._size = sum(step.size for step in self._steps or ())
         self._host.workers.forget(self._owner)
         self._owner = object()  # or what follows could stand behind the stuck job, on the worker of its owner
         self._pump()
@@ -211,6 +243,7 @@ class LoopLane:
             if self._drops_events:
                 return
             self._waiting += len(step.calls)
+            self._size += step.size
         if self._steps is None:
             self._steps = deque()
         self._steps.append(step)
@@ -239,6 +272,7 @@ class LoopLane:
         self._current_since = self._host.clock()
         self._begun_at = time.monotonic()
         self._on_worker += count
+        self._size += step.size
         self.is_idle = False
         work = partial(self._work, step, self._generation, context.context)
         self._host.workers.submit(Job(self._owner, work, self._label, self._since))
@@ -262,14 +296,15 @@ class LoopLane:
             result = handler_context.run_handler(event, function, arguments, context)
             if result is not None and is_event:
                 self._connection.answer(event, reply_head, result)
-        self._host.call_later(partial(self._worked, generation, len(step.calls)))
+        self._host.call_later(partial(self._worked, generation, len(step.calls), step.size))
 
-    def _worked(self, generation: int, count: int) -> None:
+    def _worked(self, generation: int, count: int, size: int) -> None:
         if generation != self._generation:
             self._abandoned_ended(count)
             return
         self.running -= count
         self._on_worker -= count
+        self._size -= size
         self._host.workers.done(self._owner)
         self._pump()
 
@@ -338,15 +373,18 @@ class LoopLane:
             self._steps.popleft()
             if is_event:
                 self._waiting -= len(step.calls)
+                self._size -= step.size
             if not drops:
                 self._begin(step)
         self.is_idle = not self.running and self._steps is None and not self._held
         if self.is_idle and self._limiter is not None:
             self._limiter.cancel()  # it would keep the connection in memory for its time
             self._limiter = None
-        if self.is_full and self._waiting + self.running < _LOW:
+        if self.is_full and self._waiting + self.running < _LOW and self._size < _LOW_BYTES:
             self.is_full = False
-            self._reading.resume_reading()
+            reads, self._reads_on = self._reads_on, False
+            if not reads:
+                self._reading.resume_reading()
 
     def _label(self) -> str:
         assert self._handler_context is not None
