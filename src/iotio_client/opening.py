@@ -80,31 +80,37 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
     Raises:
         InvalidPacket: a field that the specification does not allow.
     """
-    server, now = fields.get("server"), _number(fields, "time", None)
+    server, now = fields.get("server"), _number(fields, "time")
     if now is not None and not 0 <= now <= v2.MAX_TIME:
         raise InvalidPacket(f"the field 'time' must be milliseconds since 1970, at most {v2.MAX_TIME}")
+    stream, upto = read_heard(fields.get("heard"))
+    if upto > v2.MAX_HEARD:  # it would leave this device no numbers for its messages
+        raise InvalidPacket(f"'upto' must be at most {v2.MAX_HEARD}: no stream has come so far")
     return Welcome(
         server if isinstance(server, str) else "",
         now,
         read_stream(fields.get("sends")),
-        read_heard(fields.get("heard")),
+        (stream, upto),
         _limit(fields, "max_event", NO_WELCOME.max_event),
         _limit(fields, "max_payload", NO_WELCOME.max_payload),
         _limit(fields, "max_unacknowledged", NO_WELCOME.max_unacknowledged),
     )
 
 
-def _number(fields: dict[str, object], name: str, default: int | None) -> int | None:
-    value = fields.get(name, default)
+def _number(fields: dict[str, object], name: str) -> int | None:
+    value = fields.get(name)
     if value is not None and type(value) is not int:
         raise InvalidPacket(f"the field {name!r} must be a number without a fraction")
     return value
 
 
-def _limit(fields: dict[str, object], name: str, default: int) -> int:
-    value = _number(fields, name, default)
+def _limit(fields: dict[str, object], name: str, most: int) -> int:
+    """Return a limit of the server, at most what can be sent in any case."""
+    value = _number(fields, name)
     if value is None:
-        return default
+        return most
     if value < 1:
         raise InvalidPacket(f"the field {name!r} must be 1 or more")
-    return value
+    if value > v2.MAX_NUMBER:
+        raise InvalidPacket(f"the field {name!r} must be at most {v2.MAX_NUMBER}")
+    return min(value, most)

@@ -26,6 +26,7 @@ __all__ = [
     "FLOAT",
     "HEAD",
     "LEAST_HELLO",
+    "MAX_HEARD",
     "MAX_NUMBER",
     "MAX_TIME",
     "MAX_VALUE",
@@ -83,6 +84,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_EVENT = 0xFFFF
 MAX_VALUE = 0xFFFFFFFF  # bytes of a value: its length has four
 
+MAX_HEARD = MAX_NUMBER // 2  # no stream has come so far: who says so would leave its owner no numbers
 _double = Struct(">d")
 _pack_u16 = Struct(">H").pack
 _pack_u32 = Struct(">I").pack

@@ -111,6 +111,10 @@ def test_a_welcome_that_says_everything() -> None:
         ({"heard": []}, "'heard' must be an object"),
         ({"heard": {"stream": "mine", "upto": -1}}, "'upto' must be a whole number"),
         ({"heard": {"stream": 5, "upto": 1}}, "name of a stream"),
+        ({"heard": {"stream": "mine", "upto": v2.MAX_NUMBER}}, "'upto' must be at most 4503599627370495"),
+        ({"max_event": 1 << 53}, "'max_event' must be at most 9007199254740991"),
+        ({"max_payload": 10**400}, "'max_payload' must be at most 9007199254740991"),
+        ({"max_unacknowledged": 1e300}, "'max_unacknowledged' must be a number without a fraction"),
     ],
 )
 def test_a_welcome_that_is_wrong(fields: dict[str, object], text: str) -> None:
@@ -128,4 +132,5 @@ def test_reading_a_welcome_raises_one_error_only(fields: dict[str, Any]) -> None
     except InvalidPacket:
         return
     assert min(welcome.max_event, welcome.max_payload, welcome.max_unacknowledged) >= 1
+    assert (welcome.max_event, welcome.max_unacknowledged) <= (0xFFFF, MAX_UNACKNOWLEDGED)
     assert welcome.time is None or welcome.time >= 0

@@ -874,3 +874,43 @@ def test_durable_message_that_stop_left_behind_comes_again(kind: Kind) -> None:
         assert Running(device.run, server.domain).join() is None
         assert Running(device.run, server.domain).join() is None
     assert [entry for entry in device.log.rest() if entry[0] == "hello"] == [("hello", 2)]
+
+
+# What no server should say.
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"time": 10**300},
+        {"time": "now"},
+        {"max_unacknowledged": -1},
+        {"max_payload": 10**300},
+        {"max_event": []},
+        {"sends": "x" * 65},
+        {"heard": {"stream": STREAM, "upto": v2.MAX_NUMBER}},
+        {"heard": {"stream": STREAM, "upto": 1e9}},
+    ],
+    ids=lambda fields: str(fields)[:40],
+)
+def test_a_welcome_of_nonsense_does_no_harm(kind: Kind, fields: dict[str, Any]) -> None:
+    """Above all it takes no numbers from the device's stream: they are never given again."""
+
+    def nonsense(peer: Peer) -> None:
+        peer.greet(**fields)
+        peer.recv_close()
+
+    def sense(peer: Peer) -> None:
+        assert peer.greet()["sends"] == STREAM
+        packet = peer.recv_v2()
+        assert isinstance(packet, v2.Packet)
+        assert (packet.number, packet.value) == (1, "kept")
+        peer.send(Opcode.BINARY, v2.encode_ack(1))
+        quit_in_order(peer)
+
+    buffer = Buffer()
+    buffer.outgoing.name = STREAM
+    buffer.put("temp", *v2.encode_value("kept"), 0)
+    run(kind, nonsense, sense, buffer=buffer)
+    assert buffer.outgoing.counter == 1

@@ -14,8 +14,6 @@ from .outgoing import OutgoingOwner, OutgoingQueue
 
 __all__ = ["DurableQueue", "QueuesOwner"]
 
-_ABSURD = v2.MAX_NUMBER // 2  # no stream has come so far
-
 
 class QueuesOwner(OutgoingOwner, IncomingOwner, Protocol):
     """What both halves need of those who keep the messages of all devices."""
@@ -166,7 +164,7 @@ class DurableQueue:
                 return
             self._epoch = connection.epoch
             self._connection = connection
-            if upto > _ABSURD:  # there would be no numbers left
+            if upto > v2.MAX_HEARD:  # there would be no numbers left
                 stream = None
             self._known = (stream, upto)
             self._takes = connection.takes
