@@ -61,6 +61,25 @@ def test_what_a_device_is_welcomed_with(host: Host) -> None:
         assert {**fields, **limits, **pings} == fields
 
 
+def test_the_answer_and_the_welcome_fit_a_small_board(host: Host) -> None:
+    """Each is one frame, or one head, of 1024 bytes at most, whatever the streams are called."""
+    name = "x" * 64
+    hello: dict[str, object] = {
+        "id": "small",
+        "type": "calling",
+        "sends": name,
+        "heard": {"stream": name, "upto": v2.MAX_NUMBER},
+    }
+    with host.peer() as peer:
+        response = peer.upgrade(headers=PROTOCOL)
+        assert sum(len(key) + len(value) + 4 for key, value in response.headers.items()) < 1024 - 64
+        peer.send_binary(v2.encode_json(v2.HELLO, hello))
+        frame = peer.expect_frame()
+        assert frame.fin
+        assert isinstance(v2.decode(frame.payload), v2.Greeting)
+        assert len(frame.payload) <= 1024
+
+
 @pytest.mark.parametrize("names", [("iotio.v3", "iotio.v2"), ("iotio.v2", "mqtt")], ids=str)
 def test_v2_is_agreed_on_among_others(host: Host, names: tuple[str, ...]) -> None:
     """And whatever other headers there are."""

@@ -171,6 +171,17 @@ def assert_value(found: Any, pattern: Any, calls: dict[int, int]) -> None:
             assert (type(found), found) == (type(pattern), pattern)
 
 
+def test_what_a_client_may_do_is_right() -> None:
+    """No packet of the device is invalid, and the server complains of none."""
+    marked = [case for case in VECTORS["cases"] if case.get("client")]
+    assert len(marked) > 30
+    for step in itertools.chain.from_iterable(case["steps"] for case in marked):
+        assert step.get("from_server", {}).get("type") != "PROBLEM"
+        assert "to_server_text" not in step
+        if "to_server" in step:
+            v2.decode(bytes.fromhex(step["to_server"]))
+
+
 def test_the_examples_are_alike() -> None:
     """`for_example` is what a client in another language may be fed with."""
     for step in itertools.chain.from_iterable(case["steps"] for case in VECTORS["cases"]):
