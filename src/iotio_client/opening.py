@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError, InvalidPacket
+from iotio_protocol.options import MAX_SECONDS
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 from iotio_protocol.v2_session import read_heard, read_stream
 from iotio_protocol.version import __version__
@@ -86,6 +87,8 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
     stream, upto = read_heard(fields.get("heard"))
     if upto > v2.MAX_HEARD:  # it would leave this device no numbers for its messages
         raise InvalidPacket(f"'upto' must be at most {v2.MAX_HEARD}: no stream has come so far")
+    for name in ("ping_interval", "ping_timeout"):
+        _check_seconds(fields, name)
     return Welcome(
         server if isinstance(server, str) else "",
         now,
@@ -102,6 +105,16 @@ def _number(fields: dict[str, object], name: str) -> int | None:
     if value is not None and type(value) is not int:
         raise InvalidPacket(f"the field {name!r} must be a number without a fraction")
     return value
+
+
+def _check_seconds(fields: dict[str, object], name: str) -> None:
+    value = fields.get(name)
+    if value is None:
+        return
+    if type(value) is not int and type(value) is not float:
+        raise InvalidPacket(f"the field {name!r} must be a number")
+    if not 0 <= value <= MAX_SECONDS:
+        raise InvalidPacket(f"the field {name!r} must be seconds, 0 or more and at most {MAX_SECONDS:.0f}")
 
 
 def _limit(fields: dict[str, object], name: str, most: int) -> int:

@@ -112,6 +112,10 @@ def test_a_welcome_that_says_everything() -> None:
         ({"heard": {"stream": "mine", "upto": -1}}, "'upto' must be a whole number"),
         ({"heard": {"stream": 5, "upto": 1}}, "name of a stream"),
         ({"heard": {"stream": "mine", "upto": v2.MAX_NUMBER}}, "'upto' must be at most 4503599627370495"),
+        ({"ping_interval": -1}, "'ping_interval' must be seconds, 0 or more and at most 1000000000"),
+        ({"ping_interval": "20"}, "'ping_interval' must be a number"),
+        ({"ping_timeout": True}, "'ping_timeout' must be a number"),
+        ({"ping_timeout": 1e300}, "'ping_timeout' must be seconds, 0 or more"),
         ({"max_event": 1 << 53}, "'max_event' must be at most 9007199254740991"),
         ({"max_payload": 10**400}, "'max_payload' must be at most 9007199254740991"),
         ({"max_unacknowledged": 1e300}, "'max_unacknowledged' must be a number without a fraction"),
@@ -122,7 +126,12 @@ def test_a_welcome_that_is_wrong(fields: dict[str, object], text: str) -> None:
         read_welcome(fields)
 
 
-NAMES = ["server", "time", "sends", "heard", "max_event", "max_payload", "max_unacknowledged"]
+def test_seconds_may_be_whole_or_not() -> None:
+    assert read_welcome({"ping_interval": 20, "ping_timeout": 2.5}) == NO_WELCOME
+
+
+NAMES = ["server", "time", "sends", "heard", "ping_interval", "ping_timeout"]
+NAMES += ["max_event", "max_payload", "max_unacknowledged"]
 
 
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON))
