@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from wsgiref.types import WSGIEnvironment
 
 import flask
@@ -55,6 +55,8 @@ class IoTManager(Manager):
         options: limits and timings.
         store: where devices, their rooms and durable messages outlive the program: "sqlite:///iotio.db". One program
             at a time may use it. None keeps them in memory.
+        damaged: what becomes of a store whose file cannot be read: "refuse" raises a StoreError, "set_aside" gives the
+            file another name and begins anew. A single row that cannot be read is always set aside.
 
     Raises:
         StoreError: the store cannot be opened; the text says what to do.
@@ -72,11 +74,12 @@ class IoTManager(Manager):
         *,
         options: Options = DEFAULT_OPTIONS,
         store: str | Store | None = None,
+        damaged: Literal["refuse", "set_aside"] = "refuse",
     ) -> None:
         disowned = ""
         if isinstance(store, str):
             try:
-                store = open_store(store)
+                store = open_store(store, damaged=damaged)
             except StoreOfParent as error:  # the program is loaded to run another part of it
                 store, disowned = None, f"{error}: use the IoTManager there"
         super().__init__(

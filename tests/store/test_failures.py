@@ -280,7 +280,8 @@ def test_what_was_safe_survives_sigkill(path: Path) -> None:
     """20 times, each at a moment of its own, in the same file."""
     chance = random.Random(1)
     safe: set[int] = set()
-    with Program(python_program(PROGRAMS / "writer.py"), environment={"PYTHONPATH": str(ROOT)}) as program:
+    modules = os.pathsep.join([str(ROOT), *sys.path])
+    with Program(python_program(PROGRAMS / "writer.py"), environment={"PYTHONPATH": modules}) as program:
         for _ in range(20):
             start = len(program.lines)
             program.send_line(str(path))

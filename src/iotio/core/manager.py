@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from iotio_protocol import v2
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import CallDisconnected
+from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidPacket
 from iotio_protocol.handshake import size_of
 from iotio_protocol.logs import get_logger
 from iotio_protocol.options import DEFAULT_OPTIONS, Options, check_wait
@@ -40,14 +41,16 @@ from .primitives import Signal, wait
 from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
-from .storage.contract import DropDevice, Store
+from .storage.contract import DropDevice, Snapshot, Store
 from .storage.recorder import StoreRecorder
+from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
 from .target import Outgoing, Target
 from .waiting import check_no_loop
 
 __all__ = ["Manager"]
 
+_PRESENCES = frozenset(Presence)
 _NOBODY: frozenset[str] = frozenset()
 # Errors begin with the words of iot.io 0.4.10.
 _MEMBER = "'client' must be the ID of the client as a str, an IoTClient"
@@ -476,7 +479,7 @@ def _check_room_size(room: str, most: int) -> None:
 
 def _begin_store(manager: Manager, store: Store) -> None:
     """Read the devices and messages of a store, then have the store writer write down what changes."""
-    snapshot = store.load()
+    snapshot = _usable(store)
     for record in snapshot.devices:
         manager.durable_messages.restore(record)
     manager.presence.restore(snapshot.devices)
@@ -487,6 +490,38 @@ def _begin_store(manager: Manager, store: Store) -> None:
     for device_id in unknown:  # more are stored than are remembered
         if manager.registry.device(device_id) is None:
             manager.store_writer.submit(DropDevice(device_id))
+
+
+def _usable(store: Store) -> Snapshot:
+    """Read what a store holds, and have it set aside what cannot be used: a message cannot be without its device."""
+    snapshot = store.load()
+    bad: list[tuple[DeviceRecord | MessageRecord, str]] = []
+    devices, messages = [], []
+    for device in snapshot.devices:
+        if device.presence in _PRESENCES:
+            devices.append(device)
+        else:
+            bad.append((device, f"presence is {device.presence[:100]!r}, which is none"))
+    known = {device.id for device in devices}
+    for message in snapshot.messages:
+        why = _problem_of(message) if message.device_id in known else "the device has no row that could be used"
+        if why:
+            bad.append((message, why))
+        else:
+            messages.append(message)
+    if bad:
+        store.set_aside(bad)
+    return Snapshot(tuple(devices), tuple(messages))
+
+
+def _problem_of(message: MessageRecord) -> str:
+    """Say why a message could not be sent to any device; "" if it could."""
+    try:
+        v2.decode_value(message.kind, message.value)
+        v2.encode_head(message.kind, message.event)
+    except (InvalidPacket, EncodeError) as error:
+        return str(error)
+    return ""
 
 
 def _connected(registry: Registry, target: Addressee) -> IoTClient:

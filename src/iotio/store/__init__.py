@@ -5,6 +5,8 @@ The contract is `iotio.core.storage.contract`. The packages for a database are i
 
 from __future__ import annotations
 
+from typing import Literal
+
 from iotio.core.storage.contract import Store, StoreError
 
 from .memory import MemoryStore
@@ -12,23 +14,26 @@ from .memory import MemoryStore
 __all__ = ["MemoryStore", "open_store"]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, damaged: Literal["refuse", "set_aside"] = "refuse") -> Store:
     """Open the store at this URL.
 
     Args:
         url: "sqlite:///iotio.db" for a file in the working directory, "sqlite:////var/lib/iotio.db" for one anywhere.
+        damaged: what becomes of a file that cannot be read: "refuse" raises a StoreError, "set_aside" gives it another
+            name and begins anew. A single row that cannot be read is always set aside.
 
     Returns:
         The store, open.
 
     Raises:
         StoreError: there is no such kind of store, or it cannot be opened; the text says what to do.
+        ValueError: there is no such `damaged`.
     """
     kind = url.partition(":")[0]
     if kind != "sqlite":
         raise StoreError(f"there is no store for {kind!r}: write sqlite:///iotio.db, with the name of your file")
     from .sql import SqlStore
 
-    store = SqlStore(url)
+    store = SqlStore(url, damaged=damaged)
     store.open()
     return store

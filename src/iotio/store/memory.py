@@ -35,6 +35,13 @@ class MemoryStore(Store):
         messages = (record for numbers in self._messages.values() for _, record in sorted(numbers.items()))
         return Snapshot(tuple(self._devices.values()), tuple(messages))
 
+    def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
+        for record, _ in records:
+            if isinstance(record, DeviceRecord):
+                self._devices.pop(record.id, None)
+            else:
+                self._messages.get(record.device_id, {}).pop(record.number, None)
+
     def commit(self, changes: Sequence[Change]) -> None:
         for change in changes:  # these may raise, the others cannot
             if isinstance(change, Run):

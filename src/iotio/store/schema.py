@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
+from alembic import command, util
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from iotio.core.storage.contract import StoreError
+from iotio.core.storage.contract import StoreDamaged, StoreError
 
 from .tables import SCHEMA_TABLE
 
@@ -35,10 +35,15 @@ def upgrade(connection: Connection, name: str) -> None:
 
     Raises:
         StoreError: a newer version of iotio has written it.
+        StoreDamaged: it does not say which schema it has.
     """
     config = alembic_config()
     script = ScriptDirectory.from_config(config)
-    there = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE}).get_current_revision()
+    context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
+    try:
+        there = context.get_current_revision()
+    except util.CommandError as error:  # several
+        raise StoreDamaged(f"the table {SCHEMA_TABLE} does not say which schema it has: {error}") from error
     newest = script.get_current_head()
     if there == newest:
         return

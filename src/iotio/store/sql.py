@@ -9,19 +9,34 @@ that 5 000 a second and more pass.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, bindparam, case, create_engine, delete, event, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    case,
+    create_engine,
+    delete,
+    event,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
@@ -37,25 +52,36 @@ from iotio.core.storage.contract import (
     Run,
     Snapshot,
     Store,
+    StoreDamaged,
     StoreError,
     StoreLost,
 )
-from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
+from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio_protocol.logs import get_logger
 
 from .file_lock import FileLock
+from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
 from .tables import devices, messages
 
-__all__ = ["SqlStore"]
+__all__ = ["Damaged", "SqlStore"]
+
+_R = TypeVar("_R")
+
+Damaged = Literal["refuse", "set_aside"]
+
+logger = get_logger("iotio.store")
 
 _BUSY = 1.0  # seconds that SQLite waits for another process's lock; the store writer tries again
 _PATIENCE = 5.0  # seconds to wait for a server that ends, as when gunicorn starts the next worker before
 _MAX_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a burst
 _HEAD = b"SQLite format 3\0"
 _NO_DATABASE = "file is not a database; name another file"
+_WHAT_THEN = 'restore a backup, or begin anew with IoTManager(..., damaged="set_aside"), which keeps this file beside'
+_MOST_NAMED = 10  # rows that are set aside, in the log; the table has all
+_SET_ASIDE = "iotio_set_aside"
 
-_NULL = b"null"  # data of a device, which is NULL in the table
-_DEVICE_FIELDS = [field.name for field in fields(DeviceRecord)]
+_NO_OBJECT = re.compile(r"no such (table|column): iotio_|table iotio_\w+ already exists|has no column named")
 
 
 class SqlStore(Store):
@@ -65,12 +91,20 @@ class SqlStore(Store):
         url: as SQLAlchemy takes it, such as sqlite:///iotio.db.
         busy_timeout: seconds that one commit waits for a lock of another process.
         patience: seconds that `open` waits for another program to give the file back.
+        damaged: what becomes of a file that cannot be read: "refuse" raises `StoreDamaged`, "set_aside" gives it
+            another name, and begins anew.
 
     Raises:
         StoreError: the URL names no file.
+        ValueError: there is no such `damaged`.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = _BUSY, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, url: str, *, busy_timeout: float = _BUSY, patience: float = _PATIENCE, damaged: Damaged = "refuse"
+    ) -> None:
+        if damaged not in get_args(Damaged):
+            raise ValueError(f"damaged is one of {', '.join(get_args(Damaged))}, not {damaged!r}")
+        self._damaged = damaged
         self._path = _path_of(url)
         self._lock = FileLock(self._path, patience)
         self._engine = _make_engine(url, busy_timeout)
@@ -89,12 +123,41 @@ class SqlStore(Store):
         with self._says("cannot be opened"):
             self._lock.acquire()
             try:
-                self._connection = self._connect()
+                self._connection = self._unless_damaged(self._connect)
             except BaseException:
                 self._lock.release()
                 raise
 
+    def _unless_damaged(self, function: Callable[[], _R]) -> _R:
+        """Call a function; if the file is damaged and may be moved, do that and call it again."""
+        try:
+            return function()
+        except (DatabaseError, StoreDamaged) as error:
+            if self._damaged == "refuse" or not _is_damage(error):
+                raise
+            if self._connection is None:
+                self._move_aside(error)
+            else:
+                self._connection.close()
+                self._move_aside(error)
+                self._connection = self._connect()
+            return function()
+
+    def _move_aside(self, error: DatabaseError | StoreDamaged) -> None:
+        """Give the file another name, so that a new one can take its place."""
+        end = time.strftime(".damaged-%Y%m%d-%H%M%S")
+        number = 1
+        while os.path.lexists(f"{self._path}{end}"):
+            number += 1
+            end = time.strftime(f".damaged-%Y%m%d-%H%M%S-{number}")
+        for name in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(f"{self._path}{name}", f"{self._path}{end}{name}")
+        reason = _reason(error) if isinstance(error, DBAPIError) else str(error)
+        logger.error("%s cannot be used: %s; it is %s%s now, and a new one begins", self._path, reason, self._path, end)
+
     def _connect(self) -> Connection:
+        """Connect to the file, which is made if it is not there, and bring it to the newest schema."""
         self._check_kind()
         connection = self._engine.connect()
         try:
@@ -109,14 +172,49 @@ class SqlStore(Store):
         return connection
 
     def load(self) -> Snapshot:
-        with self._says("cannot be read"), self._transaction() as connection:
-            return Snapshot(
-                tuple(_device(row) for row in connection.execute(select(devices))),
-                tuple(
-                    MessageRecord(*row)
-                    for row in connection.execute(select(messages).order_by(messages.c.device_id, messages.c.number))
-                ),
+        with self._says("cannot be read"):
+            return self._unless_damaged(self._load)
+
+    def _load(self) -> Snapshot:
+        with self._transaction() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            raw.text_factory = _text_or_bytes
+            try:
+                bad: list[_Bad] = []
+                known = _read(connection, devices, device_of, bad)
+                waiting = _read(connection, messages, message_of, bad, [messages.c.device_id, messages.c.number])
+            finally:
+                raw.text_factory = str
+            _set_aside(connection, bad)
+        self._tell(bad)
+        return Snapshot(tuple(known), tuple(waiting))
+
+    def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
+        bad = []
+        with self._says("cannot be written"), self._transaction() as connection:
+            for record, why in records:
+                if isinstance(record, DeviceRecord):
+                    table, key, row = devices, devices.c.id == record.id, row_of(record)
+                else:
+                    key = (messages.c.device_id == record.device_id) & (messages.c.number == record.number)
+                    table, row = messages, {column.name: getattr(record, column.name) for column in messages.c}
+                number = connection.execute(select(_ROWID).select_from(table).where(key)).scalar()
+                bad.append(_Bad(table, number, row, why))
+            _set_aside(connection, bad)
+        self._tell(bad)
+
+    def _tell(self, bad: list[_Bad]) -> None:
+        for one in bad[:_MOST_NAMED]:
+            logger.error(
+                "%s: a row of %s cannot be used and is kept in the table %s: device %s, %s",
+                self._path,
+                one.table.name,
+                _SET_ASIDE,
+                shown(one.row["id" if one.table is devices else "device_id"]),
+                one.why,
             )
+        if len(bad) > _MOST_NAMED:
+            logger.error("%s: and %d rows more", self._path, len(bad) - _MOST_NAMED)
 
     def commit(self, changes: Sequence[Change]) -> None:
         self._lock.tell_written()
@@ -175,7 +273,11 @@ class SqlStore(Store):
             yield
         except (DataError, IntegrityError, ProgrammingError):
             raise
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{self._path} {what}: {error}; {_WHAT_THEN}") from error
         except DatabaseError as error:
+            if _is_damage(error):
+                raise StoreDamaged(f"{self._path} {what}: {_reason(error)}; {_WHAT_THEN}") from error
             raise StoreError(f"{self._path} {what}: {_reason(error)}") from error
         except OSError as error:
             raise StoreError(f"{self._path} {what}: {error.strerror}") from error
@@ -184,7 +286,7 @@ class SqlStore(Store):
         """Refuse a file that is no database. SQLite takes a very short one for an empty database."""
         with suppress(FileNotFoundError, IsADirectoryError), open(self._path, "rb") as file:
             if file.read(len(_HEAD)) not in (_HEAD, b""):
-                raise StoreError(f"{self._path} cannot be opened: {_NO_DATABASE}")
+                raise StoreDamaged(_NO_DATABASE)
 
     def _check_file(self, error: StoreError | None = None) -> None:
         """Raise an error if the file was deleted or moved away. SQLite would go on to write to it, out of sight."""
@@ -235,8 +337,12 @@ def _make_engine(url: str, busy_timeout: float) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _: object) -> None:
         raw.isolation_level = None  # sqlite3 would begin transactions by its own rules
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={_MAX_WAL}"):
-            raw.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={_MAX_WAL}"):
+                raw.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.Error:
+            raw.close()  # nobody else does
+            raise
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -278,28 +384,79 @@ def _is_trouble(error: DBAPIError) -> bool:
     return code & 0xFF in _TROUBLE  # the higher bits tell more
 
 
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _is_damage(error: DatabaseError | StoreDamaged) -> bool:
+    """Return whether trying again cannot help: the file is wrong, and not the disk or another program."""
+    if isinstance(error, StoreDamaged):
+        return True
+    code: int = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF in _DAMAGE or _NO_OBJECT.search(str(error.orig)) is not None
+
+
 def _in_transaction(connection: Connection) -> bool:
     raw: Any = connection.connection.dbapi_connection
     return bool(raw.in_transaction)
 
 
-# Rows.
+# Reading, and rows that cannot be read.
+
+_ROWID: ColumnElement[int] = literal_column("rowid")
 
 
-def _device(row: Any) -> DeviceRecord:
-    values = row._asdict()
-    data = values["data"]
-    values["data"] = _NULL if data is None else write_json(json.loads(data))  # what is damaged must be found here
-    values["returned"] = bool(values["returned"])
-    values["rooms"] = tuple(json.loads(values["rooms"]))
-    return DeviceRecord(**values)
+class _Bad(NamedTuple):
+    """A row that is to be set aside."""
+
+    table: Table
+    number: int | None
+    row: Mapping[str, Any]
+    why: str
 
 
-def _device_row(record: DeviceRecord) -> dict[str, Any]:
-    row = {name: getattr(record, name) for name in _DEVICE_FIELDS}
-    row["data"] = None if record.data == _NULL else record.data.decode()
-    row["rooms"] = json.dumps(record.rooms)
-    return row
+def _text_or_bytes(data: bytes) -> str | bytes:
+    """Decode text; sqlite3 would not give the whole row if it cannot be."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _read(
+    connection: Connection,
+    table: Table,
+    record_of: Callable[[Mapping[str, Any]], _R],
+    bad: list[_Bad],
+    order: Sequence[ColumnElement[Any]] = (),
+) -> list[_R]:
+    """Read the records of a table, and collect the rows that have none."""
+    found = []
+    # Without the types of the columns: SQLAlchemy would try to convert what the table should not hold.
+    columns: list[ColumnElement[Any]] = [
+        literal_column(f"{table.name}.{column.name}").label(column.name) for column in table.c
+    ]
+    for number, *values in connection.execute(select(_ROWID, *columns).select_from(table).order_by(*order)):
+        row = dict(zip(table.c.keys(), values, strict=True))
+        try:
+            found.append(record_of(row))
+        except DamagedRow as damage:
+            bad.append(_Bad(table, number, row, str(damage)))
+    return found
+
+
+def _set_aside(connection: Connection, bad: list[_Bad]) -> None:
+    """Move rows to a table of their own, which is made for the first one."""
+    if not bad:
+        return
+    connection.exec_driver_sql(
+        f"CREATE TABLE IF NOT EXISTS {_SET_ASIDE} (time FLOAT NOT NULL, origin TEXT NOT NULL, why TEXT NOT NULL,"
+        " content TEXT NOT NULL)"
+    )
+    for one in bad:
+        connection.exec_driver_sql(
+            f"INSERT INTO {_SET_ASIDE} VALUES (?, ?, ?, ?)", (time.time(), one.table.name, one.why, describe(one.row))
+        )
+        connection.exec_driver_sql(f"DELETE FROM {one.table.name} WHERE rowid = ?", (one.number,))
 
 
 # Statements. All of one kind in a row are written by one call.
@@ -370,7 +527,7 @@ _DROP_MESSAGE = _Statement(
 
 
 def _put_devices(connection: Connection, changes: list[PutDevice]) -> None:
-    _PUT_DEVICE.run(connection, [_device_row(change.record) for change in changes])
+    _PUT_DEVICE.run(connection, [row_of(change.record) for change in changes])
 
 
 def _put_messages(connection: Connection, changes: list[PutMessage]) -> None:

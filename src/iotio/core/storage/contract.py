@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "Snapshot",
     "Store",
+    "StoreDamaged",
     "StoreError",
     "StoreLost",
     "StoreOfParent",
@@ -34,6 +35,10 @@ __all__ = [
 
 class StoreError(Exception):
     """The store cannot be opened, read or written; the text says why and what to do."""
+
+
+class StoreDamaged(StoreError):
+    """What is stored cannot be read, and trying again will not help."""
 
 
 class StoreLost(StoreError):
@@ -130,10 +135,22 @@ class Store(ABC):
 
     @abstractmethod
     def load(self) -> Snapshot:
-        """Read all that is stored.
+        """Read all that is stored. A row that cannot be read is set aside, and named in the log.
 
         Raises:
             StoreError: it cannot be read.
+        """
+
+    def set_aside(  # noqa: B027  # a store that cannot do it need not
+        self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]
+    ) -> None:
+        """Keep records that cannot be used where people find them and `load` does not. Not every store can.
+
+        Args:
+            records: each with what is wrong with it.
+
+        Raises:
+            StoreError: it cannot be written.
         """
 
     @abstractmethod

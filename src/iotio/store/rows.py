@@ -1,0 +1,133 @@
+"""From rows to records and back; what a row holds is checked, as SQLite takes any kind of value in any column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from math import isfinite
+from typing import Any
+
+from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
+
+__all__ = ["DamagedRow", "describe", "device_of", "message_of", "row_of", "shown"]
+
+_LAST = 253_402_300_800.0  # seconds since 1970 until the year 10000, which no date has
+_MOST = 100  # characters of a value that an error shows
+
+_NULL = b"null"  # data of a device, which is NULL in the table
+_DEVICE_FIELDS = [field.name for field in fields(DeviceRecord)]
+
+
+class DamagedRow(Exception):
+    """What a row holds cannot be a record; the text names column and value."""
+
+
+def row_of(record: DeviceRecord) -> dict[str, Any]:
+    """Return the row of a device."""
+    row = {name: getattr(record, name) for name in _DEVICE_FIELDS}
+    row["data"] = None if record.data == _NULL else record.data.decode()
+    row["rooms"] = json.dumps(record.rooms)
+    return row
+
+
+def device_of(row: Mapping[str, Any]) -> DeviceRecord:
+    """Return the device of a row.
+
+    Raises:
+        DamagedRow: there is none in it.
+    """
+    _check(row, _DEVICE_CHECKS)
+    values = dict(row)
+    values["data"] = _NULL if values["data"] is None else write_json(_json("data", values["data"]))
+    values["returned"] = bool(values["returned"])
+    rooms = _json("rooms", values["rooms"])
+    if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
+        raise DamagedRow(f"rooms is {shown(row['rooms'])}, not a list of names")
+    values["rooms"] = tuple(rooms)
+    return DeviceRecord(**values)
+
+
+def message_of(row: Mapping[str, Any]) -> MessageRecord:
+    """Return the message of a row.
+
+    Raises:
+        DamagedRow: there is none in it.
+    """
+    _check(row, _MESSAGE_CHECKS)
+    return MessageRecord(**row)
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """Return a row as JSON, whatever it holds; bytes as hexadecimal digits."""
+    texts = {name: {"hex": value.hex()} if isinstance(value, bytes) else value for name, value in row.items()}
+    return json.dumps(texts)
+
+
+def _check(row: Mapping[str, Any], checks: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+    for name, (is_right, what) in checks.items():
+        if not is_right(row[name]):
+            raise DamagedRow(f"{name} is {shown(row[name])}, not {what}")
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRow(f"{name} is {shown(text)}, which is not JSON: {error}") from error
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value as Python writes it."""
+    text = repr(value)
+    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value) and abs(value) < _LAST
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+_TEXT = (_is_text, "text")
+_TEXT_OR_NONE = (_or_none(_is_text), "text")
+_TIME = (_is_time, "a time")
+_TIME_OR_NONE = (_or_none(_is_time), "a time")
+_COUNT = (_is_count, "a number from 0 on")
+
+_DEVICE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": _TEXT,
+    "type": _TEXT,
+    "data": _TEXT_OR_NONE,
+    "rooms": _TEXT,
+    "presence": _TEXT,
+    "since": _TIME,
+    "last_seen": _TIME,
+    "wakes": _TIME_OR_NONE,
+    "returned": (lambda value: value in (0, 1), "0 or 1"),
+    "stream": _TEXT,
+    "counter": _COUNT,
+    "heard_stream": _TEXT_OR_NONE,
+    "heard": _COUNT,
+}
+_MESSAGE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "device_id": _TEXT,
+    "number": _COUNT,
+    "id": _TEXT,
+    "event": _TEXT,
+    "kind": _COUNT,
+    "value": (lambda value: isinstance(value, bytes), "bytes"),
+    "created": _TIME,
+    "expires": _TIME_OR_NONE,
+    "coalesce": _TEXT_OR_NONE,
+}
