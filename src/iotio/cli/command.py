@@ -79,6 +79,27 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
     run_target(Settings(**options), reload=reload)
 
 
+@main.command()
+@click.argument("target", type=click.Path())
+@click.option(
+    "--store", metavar="URL", default="sqlite:///iotio.db", show_default=True, help="The store, as IoTManager has it."
+)
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+def backup(target: str, store: str, force: bool) -> None:
+    """Copy a store to the file TARGET, also while a server uses it.
+
+    The copy is of one moment, and appears under its name when it is complete. To go back to it, stop the server and put
+    it in the place of the store.
+
+    \b
+    Example: keep one for each day of the week.
+      iotio backup --store sqlite:////var/lib/iotio.db --force /backup/iotio-$(date +%a).db
+    """
+    from .backup import run_backup
+
+    run_backup(store, target, force=force)
+
+
 def _check(context: click.Context) -> None:
     """Refuse options that contradict each other."""
     from .target import Misuse

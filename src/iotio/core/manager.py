@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
@@ -41,7 +42,7 @@ from .primitives import Signal, wait
 from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
-from .storage.contract import DropDevice, Snapshot, Store
+from .storage.contract import DropDevice, Snapshot, Store, StoreError
 from .storage.recorder import StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
@@ -51,6 +52,7 @@ from .waiting import check_no_loop
 __all__ = ["Manager"]
 
 _PRESENCES = frozenset(Presence)
+_FLUSH = 10.0  # seconds that a backup waits for what is not written yet
 _NOBODY: frozenset[str] = frozenset()
 # Errors begin with the words of iot.io 0.4.10.
 _MEMBER = "'client' must be the ID of the client as a str, an IoTClient"
@@ -220,6 +222,25 @@ class Manager:
     ) -> Any:
         """Call a device's handler in a coroutine; arguments, result and errors are those of `call`."""
         return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
+
+    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Copy the store to a file, with all that was sent and joined before, while devices are served.
+
+        Args:
+            path: of the copy, which has this name when it is complete.
+            force: replace a file of that name.
+
+        Raises:
+            StoreError: there is no store, it cannot be copied, or the copy cannot be written; nothing is left of it.
+            RuntimeError: an event loop runs in this thread; write `await asyncio.to_thread(manager.backup, path)`.
+        """
+        check_no_loop("backup()", "await asyncio.to_thread(manager.backup, path)")
+        writer = self.store_writer
+        if writer is None:
+            raise StoreError("there is nothing to copy: this IoTManager has no store")
+        if not writer.flush(_FLUSH, wait=self.wait_here):
+            raise StoreError(f"the store does not take what waits for it: {writer.trouble or 'it is slow'}")
+        writer.store.backup(os.fspath(path), force=force)
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""

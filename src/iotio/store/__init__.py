@@ -5,13 +5,14 @@ The contract is `iotio.core.storage.contract`. The packages for a database are i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from iotio.core.storage.contract import Store, StoreError
 
 from .memory import MemoryStore
 
-__all__ = ["MemoryStore", "open_store"]
+__all__ = ["MemoryStore", "backup_store", "open_store"]
 
 
 def open_store(url: str, *, damaged: Literal["refuse", "set_aside"] = "refuse") -> Store:
@@ -37,3 +38,22 @@ def open_store(url: str, *, damaged: Literal["refuse", "set_aside"] = "refuse") 
     store = SqlStore(url, damaged=damaged)
     store.open()
     return store
+
+
+def backup_store(
+    url: str, target: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Copy the store at a URL to a file, beside a program that uses it or without one; see `Store.backup`.
+
+    Raises:
+        StoreError: it cannot be copied; the text says what to do.
+    """
+    kind = url.partition(":")[0]
+    if kind != "sqlite":
+        raise StoreError(
+            f"only SQLite's stores can be copied by this, and {kind!r} is none: use the tool of that database,"
+            " such as pg_dump, mysqldump or mongodump"
+        )
+    from .sql import SqlStore
+
+    SqlStore(url).backup(target, force=force, progress=progress)

@@ -59,6 +59,7 @@ from iotio.core.storage.contract import (
 from iotio.core.storage.records import DeviceRecord, MessageRecord
 from iotio_protocol.logs import get_logger
 
+from .backup import copy_file
 from .file_lock import FileLock
 from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
@@ -145,16 +146,17 @@ class SqlStore(Store):
 
     def _move_aside(self, error: DatabaseError | StoreDamaged) -> None:
         """Give the file another name, so that a new one can take its place."""
-        end = time.strftime(".damaged-%Y%m%d-%H%M%S")
+        path = os.path.realpath(self._path)
+        end = first = time.strftime(".damaged-%Y%m%d-%H%M%S")
         number = 1
-        while os.path.lexists(f"{self._path}{end}"):
+        while os.path.lexists(f"{path}{end}"):
             number += 1
-            end = time.strftime(f".damaged-%Y%m%d-%H%M%S-{number}")
+            end = f"{first}-{number}"
         for name in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
-                os.rename(f"{self._path}{name}", f"{self._path}{end}{name}")
+                os.rename(f"{path}{name}", f"{path}{end}{name}")
         reason = _reason(error) if isinstance(error, DBAPIError) else str(error)
-        logger.error("%s cannot be used: %s; it is %s%s now, and a new one begins", self._path, reason, self._path, end)
+        logger.error("%s cannot be used: %s; it is %s%s now, and a new one begins", self._path, reason, path, end)
 
     def _connect(self) -> Connection:
         """Connect to the file, which is made if it is not there, and bring it to the newest schema."""
@@ -202,6 +204,9 @@ class SqlStore(Store):
                 bad.append(_Bad(table, number, row, why))
             _set_aside(connection, bad)
         self._tell(bad)
+
+    def backup(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        copy_file(self._path, Path(path).absolute(), force=force, progress=progress)
 
     def _tell(self, bad: list[_Bad]) -> None:
         for one in bad[:_MOST_NAMED]:

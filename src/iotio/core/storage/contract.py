@@ -153,6 +153,19 @@ class Store(ABC):
             StoreError: it cannot be written.
         """
 
+    def backup(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        """Copy all that is stored to a file, while it is used; the one method for any thread.
+
+        Args:
+            path: of the copy, which has this name when it is complete.
+            force: replace a file of that name.
+            progress: is told now and then how much of how much is copied.
+
+        Raises:
+            StoreError: this store cannot do that, or the copy cannot be written; nothing is left of it then.
+        """
+        raise StoreError(f"{type(self).__name__} cannot copy itself: use the tool of its database, such as pg_dump")
+
     @abstractmethod
     def commit(self, changes: Sequence[Change]) -> None:
         """Make these changes in this order: all of them, on return safe from the end of the process, or none.

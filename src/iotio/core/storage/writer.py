@@ -44,6 +44,7 @@ class StoreWriter:
         max_pause: seconds, at most, until a failed commit is tried again.
 
     Attributes:
+        store: the store.
         written: entries that were written.
         failed: entries that were refused, given up, or wrong.
         trouble: why the store cannot be written now, "" when it can.
@@ -59,7 +60,7 @@ class StoreWriter:
         max_batch: int = 10_000,
         max_pause: float = 2.0,
     ) -> None:
-        self._store = store
+        self.store = store
         self._snapshot = snapshot
         self._record = record
         self._patience = patience
@@ -195,7 +196,7 @@ class StoreWriter:
                 self._write_batch(batch)
         finally:
             try:
-                self._store.close()
+                self.store.close()
             except Exception:
                 logger.exception("the store could not be closed")
             self._ended.set()
@@ -244,9 +245,9 @@ class StoreWriter:
     def _recover(self) -> None:
         """If what was written before is gone, write it again."""
         if self._lost:
-            self._store.close()
-            self._store.open()
-            self._store.replace(self._snapshot())
+            self.store.close()
+            self.store.open()
+            self.store.replace(self._snapshot())
             self._lost = False
 
     def _write(self, batch: Batch, slots: list[Slot]) -> None:
@@ -268,7 +269,7 @@ class StoreWriter:
     def _commit(self, slots: list[Slot]) -> Exception | None:
         """Commit these. Returns what is wrong with one of them, if the store is not to blame."""
         try:
-            self._store.commit([change for slot in slots for change in slot.changes()])
+            self.store.commit([change for slot in slots for change in slot.changes()])
         except StoreError:
             raise
         except Exception as error:
