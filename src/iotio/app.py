@@ -24,7 +24,7 @@ from .core.storage.contract import Store, StoreOfParent
 from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
 from .hosts.blocking.loop_thread import LoopThread
-from .hosts.blocking.wsgi import IoTManagerMiddleware, waiting_here
+from .hosts.blocking.wsgi import IoTManagerMiddleware, tell_of_eventlet, waiting_here
 from .hosts.upgrade import subprotocol_at
 from .http import rest
 from .shortcuts import EXTENSION
@@ -109,6 +109,7 @@ class IoTManager(Manager):
             ValueError: app is neither a Flask nor an ASGI application, or `endpoint_api` is given without Flask.
         """
         if isinstance(app, flask.Flask):
+            tell_of_eventlet()
             app.extensions[EXTENSION] = self
             self.scope = _app_scope(app)
             app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it

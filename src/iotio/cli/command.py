@@ -26,10 +26,8 @@ def main() -> None:
 
 @main.command()
 @click.argument("target")
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on; :: for IPv6 and IPv4.")
-@click.option(
-    "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 finds a free one."
-)
+@click.option("--host", show_default="0.0.0.0", help="Address to listen on; :: for IPv6 and IPv4.")
+@click.option("--port", show_default="5000", type=click.IntRange(0, 65535), help="Port; 0 finds a free one.")
 @click.option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
 @click.option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
 @click.option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
@@ -65,6 +63,9 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
     TARGET is module:attribute or path/to/file.py:attribute. The attribute is an IoTManager, or a Flask application that
     has one; without it, `manager`, `app` or the only IoTManager of the module is taken. The current folder is searched
     first. The module's __name__ is not "__main__": a block `if __name__ == "__main__":` does not run.
+
+    A program of iot.io 0.4 that ends in eventlet.wsgi.server(eventlet.listen(...), app) is served as well, without
+    eventlet and at that address, if the command line names no other.
 
     \b
     Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import socket
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..hosts.listen import CannotServe, address, check_files, listen
+from .old_programs import Asked, standing_in
 from .settings import Settings
 from .target import Failure, Target
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["open_sockets", "serve"]
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_HOST = "0.0.0.0"
+_PORT = 5000
 _ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: an address that is nobody's, to ask which of ours would be used
 
 
@@ -41,7 +45,9 @@ def serve(
     Raises:
         click.ClickException: it cannot be served.
     """
-    name, manager = Target.parse(settings.target).load()
+    with standing_in() as asked:
+        name, manager = Target.parse(settings.target).load(asked)
+    settings = _as_asked(settings, asked)
     _configure_logging(settings.log_level)
     with _told():
         server = manager._server(
@@ -62,11 +68,28 @@ def serve(
         server.run(sockets)
 
 
+def _as_asked(settings: Settings, asked: Asked) -> Settings:
+    """Add what a program has asked eventlet for, where the command line does not say anything else."""
+    if asked.app is None:
+        return settings
+    if asked.certfile and not settings.ssl_certfile:
+        settings = dataclasses.replace(settings, ssl_certfile=asked.certfile, ssl_keyfile=asked.keyfile)
+    return dataclasses.replace(
+        settings,
+        host=(asked.host or None) if settings.host is None else settings.host,
+        port=asked.port if settings.port is None else settings.port,
+    )
+
+
 def open_sockets(settings: Settings) -> list[socket.socket]:
     """Listen where the options say. Raises click.ClickException where that cannot be."""
     with _told():
         check_files(ssl_certfile=settings.ssl_certfile, ssl_keyfile=settings.ssl_keyfile)
-        return listen(settings.host, settings.port, settings.uds)
+        return listen(
+            _HOST if settings.host is None else settings.host,
+            _PORT if settings.port is None else settings.port,
+            settings.uds,
+        )
 
 
 @contextlib.contextmanager

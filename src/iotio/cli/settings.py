@@ -12,8 +12,8 @@ class Settings:
     """The options of `iotio run`; they travel to the process that serves."""
 
     target: str
-    host: str
-    port: int
+    host: str | None  # None where the command line does not say
+    port: int | None
     uds: str | None
     ssl_certfile: str | None
     ssl_keyfile: str | None

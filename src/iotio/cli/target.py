@@ -8,12 +8,15 @@ import importlib.util
 import re
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .old_programs import Asked, Served, main_block, wants_async_mode
 
 if TYPE_CHECKING:
     from ..app import IoTManager
@@ -92,8 +95,11 @@ class Target:
         if not found:
             raise self._missing(top)
 
-    def load(self) -> tuple[str, IoTManager]:
+    def load(self, asked: Asked | None = None) -> tuple[str, IoTManager]:
         """Import the module and find the manager in it.
+
+        Args:
+            asked: what a program asks the stand-in for eventlet, if there is one.
 
         Returns:
             How the manager can be named, and the manager.
@@ -102,14 +108,41 @@ class Target:
             Failure: there is no such module or no manager in it; or its code fails, with the traceback printed before.
         """
         self.check()
+        file = self._file()
+        if file is not None and wants_async_mode(file):
+            raise Failure(
+                f'{self.place} asks Flask-SocketIO for async_mode="eventlet", which serves no device:'
+                " leave this argument out of SocketIO(...)"
+            )
+        module = None
         try:
             module = _import_file(Path(self.place)) if self.is_file else importlib.import_module(self.place)
+            if self.is_file and asked is not None and asked.app is None:
+                with suppress(Served):
+                    main_block(module, Path(self.place))
+        except Served:
+            pass  # a module that is a part of a package is gone again, but not what it wants to be served
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and self._is_prefix(error.name):
                 raise self._missing(str(error.name)) from None
             _print_error_of_the_user(error)
             raise Failure(f"{self.place} could not be loaded: the error above is in its code") from None
+        if asked is not None and asked.app is not None and not self.attribute:
+            manager = _manager_of(asked.app) or (_manager_beside(asked.app, module) if module is not None else None)
+            if manager is not None:
+                return self.place, manager
+        if module is None:
+            raise Failure(f"{self.place} has no IoTManager for the application that it gives to eventlet's server")
         return self.find(module)
+
+    def _file(self) -> Path | None:
+        """Return the file of the module, if it is found without running anything."""
+        if self.is_file:
+            return Path(self.place)
+        if "." in self.place:
+            return None  # its package would be imported
+        spec = importlib.util.find_spec(self.place)
+        return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
     def _is_prefix(self, name: str | None) -> bool:
         """Return whether the module that was not found is the one that was asked for, or a package around it."""
@@ -185,6 +218,8 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except Served:
+        pass
     except BaseException:
         del sys.modules[name]
         raise

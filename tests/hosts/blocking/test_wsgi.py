@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -17,7 +19,7 @@ import werkzeug.serving
 from iotio import DeviceType, IoTClient, IoTManager
 from iotio.core.manager import Manager
 from iotio.core.primitives import wait
-from iotio.hosts.blocking import greenlets
+from iotio.hosts.blocking import greenlets, wsgi
 from iotio.hosts.blocking.wsgi import DeviceEnd, IoTManagerMiddleware, waiting_here
 from iotio_protocol import v1, v2
 from tests.support.hosts import QuietHandler, eventually, serve_local
@@ -242,3 +244,27 @@ def test_a_thread_blocks_and_a_hub_that_serves_runs_on(kind: str, chosen: str, m
             device.send("choose", None, v2.CALL, call=1)
             assert device.expect() == v2.Packet("", chosen, v2.RESULT, 1)
         assert waiting_here() is wait
+
+
+def test_eventlet_is_told_once_what_serves_devices(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, if its server is loaded by then; else with the first device."""
+    monkeypatch.setattr(wsgi, "_told_of_eventlet", False)
+    wsgi.tell_of_eventlet()
+    wsgi.tell_of_eventlet({})
+    assert not caplog.records
+    for _ in range(2):
+        wsgi.tell_of_eventlet({"eventlet.input": None})
+    monkeypatch.setattr(wsgi, "_told_of_eventlet", False)
+    server = types.ModuleType("eventlet.wsgi")
+    server.HttpProtocol = object  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "eventlet.wsgi", server)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/srv/shop.py")
+    for _ in range(2):
+        IoTManager(flask.Flask("x"))
+    assert len(caplog.records) == 2
+    assert caplog.messages[1] == (
+        "eventlet.wsgi cannot serve devices, as it hands its sockets to no application; start this program with:"
+        " iotio run shop.py"
+    )

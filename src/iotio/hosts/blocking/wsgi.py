@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -24,14 +25,37 @@ from .loop_thread import LoopThread
 from .stream import Waits, read_buffered
 from .threads import ThreadWaits
 
-__all__ = ["DeviceEnd", "IoTManagerMiddleware", "waiting_here"]
+__all__ = ["DeviceEnd", "IoTManagerMiddleware", "tell_of_eventlet", "waiting_here"]
 
 logger = get_logger("iotio.hosts")
 
+_told_of_eventlet = False
+
 _NO_SOCKET = (
     "This WSGI server does not hand its sockets to applications, so no device can connect. Use gevent's pywsgi"
-    " with handler_class=WebSocketHandler, Flask's app.run(), or gunicorn with --worker-class gthread.\n"
+    " with handler_class=WebSocketHandler, Flask's app.run(), or gunicorn with --worker-class gthread; a program that"
+    " ends in eventlet's server is started with 'iotio run FILE'.\n"
 )
+
+
+def tell_of_eventlet(environ: WSGIEnvironment | None = None) -> None:
+    """Log once that a program is served by eventlet, which can serve no device.
+
+    Args:
+        environ: of a request, which says by whom it is served; without one, before the server starts, the server of
+            eventlet is loaded or not.
+    """
+    global _told_of_eventlet
+    server = sys.modules.get("eventlet.wsgi")
+    served = hasattr(server, "HttpProtocol") if environ is None else "eventlet.input" in environ
+    if served and not _told_of_eventlet:
+        _told_of_eventlet = True
+        file = os.path.basename(getattr(sys.modules.get("__main__"), "__file__", None) or "FILE")
+        logger.warning(
+            "eventlet.wsgi cannot serve devices, as it hands its sockets to no application; start this program with:"
+            " iotio run %s",
+            file,
+        )
 
 
 class DeviceEnd(ConnectionResetError):
@@ -81,6 +105,7 @@ class IoTManagerMiddleware:
 
     def ws(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one device, from its upgrade request to its end."""
+        tell_of_eventlet(environ)
         websocket = environ.get("wsgi.websocket")
         if websocket is not None:
             self.serve_websocket(websocket, environ)
