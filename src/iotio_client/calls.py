@@ -10,6 +10,7 @@ from iotio_protocol.calls import Calls, error_of
 from iotio_protocol.errors import CallDisconnected, CallError, CallsUnsupported, CallTimeout
 
 from .codec import Codec
+from .inbox import MAX_ASIDE, MAX_BYTES, MAX_MORE
 from .link import Link, State
 from .received import Answer
 
@@ -22,6 +23,7 @@ __all__ = [
     "ThreadCall",
     "Waiter",
     "timed_out",
+    "too_many",
 ]
 
 DEFAULT_CALL_TIMEOUT = 10.0
@@ -91,6 +93,12 @@ class ThreadCall:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def too_many(pending: ThreadCall | TaskCall) -> CallError:
+    """Return the error of a call whose answer is behind too much."""
+    most = f"{MAX_ASIDE} messages, or {MAX_BYTES + MAX_MORE} bytes,"
+    return CallError(f"{most} came before the answer of the call of {pending.event!r}")
 
 
 class TaskCall:

@@ -9,6 +9,7 @@ from iotio_protocol.calls import failure, fault_of
 from iotio_protocol.endpoints import DeclarationError, ValidationResponse, parse_endpoint
 from iotio_protocol.errors import CallFault, EncodeError, ErrorCode, InvalidData, InvalidPacket
 from iotio_protocol.options import Options
+from iotio_protocol.unread import read_value
 
 from .buffer import Kept
 from .errors import ConnectFailed, DeviceRejected
@@ -94,7 +95,7 @@ class Codec:
         """Read one WebSocket message of an open connection. Never raises for what a server sends."""
         try:
             if self._link.version == 2:
-                return self._read(self._v2.decode(message))
+                return self._read(self._v2.decode(message, later=True))
             packet = self._codec.decode(message)
         except InvalidPacket as error:
             return self.invalid(error, message)
@@ -102,7 +103,10 @@ class Codec:
             return Ignored("a text message, which protocol v1 does not use", invalid=False)
         event, value = packet
         if event == "error":
-            return self._reported(value)
+            try:
+                return self._reported(read_value(value))
+            except InvalidPacket as error:
+                return self.invalid(error, message)
         if event in RESERVED:
             return Ignored(f"a packet of the reserved event {event!r}", invalid=False)
         return Dispatch(event, value)

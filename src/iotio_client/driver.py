@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from time import time as wall_clock
@@ -24,8 +25,9 @@ from websockets.version import version as websockets_version
 
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
-from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData
+from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData, InvalidPacket
 from iotio_protocol.options import MAX_SECONDS, Options
+from iotio_protocol.unread import Unread
 from iotio_protocol.version import __version__
 
 from .backoff import Backoff
@@ -53,13 +55,15 @@ from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in, wire_headers
 from .handlers import Handlers
-from .inbox import MAX_QUEUE, Inbox
+from .inbox import Inbox
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
 from .session import Session, State
 from .target import Target
 
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
+
+_READ_AHEAD = 16  # messages that the library reads before they are received; each has `max_message` bytes at most
 
 DEFAULT_TIMEOUT = 20.0
 """Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
@@ -260,7 +264,7 @@ class Driver(Generic[_C, _W]):
             "ping_timeout": options.ping_timeout,
             "close_timeout": options.close_timeout,
             "max_size": options.max_message,
-            "max_queue": MAX_QUEUE,
+            "max_queue": _READ_AHEAD,
         }
         if self.session.subprotocols:
             arguments["subprotocols"] = cast("list[Subprotocol]", self.session.subprotocols)
@@ -382,11 +386,11 @@ class Driver(Generic[_C, _W]):
         end: Exception
         try:
             while not inbox.closed:
-                received = yield from self._read_one(receive)
-                if received is not None:
+                found = yield from self._read_one(receive)
+                if found is not None:
                     if inbox.must_wait:
                         yield MakeRoom(inbox, connection)
-                    inbox.put(received)
+                    inbox.put(*found)
             end = ConnectionLost(1006)  # `finish` was first
         except ConnectionClosed as error:
             end = connection_lost(error, self.session.codec.goodbye)
@@ -397,8 +401,8 @@ class Driver(Generic[_C, _W]):
         inbox.end(end)
         return why
 
-    def _read_one(self, receive: Receive) -> Work[Received | None]:
-        """Receive one message. Answers of calls go to their callers; None then, or when there is none.
+    def _read_one(self, receive: Receive) -> Work[tuple[Received, int] | None]:
+        """Receive one message, and its size. Answers of calls go to their callers; None then, or when there is none.
 
         Raises:
             ConnectionClosed: the connection is over, and all that came before has been received.
@@ -412,9 +416,10 @@ class Driver(Generic[_C, _W]):
             return None
         received = self.session.codec.receive(message)
         if isinstance(received, Acknowledged):
-            return (yield from self.acknowledged(received.upto))
+            wrong = yield from self.acknowledged(received.upto)
+            return None if wrong is None else (wrong, len(message))
         if not isinstance(received, Answer):
-            return received
+            return received, len(message)
         with self.changed:
             late = not self.session.calls.answer(received)
         if late:
@@ -450,6 +455,12 @@ class Driver(Generic[_C, _W]):
                     yield from self._answer("the protocol", ack, connection)
 
     def _dispatch(self, received: Dispatch, connection: _C) -> Work[None]:
+        if type(received.value) is Unread:
+            try:
+                received = replace(received, value=received.value.read())
+            except InvalidPacket as error:
+                yield from self._ignore(self.session.codec.invalid(error, b""), connection)
+                return
         if received.number and (yield from self._known(received, connection)):
             return
         name = f"on_{received.event}"

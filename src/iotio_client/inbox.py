@@ -10,10 +10,19 @@ from typing import Protocol
 
 from .received import Received
 
-__all__ = ["MAX_QUEUE", "Inbox", "TaskInbox", "ThreadInbox"]
+__all__ = ["MAX_ASIDE", "MAX_BYTES", "MAX_MORE", "MAX_QUEUE", "Inbox", "TaskInbox", "ThreadInbox"]
 
 MAX_QUEUE = 256
 """Messages that may wait for a slow handler; beyond, the server feels that this side is slow."""
+
+MAX_BYTES = 1024 * 1024
+"""The same in bytes; one message more may wait, however large it is."""
+
+MAX_ASIDE = 1000
+"""Messages that may wait while a call waits for its answer, which comes behind them."""
+
+MAX_MORE = 1024 * 1024
+"""Bytes that may wait then, beside `MAX_BYTES`."""
 
 
 class _Event(Protocol):
@@ -33,7 +42,10 @@ class Inbox:
 
     def __init__(self, most: int, filled: _Event, room: _Event) -> None:
         self._most = most
-        self._waiting: deque[Received] = deque()
+        self._most_bytes = MAX_BYTES
+        self._waiting: deque[tuple[Received, int]] = deque()
+        self._size = 0  # bytes of the messages in it; the one that puts adds, the one that gets takes
+        self._lock = threading.Lock()
         self._end: Exception | None = None
         self._filled = filled
         self._room = room
@@ -42,7 +54,7 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Whether the one that puts has to wait for room first."""
-        return len(self._waiting) >= self._most
+        return len(self._waiting) >= self._most or self._size >= self._most_bytes
 
     @property
     def must_wait(self) -> bool:
@@ -54,10 +66,17 @@ class Inbox:
         """Whether no more messages come."""
         return self._end is not None
 
-    def put(self, received: Received) -> None:
-        """Add one message."""
-        self._waiting.append(received)
+    def put(self, received: Received, size: int = 0) -> None:
+        """Add one message, which came in so many bytes."""
+        with self._lock:
+            self._size += size
+        self._waiting.append((received, size))
         self._filled.set()
+
+    def allow(self, most: int = MAX_ASIDE, more: int = MAX_MORE) -> None:
+        """Change how many may wait, and how many bytes more than usual; and wake the one that waits for room."""
+        self._most, self._most_bytes = most, MAX_BYTES + more
+        self._room.set()
 
     def end(self, error: Exception) -> None:
         """Let `get` raise this after the last message."""
@@ -71,8 +90,10 @@ class Inbox:
         return not self._waiting
 
     def _take(self) -> Received:
-        received = self._waiting.popleft()
-        if len(self._waiting) <= self._most // 2:
+        received, size = self._waiting.popleft()
+        with self._lock:
+            self._size -= size
+        if len(self._waiting) <= self._most // 2 and self._size <= self._most_bytes // 2:
             self._room.set()
         return received
 
@@ -151,11 +172,6 @@ class ThreadInbox(Inbox):
             self._room.clear()
             if self.must_wait:  # again, for the other thread may have set the event before it was cleared
                 self._room.wait(interval)
-
-    def allow(self, most: int) -> None:
-        """Change how many may wait, and wake the thread that waits for room."""
-        self._most = most
-        self._room.set()
 
     def close(self) -> None:
         """Let the thread that waits for room go on, as nothing is taken any more."""

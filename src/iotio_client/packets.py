@@ -67,7 +67,7 @@ class V1Codec:
         return bytes(self._encoder.encode(event, value))
 
     def decode(self, message: bytes | str) -> tuple[str, Any] | None:
-        """Decode a message to event and value; None for one that is to be ignored.
+        """Decode a message to event and value, large JSON as `Unread`; None for one that is to be ignored.
 
         Raises:
             InvalidPacket: not a packet.
@@ -75,7 +75,7 @@ class V1Codec:
         if isinstance(message, str):
             return None
         if self._encoder is DefaultPacketEncoder:
-            return v1.decode(message, self._options)
+            return v1.decode(message, self._options, later=True)
         try:
             event, value = self._encoder.decode(message)
         except Exception as error:
@@ -94,13 +94,13 @@ class TextCodec:
         return v0.encode(event, value)
 
     def decode(self, message: bytes | str) -> tuple[str, Any]:
-        """Decode a message to event and value.
+        """Decode a message to event and value; a large one is `Unread`.
 
         Raises:
             InvalidPacket: not a packet.
         """
         text = message if isinstance(message, str) else message.decode(errors="replace")
-        return v0.decode(text, self._options)
+        return v0.decode(text, self._options, later=True)
 
 
 class V2Codec:
@@ -139,8 +139,8 @@ class V2Codec:
             raise EncodeError(f"the server takes {self.max_payload} bytes for a value, this one has {len(body)}")
         return b"".join((head, len(body).to_bytes(4, "big"), body))
 
-    def decode(self, message: bytes | str) -> v2.Decoded:
-        """Decode a message.
+    def decode(self, message: bytes | str, *, later: bool = False) -> v2.Decoded:
+        """Decode a message; `later` as of `v2.decode`.
 
         Raises:
             UnsupportedPacket: one of a newer protocol.
@@ -148,4 +148,4 @@ class V2Codec:
         """
         if isinstance(message, str):
             raise InvalidPacket("protocol v2 has binary messages, this one is text")
-        return v2.decode(message, self._options)
+        return v2.decode(message, self._options, later=later)

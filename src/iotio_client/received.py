@@ -16,7 +16,7 @@ class Dispatch:
 
     Attributes:
         event: its name.
-        value: what it carries.
+        value: what it carries; `Unread` if it is large JSON, which is read when its turn comes.
         call: the number under which the server waits for the result; None if it does not.
         number: in the server's stream of durable messages; 0 if it is not durable.
         previous: the number before it in the stream.

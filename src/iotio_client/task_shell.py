@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as WireState
 
 from .addresses import connect_any_async, direct
-from .calls import TaskCall
+from .calls import TaskCall, too_many
 from .commands import Work, perform_async
 from .driver import ConnectArguments, Driver, OnOneLoop
 from .errors import ClientError, NotConnected
-from .inbox import TaskInbox
+from .inbox import MAX_QUEUE, TaskInbox
 from .received import Received
 from .target import Target
 
@@ -49,6 +50,7 @@ class TaskShell:
         self._waiting: set[asyncio.Future[None]] = set()  # until it is ready
         self._task: asyncio.Task[Any] | None = None  # what stop() cancels
         self._calling = False  # that task is in a handler
+        self._asking: set[TaskCall] = set()  # calls that wait for their answers
         self._inbox = TaskInbox()
         self._reader: asyncio.Task[str] | None = None  # fills it
         self._sender: asyncio.Task[None] | None = None  # sends durable messages
@@ -167,6 +169,8 @@ class TaskShell:
 
     async def start_reading(self, connection: ClientConnection) -> None:
         self._inbox, self._more = TaskInbox(), asyncio.Event()
+        if self._asking:
+            self._inbox.allow()
         self._reader = asyncio.create_task(perform_async(self._driver.read(connection, self._inbox), self))
         self._sender = asyncio.create_task(self._send(connection, self._more))
 
@@ -196,7 +200,10 @@ class TaskShell:
             return await connection.recv()
 
     async def make_room(self, inbox: TaskInbox, connection: ClientConnection) -> None:
-        await inbox.wait_for_room(connection.wait_closed())
+        while inbox.must_wait and connection.state is not WireState.CLOSED:
+            for pending in self._asking:
+                pending.fail(too_many(pending))
+            await inbox.wait_for_room(connection.wait_closed())
 
     async def next(self) -> Received:
         return await self._inbox.get()
@@ -218,7 +225,15 @@ class TaskShell:
             raise
 
     async def wait(self, pending: TaskCall, deadline: float) -> None:
-        await asyncio.wait([pending.future], timeout=max(deadline - time.monotonic(), 0))
+        """Wait until a call is done, or its time is over. More messages than usual may wait for the handlers then."""
+        self._asking.add(pending)
+        self._inbox.allow()
+        try:
+            await asyncio.wait([pending.future], timeout=max(deadline - time.monotonic(), 0))
+        finally:
+            self._asking.discard(pending)
+            if not self._asking:
+                self._inbox.allow(MAX_QUEUE, 0)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

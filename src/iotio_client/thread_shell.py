@@ -23,7 +23,7 @@ from iotio_protocol.errors import CallDisconnected, CallError
 from iotio_protocol.logs import get_logger
 
 from .addresses import connect_any, direct
-from .calls import ThreadCall
+from .calls import ThreadCall, too_many
 from .commands import perform
 from .driver import ConnectArguments, Driver
 from .errors import ClientError, NotConnected
@@ -34,7 +34,6 @@ from .tls import TurnTakingSocket
 
 __all__ = ["ThreadShell"]
 
-_MAX_ASIDE = 1000  # messages that may come while a handler waits for the answer of a call
 _INTERVAL = 1.0  # seconds between two looks at what wakes no event: Ctrl-C on Windows, a connection that ends
 
 _T = TypeVar("_T")
@@ -143,7 +142,7 @@ class ThreadShell:
         with self._driver.changed:
             self.inbox, self._reader = inbox, reader
             if self._asking:
-                inbox.allow(_MAX_ASIDE)
+                inbox.allow()
 
     def announce(self) -> None:
         """Do nothing: `ensure_open` looks at the session's state."""
@@ -178,7 +177,7 @@ class ThreadShell:
 
     def make_room(self, inbox: ThreadInbox, connection: ClientConnection) -> None:
         while inbox.must_wait and connection.state is not WireState.CLOSED:
-            self._fail_asking(_too_many, inside=False, full=inbox)
+            self._fail_asking(too_many, inside=False, full=inbox)
             inbox.wait_for_room(lambda: connection.state is WireState.CLOSED, _INTERVAL)
 
     def next(self) -> Received | None:
@@ -253,7 +252,7 @@ class ThreadShell:
         with self._driver.changed:
             self._asking[pending] = inside
             inbox = self.inbox
-            inbox.allow(_MAX_ASIDE)
+            inbox.allow()
         try:
             if inside and inbox.ended:  # there is no other connection before the handler has returned
                 pending.fail(_disconnected(pending, "it has ended"))
@@ -262,7 +261,7 @@ class ThreadShell:
             with self._driver.changed:
                 del self._asking[pending]
                 if not self._asking:
-                    self.inbox.allow(MAX_QUEUE)
+                    self.inbox.allow(MAX_QUEUE, 0)
 
     def _fail_asking(
         self, error: Callable[[ThreadCall], CallError], *, inside: bool, full: ThreadInbox | None = None
@@ -280,10 +279,6 @@ class ThreadShell:
             asking = [pending for pending, own in self._asking.items() if own or not (inside or self.looping)]
         for pending in asking:
             pending.fail(error(pending))
-
-
-def _too_many(pending: ThreadCall) -> CallError:
-    return CallError(f"{_MAX_ASIDE} messages came before the answer of the call of {pending.event!r}")
 
 
 def _disconnected(pending: ThreadCall, why: str) -> CallError:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from iotio_client.inbox import TaskInbox, ThreadInbox
+from iotio_client.inbox import MAX_BYTES, MAX_MORE, Inbox, TaskInbox, ThreadInbox
 from iotio_client.received import Dispatch
 
 from .devices import Running
@@ -61,6 +61,40 @@ def test_room_is_made_when_half_is_gone_or_the_connection_is_closed() -> None:
         await inbox.get()
         await asyncio.wait_for(waiting, TIMEOUT)
         await asyncio.wait_for(inbox.wait_for_room(at_once()), TIMEOUT)
+
+    asyncio.run(main())
+
+
+def is_full(inbox: Inbox) -> bool:
+    return inbox.full
+
+
+def room(inbox: TaskInbox | ThreadInbox) -> bool:
+    return inbox._room.is_set()
+
+
+@pytest.mark.parametrize("kind", [TaskInbox, ThreadInbox])
+def test_bytes_are_bounded_too(kind: type[TaskInbox | ThreadInbox]) -> None:
+    async def main() -> None:
+        inbox = kind()
+        inbox.put(Dispatch("e", 0), MAX_BYTES - 1)
+        assert not is_full(inbox)
+        inbox.put(Dispatch("e", 1), 1)
+        assert is_full(inbox)
+        inbox.allow()
+        assert not is_full(inbox)
+        inbox.put(Dispatch("e", 2), MAX_MORE)
+        assert is_full(inbox)
+        inbox._room.clear()
+        inbox._take()
+        assert not room(inbox), "more than half is left"
+        inbox._take()
+        inbox._take()
+        assert room(inbox)
+        assert not is_full(inbox)
+        inbox.put(Dispatch("e", 3), 100 * MAX_BYTES)
+        assert inbox._take() == Dispatch("e", 3), "one is taken however large it is"
+        assert inbox._size == 0
 
     asyncio.run(main())
 

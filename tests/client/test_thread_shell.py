@@ -11,7 +11,7 @@ from websockets.protocol import State as WireState
 
 from iotio_client.calls import ThreadCall
 from iotio_client.errors import ClientError
-from iotio_client.inbox import ThreadInbox
+from iotio_client.inbox import MAX_BYTES, MAX_MORE, ThreadInbox
 from iotio_client.thread_shell import ThreadShell
 from iotio_protocol.errors import CallError
 
@@ -114,9 +114,10 @@ def test_who_waits_lets_more_messages_wait() -> None:
     waiting = Running(shell.wait, pending, time.monotonic() + TIMEOUT)
     while shell.inbox._most != 1000:
         waiting._thread.join(0.001)
+    assert shell.inbox._most_bytes == MAX_BYTES + MAX_MORE
     pending.settle(1)
     assert waiting.join() is None
-    assert shell.inbox._most == 256
+    assert (shell.inbox._most, shell.inbox._most_bytes) == (256, MAX_BYTES)
     shell.wait(ThreadCall("late"), 0.0)
 
 

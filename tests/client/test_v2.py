@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -670,24 +671,107 @@ def test_sync_call_with_nobody_in_handle() -> None:
         assert device.log.rest() == GOOD
 
 
-def test_sync_messages_put_aside_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iotio_client.thread_shell._MAX_ASIDE", 3)
+@ASKERS
+@pytest.mark.parametrize(("count", "size"), [(1100, 1), (40, 60_000)], ids=["number", "bytes"])
+def test_messages_put_aside_are_bounded(kind: Kind, count: int, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The call fails at once and says why; nothing is lost."""
 
     def script(peer: Peer) -> None:
         peer.greet()
         packet(peer, "ask", 1)
         peer.recv_v2()
-        for number in range(4):
-            packet(peer, "mark", number)
+        for number in range(count):
+            packet(peer, "mark", [number, "x" * size])
         quit_in_order(peer)
 
-    device = run(SyncAsker, script)
+    device = run(kind, script)
     assert device.log.rest() == [
         ("connect",),
         ("asks", 1),
-        *(("mark", number) for number in range(4)),
+        *(("mark", [number, "x" * size]) for number in range(count)),
         ("disconnect",),
     ]
+    assert "1000 messages, or 2097152 bytes, came before the answer of the call of 'question'" in caplog.text
+
+
+@ASKERS
+def test_an_answer_behind_much_is_found(kind: Kind) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        packet(peer, "ask", 1)
+        peer.recv_v2()
+        for number in range(30):
+            packet(peer, "mark", [number, "x" * 60_000])
+        packet(peer, "", "yes", v2.RESULT, call=1)
+        assert peer.recv_v2() == v2.Packet("ask", "yes")
+        quit_in_order(peer)
+
+    assert ("got", "yes") in run(kind, script).log.rest()
+
+
+@BOTH
+def test_large_json_is_read_when_its_turn_comes(kind: Kind) -> None:
+    """What is none is answered then."""
+    broken = v2.encode("mark", "x" * 1000)
+
+    def script(peer: Peer) -> None:
+        let_in(peer)
+        packet(peer, "echo", ["x" * 1000])
+        assert peer.recv_v2() == v2.Packet("echo", ["x" * 1000])
+        peer.send(Opcode.BINARY, bytes((4,)) + broken[1:])
+        problem = peer.recv_v2()
+        assert isinstance(problem, v2.Problem)
+        assert problem.error == "client_invalid_packet"
+        quit_in_order(peer)
+
+    run(kind, script)
+
+
+@pytest.mark.parametrize("kind", [SyncDevice, AsyncDevice], ids=["sync", "async"])
+def test_memory_of_what_waits_for_a_handler(kind: Any) -> None:
+    """A server sends JSON as fast as it can, whose objects are 24 times as large; all of it is handled in the end."""
+    count, release, sent = 300, threading.Event(), [0]
+    filler = b",[]" * 20_000
+
+    def wait() -> None:
+        release.wait(TIMEOUT)
+
+    class Slow(kind):  # type: ignore[misc]  # it is a class
+        def on_mark(self, message: Any) -> None:
+            self.log.put("mark", message[0])
+
+        def on_slow(self, message: Any) -> Any:
+            if kind is AsyncDevice:
+                return asyncio.to_thread(wait)
+            return wait()
+
+    def script(peer: Peer) -> None:
+        let_in(peer)
+        packet(peer, "slow", 0)
+        for number in range(count):
+            body = b"[%d%s]" % (number, filler)
+            peer.send(Opcode.BINARY, v2.encode_head(4, "mark") + len(body).to_bytes(4, "big") + body)
+            sent[0] = number
+        quit_in_order(peer)
+
+    device = make(Slow)
+    tracemalloc.start()
+    try:
+        with FakeServer(script) as server:
+            running = Running(device.run, server.domain, reconnect=False)
+            assert device.log.next() == ("connect",)
+            before = -1
+            while before != sent[0]:
+                before = sent[0]
+                running._thread.join(0.3)
+            assert before < count - 1, "it is not read"
+            assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
+            tracemalloc.stop()
+            release.set()
+            assert running.join() is None
+    finally:
+        tracemalloc.stop()
+    assert [found[1] for found in device.log.rest() if found[0] == "mark"] == list(range(count))
 
 
 def test_async_handler_that_is_slow_stops_the_reader() -> None:
