@@ -338,8 +338,9 @@ def test_a_lane_is_full_of_bytes_too(first: str) -> None:
 
 def test_a_full_lane_is_read_for_the_answers_of_calls_up_to_a_point() -> None:
     async def test(one: Fake) -> None:
-        one.push(one.stuck, "0")
+        sized(one, one.stuck, "0", MAX_WAITING_BYTES)
         await until(one.entered.is_set)
+        assert one.transport.calls == [], "what runs does not wait"
         sized(one, one.plain, "much", MAX_WAITING_BYTES)
         assert one.transport.calls == ["pause"]
         one.awaited = 1000
@@ -387,9 +388,9 @@ def test_a_lane_that_gets_full_while_a_call_waits_goes_on_reading() -> None:
 
 def test_what_is_abandoned_counts_no_more() -> None:
     async def test(one: Fake) -> None:
-        sized(one, one.stuck, "0", MAX_WAITING_BYTES)
+        one.push(one.stuck, "0")
         await until(one.entered.is_set)
-        sized(one, one.plain, "1", 10)
+        sized(one, one.plain, "1", MAX_WAITING_BYTES)
         assert full(one)
         one.lane.abandon()
         await until(lambda: one.lane.is_idle)

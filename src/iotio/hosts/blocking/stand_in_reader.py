@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from iotio.core.calls import OutgoingCalls
-from iotio.core.lane import MAX_WAITING, TOO_MUCH_WAITS
+from iotio.core.lane import MAX_WAITING, MAX_WAITING_BYTES, TOO_MUCH_WAITS
 from iotio.core.primitives import Signal
 from iotio_protocol import v2
 from iotio_protocol.session import Event, Session
@@ -76,6 +76,7 @@ class StandInReader:
         "_owner_reads",
         "_size",
         "_stream",
+        "_unkept",
         "reading",
     )
 
@@ -88,6 +89,7 @@ class StandInReader:
         self._descriptor: int | None = None  # of the stand-in's own, while it reads
         self._kept: list[Event] = []
         self._size = 0  # bytes that they came in
+        self._unkept = 0  # bytes since, of a message that is not whole
         self.reading: Signal | None = None
 
     @property
@@ -137,7 +139,8 @@ class StandInReader:
     def _has_room(self) -> bool:
         """Return whether more may be kept. The calls fail if not: the answers would be behind what is not read."""
         owner = self._owner
-        if len(self._kept) < MAX_WAITING and self._size < owner.session.options.max_payload:
+        most = MAX_WAITING_BYTES + owner.session.options.max_payload  # as on hosts with a loop
+        if len(self._kept) < MAX_WAITING and self._size < most:
             return True
         if owner._calls is not None:
             owner._calls.fail(TOO_MUCH_WAITS)
@@ -169,9 +172,11 @@ class StandInReader:
                 events = self._owner.feed(data)
             finally:
                 with self._lock:
+                    self._unkept += len(data)
                     if events:
                         self._kept += events
-                        self._size += len(data)
+                        self._size += self._unkept
+                        self._unkept = 0
                     self.reading = None
                 reading.set()
         self._release(descriptor)

@@ -74,7 +74,7 @@ class LoopLane:
         self._handler_context: HandlerContext | None = None  # from the first user code on
         self._steps: deque[Step] | None = None  # those that wait; made when there are any: most devices are idle
         self._waiting = 0  # events in them
-        self._size = 0  # bytes of these, and of the steps on a worker; of `async def`s that run none
+        self._size = 0  # bytes of these, and of the steps that wait on a worker
         self._reads_on = False  # although the lane is full, for the answers of calls
         self._on_worker = 0  # of `running`, calls on a worker: `def` handlers may queue up there
         self._generation = 0  # the number of times that what ran was abandoned
@@ -266,6 +266,8 @@ class LoopLane:
         if step.is_async:
             self._begin_async(step, context)
             return
+        if not self.running:
+            step.size = 0  # what runs does not wait
         count = len(step.calls)
         self.running += count
         self._current_event = step.calls[0][0]
