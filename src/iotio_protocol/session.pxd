@@ -9,7 +9,7 @@ cdef class Session:
     cdef public object options, state, rtt
     cdef public str wire
     cdef public double last_received
-    cdef public object _codec, _ping_sent, _reason
+    cdef public object _codec, _decode, _ping_sent, _reason
     cdef public list _out, _probes
     cdef public double _since
     cdef public int _pings, close_code

@@ -4,3 +4,4 @@ cdef class Step:
     cdef public object kind
     cdef public list calls
     cdef public bint is_async
+    cdef public Py_ssize_t size

@@ -184,7 +184,7 @@ def test_what_a_device_sent_before_its_end_is_handled() -> None:
         server.connection()
         peer.send_bytes(frames(*(("count", number) for number in range(MANY))))
         peer.close()
-        eventually(lambda: kind.journal[-1].startswith("disconnect"))
+        eventually(lambda: kind.journal[-1:] and kind.journal[-1].startswith("disconnect"))
         assert kind.journal == ["connect", *map(str, range(MANY)), "disconnect transport_closed"]
 
 

@@ -37,6 +37,7 @@ cdef class NativeConnection(Connection):
         name_at=Py_ssize_t, frame=bytes, unchecked=bint,
     )
     cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1
+    cdef _push(self, list calls, list items, Py_ssize_t end)
     cdef _collect(self)
     @cython.locals(lock=Lock)
     cpdef str send(self, bytes frame)

@@ -15,11 +15,13 @@ cdef class LoopLane:
     cdef double _begun_at
     cdef HandlerContext _handler_context
     cdef Py_ssize_t _waiting, _on_worker, _generation
+    cdef public Py_ssize_t _size
     cdef public bint _drops_events
-    cdef bint _held
+    cdef bint _held, _reads_on
     cdef object _limiter
 
     cpdef push(self, Step step)
+    cdef bint _may_read_on(self) except -1
     cpdef wait_for(self, str event, object kind, object task)
     cdef _append(self, Step step)
     cdef bint _may_begin(self, Step step) except -1
@@ -27,7 +29,7 @@ cdef class LoopLane:
     cdef _begin(self, Step step)
     @cython.locals(handler_context=HandlerContext, is_event=bint)
     cpdef _work(self, Step step, Py_ssize_t generation, object context)
-    cpdef _worked(self, Py_ssize_t generation, Py_ssize_t count)
+    cpdef _worked(self, Py_ssize_t generation, Py_ssize_t count, Py_ssize_t size)
     cdef _begin_async(self, Step step, HandlerContext context)
     cpdef _waited(self, str event, object kind, Py_ssize_t generation, object task)
     @cython.locals(step=Step, is_event=bint, drops=bint)
