@@ -386,3 +386,13 @@ def test_a_takeover_runs_in_the_context_of_the_old_connection() -> None:
     v1_device(manager)
     v1_device(manager)
     assert seen == [True]
+
+
+@pytest.mark.parametrize("size", [1, 2000])
+def test_data_is_one_object_while_the_device_is_connected(size: int) -> None:
+    manager = make_manager(DeviceType("echo"))
+    v1_device(manager, "d", data={"x": "y" * size})
+    client = manager.client("d")
+    assert client is not None
+    client.data["seen"] = 1
+    assert client.data == {"x": "y" * size, "seen": 1}

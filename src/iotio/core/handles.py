@@ -37,6 +37,7 @@ __all__ = ["Addressee", "Addressees", "Device", "IoTClient", "addressees", "curr
 
 logger = get_logger("iotio.client")
 
+_UNREAD = object()
 _SMALL = 512  # bytes of JSON; as objects they may take 24 times as much, about what a connection takes anyway
 
 
@@ -69,7 +70,8 @@ class IoTClient:
         self._id = client_id
         self._type = client_type
         self.written_data = write_json(client_data)
-        self._data = client_data if len(self.written_data) <= _SMALL else None  # else it is read when it is asked for
+        # Large data is read when somebody looks: most programs never do, and then only its JSON is kept.
+        self._data = client_data if len(self.written_data) <= _SMALL else _UNREAD
         self.declared: dict[str, Endpoint] | None = None  # its endpoints by id; a hot path asks for each emit
         self.declaration: bytes | None = None  # the same as JSON; None if there are none
         self.socket = ws
@@ -95,8 +97,10 @@ class IoTClient:
 
     @property
     def data(self) -> Any:
-        """What the device said of itself at the handshake. More than 512 bytes of JSON are read anew at each look."""
-        return self._data if len(self.written_data) <= _SMALL else read_json(self.written_data)
+        """What the device said of itself at the handshake; one object for the time of the connection."""
+        if self._data is _UNREAD:
+            self._data = read_json(self.written_data)
+        return self._data
 
     @property
     def rooms(self) -> list[str]:
