@@ -11,9 +11,10 @@ import pytest
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.core.manager import Manager
-from iotio.hosts.native.backlog import PIECE, SLICE, Backlog
+from iotio.hosts.native.backlog import SLICE, Backlog
 from iotio.hosts.native.connection import NativeConnection
 from iotio.hosts.native.host import NativeHost
+from iotio.hosts.timing import PIECE
 from tests.support.hosts import eventually
 from tests.support.memory import Clock
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers

@@ -12,6 +12,7 @@ from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 
 from ..native.connection import NativeConnection
+from ..timing import PIECE
 from .messages import client_frame, server_frames
 from .types import Receive, Send
 
@@ -33,7 +34,6 @@ _REASONS = {
 
 _HIGH = 64 * 1024  # bytes that wait for the server before its slowness counts, as in asyncio's transports
 _LOW = 16 * 1024
-_TURN = 16  # events of one device before others have their turn
 _LAST_WORD = 1.0  # seconds for a CLOSE event in a task that was cancelled
 _SILENT = 2.0  # seconds in which a server that can no longer send has said so on the reading side too
 
@@ -101,7 +101,7 @@ class AsgiTransport(asyncio.Transport):
     async def _read(self, connection: NativeConnection) -> None:
         try:
             for count in itertools.count(1):
-                if not count % _TURN:
+                if not count % PIECE:
                     await asyncio.sleep(0)  # a server that has more already lets nobody else have a turn
                 event = await self._receive()
                 if event["type"] != "websocket.receive":

@@ -24,14 +24,12 @@ from iotio_protocol.session import Event
 
 from ..forks import serves_at
 from ..keepalive import limit_silence
+from ..timing import PIECE
 from .loop_thread import LoopThread
 from .stand_in_reader import StandInReader
 from .stream import SocketStream, Waits
 
 __all__ = ["SocketConnection"]
-
-
-_TURN = 16  # events of one device before others have their turn
 
 
 class SocketConnection(InlineConnection):
@@ -91,7 +89,7 @@ class SocketConnection(InlineConnection):
             while events is not None:
                 for count, event in enumerate(events, 1):
                     self.handle(event)
-                    if not count % _TURN:
+                    if not count % PIECE:
                         self._waits.let_others()
                 events = self._next()
         finally:

@@ -13,13 +13,10 @@ from typing import Protocol
 
 from iotio_protocol.frames import Item
 
-from ..timing import TURN
+from ..timing import PIECE, TURN
 from .host import NativeHost
 
-__all__ = ["PIECE", "SLICE", "Backlog"]
-
-PIECE = 16
-"""Messages that are handled between two looks at the clock."""
+__all__ = ["SLICE", "Backlog"]
 
 SLICE = 16 * 1024
 """Bytes that are taken apart at once: of the smallest frames these are 8 192."""

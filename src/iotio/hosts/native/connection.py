@@ -31,8 +31,8 @@ from ...core.primitives import wait
 from ...core.route import Route
 from ...core.write_buffer import WriteBuffer
 from ..awaitables import create_task
-from ..timing import LINGER
-from .backlog import PIECE, SLICE, Backlog
+from ..timing import LINGER, PIECE
+from .backlog import SLICE, Backlog
 from .eager import change, enter, leave
 from .first_step import finishes, references
 from .host import NativeHost

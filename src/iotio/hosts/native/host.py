@@ -14,7 +14,7 @@ from iotio_protocol.logs import get_logger
 
 from ...core.manager import Manager
 from ..awaitables import as_coroutine
-from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL, TURN
+from ..timing import GO_ON, HELD_UP, PIECE, SWEEP_INTERVAL, TURN
 from .stand_in import FirstStep
 from .workers import Workers
 
@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 logger = get_logger("iotio.hosts")
 
-_PIECE = 16  # functions or flushes between two looks at the clock
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
 
 
@@ -126,7 +125,7 @@ class NativeHost:
         while waiting:
             do(waiting.popleft())
             count += 1
-            if not count % _PIECE and self.clock() >= deadline:
+            if not count % PIECE and self.clock() >= deadline:
                 return
 
     @staticmethod
