@@ -16,7 +16,7 @@ from pathlib import Path
 
 from scripts.tools.environments import ROOT, Say, locked, say
 
-__all__ = ["IPTABLES", "WANTED", "Tool", "ToolUnavailable", "find", "prepare", "tool"]
+__all__ = ["CADDY", "HAPROXY", "IPTABLES", "NGINX", "WANTED", "Tool", "ToolUnavailable", "find", "prepare", "tool"]
 
 MADE = ROOT / ".tools"
 """What this makes. May be deleted at any time."""
@@ -31,7 +31,11 @@ SYSTEM = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 IPTABLES = ("iptables", "iptables", "iptables-nft")
 """The arguments of `tool` for iptables."""
 
-WANTED = (IPTABLES,)
+NGINX = ("nginx-light", "nginx")
+HAPROXY = ("haproxy",)
+CADDY = ("caddy",)
+
+WANTED = (IPTABLES, NGINX, HAPROXY, CADDY)
 """The same for each program that tests use; `prepare` gets them."""
 
 
