@@ -23,6 +23,7 @@ from .core.primitives import Signal, wait
 from .core.storage.contract import Store, StoreOfParent
 from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
+from .hosts.blocking.host_logs import guard_logs
 from .hosts.blocking.loop_thread import LoopThread
 from .hosts.blocking.wsgi import IoTManagerMiddleware, tell_of_eventlet, waiting_here
 from .hosts.upgrade import subprotocol_at
@@ -110,6 +111,7 @@ class IoTManager(Manager):
         """
         if isinstance(app, flask.Flask):
             tell_of_eventlet()
+            guard_logs()
             app.extensions[EXTENSION] = self
             self.scope = _app_scope(app)
             app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it

@@ -11,6 +11,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.http11 import Request, Response
 
 from iotio.core.connection import Scope
@@ -21,6 +22,7 @@ from iotio_protocol.logs import get_logger
 from ..proxies import TrustedProxies
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge, turn_away
 from .connection import SocketConnection
+from .host_logs import guard_body, guard_logs
 from .loop_thread import LoopThread
 from .stream import Waits, read_buffered
 from .threads import ThreadWaits
@@ -97,9 +99,11 @@ class IoTManagerMiddleware:
         self._told = False  # that no device can be served
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        guard_logs()
         if self._proxies:
             self._proxies.correct(environ)
         if environ.get("PATH_INFO") not in PATHS:
+            guard_body(environ)
             return self.wsgi_app(environ, start_response)
         return self.ws(environ, start_response)
 
@@ -118,7 +122,11 @@ class IoTManagerMiddleware:
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
         headers = _headers(environ)
-        response = _accept(environ, headers)
+        try:
+            response = _accept(environ, headers)
+        except InvalidHandshake:  # a header that no header can be
+            words = "A header of the request has bytes that it may not have.\n"
+            return _answer(start_response, "400 Bad Request", words)
         if response.status_code == 101:
             response = turn_away(self.manager, headers, _peer(environ)) or response
         if response.status_code != 101:
