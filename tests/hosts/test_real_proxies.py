@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import random
 import re
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from iotio_protocol import v0, v1, v2
 from scripts.tools.debian import CADDY, HAPROXY, NGINX, Tool, ToolUnavailable, tool
 from scripts.tools.environments import ROOT
 from tests.support.hosts import FAST, LocalHost, eventually, serve
-from tests.support.processes import Program, free_port, wait_until_listening
+from tests.support.processes import Program, wait_until_listening
 from tests.support.v2 import PROTOCOL, V2Device
 from tests.support.wire import RawPeer, v1_headers
 
@@ -49,7 +51,7 @@ class Proxy(ABC):
     def __init__(self, program: Tool, folder: Path, server: int) -> None:
         self.tool = program
         self.folder = folder
-        self.port = free_port()
+        self.port = lasting_port()
         found = re.search(rf"```{self.language}\n(.*?)```", PAGE, re.DOTALL)
         assert found is not None
         self.added = found[1].replace("127.0.0.1:5000", f"127.0.0.1:{server}")
@@ -73,6 +75,15 @@ class Proxy(ABC):
         """End it in order: the workers of a killed nginx live on."""
         self.program.terminate()
         self.program.kill()
+
+
+def lasting_port() -> int:
+    """A port that is still free when the proxy is started again: no outgoing connection is ever given it."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise OSError("no port is free")
 
 
 class Nginx(Proxy):
