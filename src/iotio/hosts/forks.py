@@ -81,6 +81,8 @@ def disown(manager: Manager, why: str) -> None:
     lock: Any = _NoLock(why)
     for connection in list(manager.connections._all):
         connection._lock = lock
+        if hasattr(connection, "_writing_paused"):  # the native host's quick path takes a lock of its own kind only
+            connection._writing_paused = True
         if connection._calls is not None:
             connection._calls._lock = lock
     writer = manager.store_writer
