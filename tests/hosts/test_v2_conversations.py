@@ -50,7 +50,7 @@ class Lamp(DeviceType):
         client.emit("kept", value, durable=True)
 
     def on_keep_briefly(self, value: Any, client: IoTClient) -> None:
-        client.emit("kept", value, durable=True, ttl=0.05)
+        client.emit("kept", value, durable=True, ttl=0.3)
 
 
 @pytest.fixture(scope="module")
