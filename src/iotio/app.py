@@ -130,7 +130,7 @@ class IoTManager(Manager):
             raise ValueError("endpoint_api serves Flask applications; with an ASGI application leave it out")
         self.app = app
         self._mount = None
-        if not self.disowned:
+        if not self._disowned:
             signals.watch(self)
 
     @property

@@ -145,7 +145,7 @@ def test_a_manager_that_nobody_has_used_is_the_childs_own() -> None:
     manager = IoTManager()
     child = os.fork()
     if not child:
-        os._exit(0 if manager.clients == [] and not manager.disowned else 1)
+        os._exit(0 if manager.clients == [] and not manager._disowned else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

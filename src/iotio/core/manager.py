@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
@@ -42,8 +41,8 @@ from .primitives import Signal, wait
 from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
-from .storage.contract import DropDevice, Snapshot, Store, StoreError
-from .storage.recorder import StoreRecorder
+from .storage.contract import DropDevice, Snapshot, Store
+from .storage.recorder import StoreBackup, StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
 from .target import Outgoing, Target
@@ -52,7 +51,6 @@ from .waiting import check_no_loop
 __all__ = ["Manager"]
 
 _PRESENCES = frozenset(Presence)
-_FLUSH = 10.0  # seconds that a backup waits for what is not written yet
 _NOBODY: frozenset[str] = frozenset()
 # Errors begin with the words of iot.io 0.4.10.
 _MEMBER = "'client' must be the ID of the client as a str, an IoTClient"
@@ -64,7 +62,7 @@ class Manager:
 
     Attributes:
         devices: those that are known, connected or away; see `Directory`.
-        disowned: why this process cannot use it, such as a child that was forked; "" where it can.
+        backup: copies the store to a file; see `StoreBackup.__call__`.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -104,7 +102,8 @@ class Manager:
         remembered = Remembered(self, self.registry, self.durable_messages)
         self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder, remembered)
         self.devices = Directory(self.registry, self.presence)
-        self.disowned = ""
+        self._disowned = ""  # why this process cannot use it, such as a child that was forked
+        self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.store_writer: StoreWriter | None = None
         self.awaitable_runners: list[Callable[[Awaitable[Any], Context], Any]] = []  # one for each loop of a host
         self.connections = Connections(options, clock, self.log_throttle)
@@ -222,25 +221,6 @@ class Manager:
     ) -> Any:
         """Call a device's handler in a coroutine; arguments, result and errors are those of `call`."""
         return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
-
-    def backup(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Copy the store to a file, with all that was sent and joined before, while devices are served.
-
-        Args:
-            path: of the copy, which has this name when it is complete.
-            force: replace a file of that name.
-
-        Raises:
-            StoreError: there is no store, it cannot be copied, or the copy cannot be written; nothing is left of it.
-            RuntimeError: an event loop runs in this thread; write `await asyncio.to_thread(manager.backup, path)`.
-        """
-        check_no_loop("backup()", "await asyncio.to_thread(manager.backup, path)")
-        writer = self.store_writer
-        if writer is None:
-            raise StoreError("there is nothing to copy: this IoTManager has no store")
-        if not writer.flush(_FLUSH, wait=self.wait_here):
-            raise StoreError(f"the store does not take what waits for it: {writer.trouble or 'it is slow'}")
-        writer.store.backup(os.fspath(path), force=force)
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""

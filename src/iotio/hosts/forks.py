@@ -72,8 +72,8 @@ def serves_at(name: Any) -> None:
 
 def check(manager: Manager) -> None:
     """Raise a RuntimeError if this process cannot use a manager."""
-    if manager.disowned:
-        raise RuntimeError(manager.disowned)
+    if manager._disowned:
+        raise RuntimeError(manager._disowned)
 
 
 def disown(manager: Manager, why: str) -> None:
@@ -92,7 +92,7 @@ def disown(manager: Manager, why: str) -> None:
     for part in (manager.connections, manager.durable_messages):
         part._lock = lock
     manager.registry.lock = lock
-    manager.disowned = why
+    manager._disowned = why
 
 
 def _place_of(name: Any) -> Any:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..durable.messages import DurableMessages
 from ..handles import Device
+from ..primitives import Signal
 from ..registry import Registry
-from .contract import DropDevice, Snapshot, StoreUnavailable
+from ..waiting import check_no_loop
+from .contract import DropDevice, Snapshot, StoreError, StoreUnavailable
 from .records import DeviceRecord
 from .writer import StoreWriter
 
-__all__ = ["StoreRecorder"]
+__all__ = ["StoreBackup", "StoreRecorder"]
+
+_FLUSH = 10.0  # seconds that a backup waits for what is not written yet
 
 
 class StoreRecorder:
@@ -64,3 +70,35 @@ class StoreRecorder:
         with self._registry.lock:
             devices = tuple(self._messages.record(device.snapshot()) for device in self._registry.all())
         return Snapshot(devices, tuple(self._messages.records()))
+
+
+class StoreBackup:
+    """A copier of the store; a manager's `backup`.
+
+    Args:
+        recorder: has the store writer.
+        wait: how to wait where it is called.
+    """
+
+    def __init__(self, recorder: StoreRecorder, wait: Callable[[Signal, float], bool]) -> None:
+        self._recorder = recorder
+        self._wait = wait
+
+    def __call__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Copy the store to a file, with all that was sent and joined before, while devices are served.
+
+        Args:
+            path: of the copy, which has this name when it is complete.
+            force: replace a file of that name.
+
+        Raises:
+            StoreError: there is no store, it cannot be copied, or the copy cannot be written; nothing is left of it.
+            RuntimeError: an event loop runs in this thread; write `await asyncio.to_thread(manager.backup, path)`.
+        """
+        check_no_loop("backup()", "await asyncio.to_thread(manager.backup, path)")
+        writer = self._recorder.writer
+        if writer is None:
+            raise StoreError("there is nothing to copy: this IoTManager has no store")
+        if not writer.flush(_FLUSH, wait=self._wait):
+            raise StoreError(f"the store does not take what waits for it: {writer.trouble or 'it is slow'}")
+        writer.store.backup(os.fspath(path), force=force)

@@ -114,10 +114,10 @@ class IoTManagerMiddleware:
         if websocket is not None:
             self.serve_websocket(websocket, environ)
             return []
-        if self.manager.disowned:
+        if self.manager._disowned:
             if not self._told:
                 self._told = True
-                logger.error("no device can be served here: %s", self.manager.disowned)
+                logger.error("no device can be served here: %s", self.manager._disowned)
             return _answer(start_response, "503 Service Unavailable", "This process serves no devices.\n")
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
