@@ -16,7 +16,7 @@ from struct import pack, unpack, unpack_from
 PORT = 5000
 MOST = 100_000  # bytes of a value: the server is told, and sends no more
 BINARY, BOOLEAN, INTEGER, STRING, JSON, FLOAT, NULL = range(7)
-HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
+HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM, PING, PONG = range(16, 24)
 CALL, RESULT, FAILURE, DURABLE, TIME = 1, 2, 4, 8, 16
 
 READ = {
@@ -27,6 +27,8 @@ READ = {
     FLOAT: lambda body: unpack(">d", body)[0],
     NULL: lambda body: None,
     ACK: lambda body: int.from_bytes(body, "big"),
+    PING: bytes,
+    PONG: bytes,
 }  # all others are JSON
 WRITE = [
     (bytes, BINARY, bytes),
@@ -116,7 +118,7 @@ class Device:
 
     def take_packet(self, packet):
         kind, flags, at, number, previous = packet[0], packet[1], 2, 0, 0
-        unknown = NULL < kind < HELLO or kind > PROBLEM
+        unknown = NULL < kind < HELLO or kind > PONG
         if unknown or flags > 31:
             self.send_packet(PROBLEM, b'{"error": "unsupported_packet", "info": null}')
             if flags & ~TIME != DURABLE:  # a durable one is acknowledged in its turn, or it would come for ever
@@ -133,8 +135,12 @@ class Device:
             self.welcome(value)
         elif kind == ACK:
             self.forget(value)
-        elif kind > NULL and not unknown:
+        elif kind == PING:
+            self.send_packet(PONG, b"")
+        elif NULL < kind < PING and not unknown:
             print("the server says", value)  # PROBLEM or GOODBYE
+        elif kind == PONG:
+            pass  # a sign of life
         elif flags & (RESULT | FAILURE):
             done = self.waiting.pop(number, lambda result, failure: None)  # nobody may wait any more
             done(*((value, None) if flags & RESULT else (None, value)))

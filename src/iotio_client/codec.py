@@ -17,7 +17,7 @@ from .identity import Identity
 from .link import Link
 from .opening import Welcome, read_welcome
 from .packets import PacketEncoder, TextCodec, V1Codec, V2Codec
-from .received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
+from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 
 __all__ = ["RESERVED", "Codec"]
 
@@ -252,6 +252,10 @@ class Codec:
             return self._read_event(packet)
         if isinstance(packet, v2.Ack):
             return Acknowledged(packet.upto)
+        if isinstance(packet, v2.Ping):
+            return Alive(v2.PONG_PACKET)
+        if isinstance(packet, v2.Pong):
+            return Alive()
         if isinstance(packet, v2.Problem):
             return self._server_error(packet.error, packet.info)
         if isinstance(packet, v2.Goodbye):

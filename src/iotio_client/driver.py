@@ -57,7 +57,7 @@ from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_
 from .handlers import Handlers
 from .inbox import Inbox
 from .message import Message, current_message, milliseconds
-from .received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
+from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 from .session import Session, State
 from .target import Target
 
@@ -418,6 +418,11 @@ class Driver(Generic[_C, _W]):
         if isinstance(received, Acknowledged):
             wrong = yield from self.acknowledged(received.upto)
             return None if wrong is None else (wrong, len(message))
+        if isinstance(received, Alive):
+            if received.reply is not None:
+                with suppress(TimeoutError):  # it has aborted the connection
+                    yield Send(received.reply, receive.connection, self.limit)
+            return None
         if not isinstance(received, Answer):
             return received, len(message)
         with self.changed:

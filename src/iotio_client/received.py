@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import ClientError
 
-__all__ = ["Acknowledged", "Answer", "Dispatch", "Ignored", "Received", "ServerError"]
+__all__ = ["Acknowledged", "Alive", "Answer", "Dispatch", "Ignored", "Received", "ServerError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,17 @@ class Acknowledged:
     """
 
     upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A sign of life, PING or PONG: nothing for handlers.
+
+    Attributes:
+        reply: what to send at once, whatever handlers are doing; None: nothing.
+    """
+
+    reply: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +101,4 @@ class Ignored:
     durable: Dispatch | None = None
 
 
-Received = Dispatch | Acknowledged | Answer | ServerError | Ignored
+Received = Dispatch | Acknowledged | Alive | Answer | ServerError | Ignored

@@ -168,9 +168,20 @@ class Ended:
 
 
 Event: TypeAlias = (
-    Greeting | BadGreeting | Packet | v2.Packet | v2.Ack | v2.Sleep | v2.Goodbye | v2.Problem | Invalid | Ended
+    Greeting
+    | BadGreeting
+    | Packet
+    | v2.Packet
+    | v2.Ack
+    | v2.Sleep
+    | v2.Goodbye
+    | v2.Problem
+    | v2.Ping
+    | v2.Pong
+    | Invalid
+    | Ended
 )
-"""What a session tells. What v2 has beside plain events comes as it was decoded."""
+"""What a session tells. What v2 has beside plain events comes as it was decoded; a PING is answered already."""
 
 
 class Session:

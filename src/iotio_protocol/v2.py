@@ -31,6 +31,8 @@ __all__ = [
     "MAX_TIME",
     "MAX_VALUE",
     "NULL",
+    "PING_PACKET",
+    "PONG_PACKET",
     "RESULT",
     "SUBPROTOCOL",
     "TAKES_ALL",
@@ -39,6 +41,8 @@ __all__ = [
     "Goodbye",
     "Greeting",
     "Packet",
+    "Ping",
+    "Pong",
     "Problem",
     "Sleep",
     "Takes",
@@ -69,8 +73,8 @@ FLOAT, NULL = 5, 6
 
 _JSON = v1.DataType.JSON.value
 
-HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM = range(16, 22)
-"""The types of packets that carry no event."""
+HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM, PING, PONG = range(16, 24)
+"""The types of packets that carry no event. 24 and 25 are reserved: a challenge and its proof."""
 
 _ABOUT_CALLS = CALL | RESULT | FAILURE
 _ALL_FLAGS = _ABOUT_CALLS | DURABLE | TIME
@@ -186,7 +190,17 @@ class Problem:
     info: dict[str, object] | None
 
 
-Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The sender asks for a sign of life: for those whose WebSocket library sends no PING frames, as in a web page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to it."""
+
+
+Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem | Ping | Pong
 
 
 def encode(
@@ -317,6 +331,10 @@ def _control(kind: int, body: bytes) -> bytes:
     return bytes((kind, 0, 0, 0)) + _pack_u32(len(body)) + body
 
 
+PING_PACKET = _control(PING, b"")
+PONG_PACKET = _control(PONG, b"")
+
+
 def max_message(options: Options) -> int:
     """Return the size of the largest message in bytes."""
     return HEAD + max(options.max_event + options.max_payload, LEAST_HELLO)
@@ -443,7 +461,7 @@ def _extra(flags: int) -> int:
 
 
 def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Decoded:
-    if kind > PROBLEM:
+    if kind > PONG:
         raise UnsupportedPacket("type", kind)
     if flags or event_size:
         raise InvalidPacket(f"a packet of type {kind} has neither flags nor an event")
@@ -458,6 +476,10 @@ def _decode_control(kind: int, flags: int, event_size: int, body: bytes) -> Deco
         if len(body) != 4:
             raise InvalidPacket(f"SLEEP has 4 bytes, this one has {len(body)}")
         return Sleep(_unpack_u32(body, 0)[0])
+    if kind >= PING:
+        if body:
+            raise InvalidPacket(f"a packet of type {kind} has no value, this one has {len(body)} bytes")
+        return Ping() if kind == PING else Pong()
     try:
         fields = json.loads(body)
     except ValueError as error:

@@ -23,6 +23,7 @@ __all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_limit", "r
 MAX_NAME = 64  # characters of a stream's name
 _STREAM = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")  # a small board keeps it and compares it
 _PROBLEM = bytes((v2.PROBLEM,))
+_PONG_FRAME = encode_frame(BINARY, v2.PONG_PACKET)
 _MAX_HELD = 8  # answers that wait for WELCOME; a device whose opening takes long gets no more of them
 
 
@@ -75,6 +76,8 @@ class V2Session(Session):
                 raise InvalidPacket("HELLO comes once, and WELCOME from the server only")
             if isinstance(packet, v2.Packet) and not packet.flags:
                 return Packet(packet.event, packet.value, len(message))
+            if isinstance(packet, v2.Ping):
+                self._answer(_PONG_FRAME)
             return packet
         except InvalidPacket as error:
             if message[:1] == _PROBLEM:  # or two sides that do not understand each other would never end
@@ -83,12 +86,15 @@ class V2Session(Session):
 
     def _invalid(self, error: InvalidPacket) -> Invalid:
         code = v2.code_of(error)
-        answer = _problem_frame(code, {"problem": error.problem})
-        if self._welcomed or self.state is State.GREETING:
-            self._out.append(answer)
-        elif len(self._held) < _MAX_HELD:
-            self._held.append(answer)
+        self._answer(_problem_frame(code, {"problem": error.problem}))
         return Invalid(error.problem, error.durable)
+
+    def _answer(self, frame: bytes) -> None:
+        """Send what is not the owner's to say; no answer is before WELCOME."""
+        if self._welcomed or self.state is State.GREETING:
+            self._out.append(frame)
+        elif len(self._held) < _MAX_HELD:
+            self._held.append(frame)
 
     def _tell(self, code: ErrorCode, info: dict[str, object] | None) -> None:
         self._out.append(_problem_frame(code, info))

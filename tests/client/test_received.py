@@ -15,7 +15,7 @@ from iotio_client.identity import Identity
 from iotio_client.link import Link
 from iotio_client.opening import Welcome
 from iotio_client.packets import DefaultPacketEncoder
-from iotio_client.received import Acknowledged, Answer, Dispatch, Ignored, Received, ServerError
+from iotio_client.received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 from iotio_protocol import v2
 from iotio_protocol.options import Options
 
@@ -36,6 +36,8 @@ def codec(version: int | None = None) -> Codec:
         (v2.encode("e", 1, v2.DURABLE, number=5, previous=3), Dispatch("e", 1, number=5, previous=3)),
         (v2.encode("e", 1, v2.TIME, time=99), Dispatch("e", 1, time=99)),
         (v2.encode_ack(9), Acknowledged(9)),
+        (v2.PING_PACKET, Alive(v2.PONG_PACKET)),
+        (v2.PONG_PACKET, Alive()),
         (v2.encode("", 2, v2.RESULT, call=7), Answer(7, False, 2)),
         (v2.encode("", "why", v2.FAILURE, call=7), Answer(7, True, "why")),
     ],
@@ -64,6 +66,7 @@ def test_every_meaning_is_public_and_cannot_be_changed() -> None:
     samples: list[Any] = [
         Dispatch("e", 1),
         Acknowledged(1),
+        Alive(),
         Answer(1, False, None),
         ServerError("server_busy", None, None),
         Ignored("why", invalid=True),

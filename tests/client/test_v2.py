@@ -360,6 +360,39 @@ def test_problem_and_malformed_packets(kind: Kind) -> None:
 
 
 @BOTH
+def test_a_ping_is_answered_while_a_handler_runs(kind: Kind) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        let_in(peer)
+        packet(peer, "stay", 1)
+        assert entered.wait(TIMEOUT)
+        peer.send(Opcode.BINARY, v2.PONG_PACKET)  # nobody has asked for it
+        for _ in range(2):
+            peer.send(Opcode.BINARY, v2.PING_PACKET)
+            assert peer.recv_v2() == v2.Pong()
+        leave.set()
+        assert peer.recv_v2() == v2.Packet("stay", "left")
+        quit_in_order(peer)
+
+    with FakeServer(script) as server:
+        device = make(kind)
+
+        def stay(_: Any) -> str:
+            entered.set()
+            assert leave.wait(TIMEOUT)
+            return "left"
+
+        async def stay_async(_: Any) -> str:
+            entered.set()
+            assert await asyncio.to_thread(leave.wait, TIMEOUT)
+            return "left"
+
+        device.on("stay")(stay if isinstance(device, SyncDevice) else stay_async)
+        assert Running(device.run, server.domain).join() is None
+
+
+@BOTH
 def test_limits_of_the_server(kind: Kind) -> None:
     problems: list[str] = []
 

@@ -72,6 +72,10 @@ def encode_again(packet: v2.Decoded) -> bytes:
             return v2.encode_json(v2.GOODBYE, {"reason": packet.reason})
         case v2.Problem():
             return v2.encode_json(v2.PROBLEM, {"error": packet.error, "info": packet.info})
+        case v2.Ping():
+            return v2.PING_PACKET
+        case v2.Pong():
+            return v2.PONG_PACKET
 
 
 @pytest.mark.parametrize("case", VECTORS["invalid"], ids=lambda case: case["name"])
@@ -160,7 +164,7 @@ def test_limits_are_checked_before_memory_is_taken() -> None:
 
 def test_the_code_of_an_invalid_packet() -> None:
     assert v2.code_of(InvalidPacket("")) == "client_invalid_packet"
-    assert v2.code_of(UnsupportedPacket("type", 22)) == "unsupported_packet"
+    assert v2.code_of(UnsupportedPacket("type", 24)) == "unsupported_packet"
     assert v2.code_of(StreamGap("")) == "stream_gap"
 
 
@@ -244,9 +248,9 @@ def test_fields_that_are_not_json() -> None:
 
 
 def test_unsupported_packets_say_who_needs_what() -> None:
-    with pytest.raises(UnsupportedPacket, match="no type 22; who sent it needs a newer iotio") as caught:
-        v2.decode(bytes((22, 0, 0, 0, 0, 0, 0, 0)))
-    assert (caught.value.what, caught.value.value) == ("type", 22)
+    with pytest.raises(UnsupportedPacket, match="no type 24; who sent it needs a newer iotio") as caught:
+        v2.decode(bytes((24, 0, 0, 0, 0, 0, 0, 0)))
+    assert (caught.value.what, caught.value.value) == ("type", 24)
     with pytest.raises(UnsupportedPacket) as caught:
         v2.decode(bytes((3, 0xA1, 0, 0, 0, 0, 0, 0)))
     assert (caught.value.what, caught.value.value) == ("flag", 0xA0)

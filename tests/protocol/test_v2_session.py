@@ -188,9 +188,32 @@ def test_packets_come_as_what_they_are() -> None:
         (v2.encode_sleep(5), v2.Sleep(5)),
         (v2.encode_json(v2.GOODBYE, {"reason": "r"}), v2.Goodbye("r")),
         (v2.encode_json(v2.PROBLEM, {"error": "x", "info": None}), v2.Problem("x", None)),
+        (v2.PONG_PACKET, v2.Pong()),  # nobody has asked for it
     ]
     assert session.receive(b"".join(message(data) for data, _ in sent), now=0) == [event for _, event in sent]
     assert session.take_output() == b""
+
+
+def test_a_ping_is_answered() -> None:
+    session = opened()
+    assert session.receive(message(v2.PING_PACKET), now=0) == [v2.Ping()]
+    assert written(session) == [v2.Pong()]
+
+
+def test_no_pong_comes_before_the_welcome() -> None:
+    session = V2Session(OPTIONS, now=0)
+    session.receive(message(HELLO) + message(v2.PING_PACKET), now=0)
+    assert session.take_output() == b""
+    session.open()
+    welcome, pong = written(session)
+    assert (type(welcome), pong) == (v2.Greeting, v2.Pong())
+
+
+def test_a_ping_is_no_introduction() -> None:
+    session = V2Session(OPTIONS, now=0)
+    (event,) = session.receive(message(v2.PING_PACKET), now=0)
+    assert isinstance(event, Invalid)
+    assert state(session) is State.CLOSING
 
 
 def test_two_sides_do_not_complain_for_ever() -> None:

@@ -121,9 +121,12 @@ def v2_fields(packet: v2.Decoded) -> dict[str, Any]:
             return {"type": "GOODBYE", "reason": packet.reason}
         case v2.Problem():
             return {"type": "PROBLEM", "error": packet.error, "info": packet.info}
+        case v2.Ping() | v2.Pong():
+            return {"type": type(packet).__name__.upper()}
 
 
 V2_FLAGS = {name: getattr(v2, name) for name in ("CALL", "RESULT", "FAILURE", "DURABLE", "TIME")}
 V2_TYPES: dict[str, int] = {kind.name: kind.value for kind in v1.DataType} | {
-    name: getattr(v2, name) for name in ("FLOAT", "NULL", "HELLO", "WELCOME", "ACK", "SLEEP", "GOODBYE", "PROBLEM")
+    name: getattr(v2, name)
+    for name in ("FLOAT", "NULL", "HELLO", "WELCOME", "ACK", "SLEEP", "GOODBYE", "PROBLEM", "PING", "PONG")
 }

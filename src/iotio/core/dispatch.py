@@ -174,6 +174,10 @@ def _problem(connection: Connection, problem: v2.Problem) -> None:
     )
 
 
+def _sign_of_life(connection: Connection, event: v2.Ping | v2.Pong) -> None:
+    """Do nothing: the session has answered a ping, and whatever comes shows that the device lives."""
+
+
 def _ended(connection: Connection, event: Ended) -> None:
     if event.reason is DisconnectReason.PROTOCOL_ERROR:
         throttle = connection.log_throttle
@@ -190,5 +194,7 @@ _BY_CLASS: dict[type[Event], Callable[[Connection, Any], Step | None]] = {
     v2.Sleep: _sleep,
     v2.Goodbye: _goodbye,
     v2.Problem: _problem,
+    v2.Ping: _sign_of_life,
+    v2.Pong: _sign_of_life,
     Ended: _ended,
 }
