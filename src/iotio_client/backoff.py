@@ -44,3 +44,7 @@ class Backoff:
     def delay(self, failures: int) -> float:
         """Draw the wait after so many failures in a row, in seconds."""
         return self.random() * self.ceiling(failures)
+
+    def longest(self) -> float:
+        """Draw a wait of half of `cap` to all of it, in seconds: somebody has to change something meanwhile."""
+        return self.cap * (1 + self.random()) / 2

@@ -18,7 +18,7 @@ from time import time as wall_clock
 from types import TracebackType
 from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar, cast
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State as WireState
 from websockets.typing import Subprotocol
 from websockets.version import version as websockets_version
@@ -53,13 +53,22 @@ from .commands import (
 )
 from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
-from .failures import CONNECT_ERRORS, connect_failure, connection_lost, not_let_in, wire_headers
+from .failures import (
+    CONNECT_ERRORS,
+    FailedAttempts,
+    connect_failure,
+    connection_lost,
+    not_let_in,
+    refusal,
+    wire_headers,
+)
 from .handlers import Handlers
 from .inbox import Inbox
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 from .session import Session, State
 from .target import Target
+from .upgrade import HeaderChoice, Headers
 
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
 
@@ -171,6 +180,8 @@ class Driver(Generic[_C, _W]):
         self.limit = DEFAULT_TIMEOUT
         self._said_farewell: _C | None = None  # GOODBYE is sent once
         self._told_fallback = False
+        self._lean: bool | None = None  # see `HeaderChoice`
+        self._failures = FailedAttempts()
 
     @property
     def connected(self) -> bool:
@@ -205,8 +216,9 @@ class Driver(Generic[_C, _W]):
                 return
             if end is None or backoff is None or not end.retry:
                 return raise_unless_clean(end)
+            slow = isinstance(end, ConnectFailed) and end.slow
             with self.changed:
-                wait = min(self.session.wait(time.monotonic(), backoff), MAX_SECONDS)
+                wait = min(self.session.wait(time.monotonic(), backoff, longest=slow), MAX_SECONDS)
             self._log_end(end, wait)
             yield Sleep(wait)
 
@@ -232,19 +244,21 @@ class Driver(Generic[_C, _W]):
             headers = self.session.connecting()
         self.limit = limit
         self.logger.info("Connecting to the domain: %s", target.where)
-        arguments = self._connect_arguments(target, headers, limit)
         connection: _C | None = None
         try:
-            connection = cast("_C", (yield Open(target, arguments, limit)))
+            connection = yield from self._upgraded(target, headers, deadline)
             yield from self._introduce(connection, target, deadline)
             yield from self._opened(connection)
         except ClientError:
             raise
-        except CONNECT_ERRORS as error:
-            raise connect_failure(error, target, limit) from error
+        except (*CONNECT_ERRORS, ValueError) as error:
+            if not isinstance(error, CONNECT_ERRORS) and refusal(error) is None:
+                raise
+            raise self._failures.judge(connect_failure(error, target, limit), target) from error
         finally:
             if connection is None or connection is not self.connection:  # Ctrl-C, a cancellation or the like, too
                 yield Abort(connection)
+        self._failures.connected(target)
         try:
             yield from self._call("on_connect")
         except BaseException:  # stopped, cancelled, sys.exit() or Ctrl-C in there: nobody will call handle()
@@ -252,7 +266,38 @@ class Driver(Generic[_C, _W]):
             raise
         self.logger.info("Connected successfully.")
 
-    def _connect_arguments(self, target: Target, headers: list[tuple[str, str]], limit: float) -> ConnectArguments:
+    def _upgraded(self, target: Target, headers: Headers, deadline: float) -> Work[_C]:
+        """Open a connection; with another request if a proxy or a server of v1 only needs one, see `HeaderChoice`."""
+        choice = HeaderChoice(headers, twice=bool(self.session.subprotocols), lean=self._lean)
+        refused: InvalidStatus | None = None
+        while True:
+            left = max(deadline - time.monotonic(), 0)
+            try:
+                opened = yield Open(target, self._connect_arguments(target, choice.headers, left), left)
+            except InvalidStatus as error:
+                if not choice.refused(error.response.status_code):
+                    raise
+                refused = error
+                yield Abort(None)
+                continue
+            connection = cast("_C", opened)
+            if headers and choice.is_lean and connection.subprotocol is None:
+                yield from self._leave(connection)
+                if choice.agreed_on_none():
+                    continue
+                raise refused or ConnectionError("the server is another one at each request")
+            if headers:
+                self._lean = choice.is_lean
+            return connection
+
+    def _leave(self, connection: _C) -> Work[None]:
+        """Close a connection in order that has not come to count."""
+        try:
+            yield Close(connection)
+        finally:
+            yield Abort(connection)
+
+    def _connect_arguments(self, target: Target, headers: Headers, limit: float) -> ConnectArguments:
         options = self.options
         arguments: ConnectArguments = {
             "additional_headers": wire_headers(headers),
@@ -372,6 +417,7 @@ class Driver(Generic[_C, _W]):
         """End for good: `run`, `handle` or the attempt to connect is over."""
         with self.changed:
             self.session.ended()
+            self._failures = FailedAttempts()
             self.stopping = False
             self.changed.notify_all()
 
@@ -655,7 +701,8 @@ class Driver(Generic[_C, _W]):
         self.logger.exception("Exception in the handler %s of device %r of type %r", name, identity.id, identity.type)
 
     def _log_end(self, end: ClientError, wait: float) -> None:
-        self.logger.warning("%s. Waiting %.1f seconds before attempting to re-connect.", end, wait)
+        level = logging.ERROR if self._failures.is_news(end) else logging.WARNING
+        self.logger.log(level, "%s. Waiting %.1f seconds before attempting to re-connect.", end, wait)
 
 
 _USER_AGENT = (

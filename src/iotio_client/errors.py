@@ -39,11 +39,24 @@ __all__ = [
 
 _CLEAN_CODES = frozenset({1000, 1001, 1005})  # normal, going away, a CLOSE frame without a code
 _PASSING_STATUSES = frozenset({408, 425, 429})  # time-out, too early, too many: HTTP says "later"
+_FINAL_STATUSES = frozenset({401, 403, 404})  # with a code of ours
+_MAX_CODE = 64  # characters of it that an error repeats
 _STATUS_HINTS = {
-    401: "the server wants a login",
-    403: "the server forbids this device",
-    404: "nothing answers at this path: check the address, and that the server is an iot.io server",
+    400: "the server, or a proxy on the way, does not take the request: check the address, and what headers the proxy"
+    " allows",
+    401: "something on the way wants a login: check the address, and that no proxy asks for one",
+    403: "something on the way forbids this: check the address, and the rules of firewalls and proxies",
+    404: "nothing answers at this path: check the address, and that the server is an iot.io server that runs",
+    421: "the server does not answer under this name: check the address, and the allowed hosts of server and proxy",
     426: "the server asks for another protocol: a proxy on the way may not pass WebSocket upgrades on",
+    431: "a proxy on the way does not take headers of this size: make client_data and the endpoints smaller,"
+    " or have it take more",
+}
+_KIND_HINTS = {
+    2: "a page, and no iot.io server: check the address, and whether the network wants a login on a page of its own",
+    3: "it redirects, which is not followed: check the address, whether it needs wss://, and whether the network wants"
+    " a login on a page of its own",
+    5: "try again later",
 }
 _REJECTIONS = {
     ErrorCode.CLIENT_NO_ID: "it got no device id: give IoTClient a client_id that is not empty",
@@ -78,9 +91,15 @@ class NotConnected(ClientError, ConnectionError):
 
 
 class ConnectFailed(ClientError, ConnectionError):
-    """No connection came about; `__cause__` holds the reason where there is one."""
+    """No connection came about; `__cause__` holds the reason where there is one.
+
+    Attributes:
+        slow: whether somebody has to change something before it can succeed: the longest wait follows, and the log
+            says as an error what to check.
+    """
 
     retry = True
+    slow = False
 
 
 class ConnectTimeout(ConnectFailed, TimeoutError):
@@ -88,19 +107,31 @@ class ConnectTimeout(ConnectFailed, TimeoutError):
 
 
 class UpgradeRefused(ConnectFailed):
-    """The server answered with an HTTP status other than 101.
+    """The server, or something in front of it, answered with an HTTP status other than 101.
+
+    It counts as final with the status 401, 403 or 404 and the header ``iotio-error`` of a server of ours, if the device
+    was not connected to this address before. All else may be said by a proxy or a login page, and can pass.
 
     Attributes:
         status: the HTTP status code.
+        code: what the server's header ``iotio-error`` says, or "".
     """
 
-    def __init__(self, where: str, status: int) -> None:
-        hint = _STATUS_HINTS.get(status)
-        if hint is None:
-            hint = "try again later" if _can_pass(status) else "this is no iot.io server, or it refuses the request"
-        super().__init__(f"{where} answered with HTTP status {status} instead of a connection: {hint}")
+    def __init__(self, where: str, status: int, code: str = "") -> None:
         self.status = status
-        self.retry = _can_pass(status)
+        self.code = "".join(filter(str.isprintable, code))[:_MAX_CODE]
+        self.retry = not (self.code and status in _FINAL_STATUSES)
+        self.slow = self.retry and not (status >= 500 or status in _PASSING_STATUSES)
+        if self.code:
+            hint = f"the server says {self.code}: check the address, and the server's log"
+        elif status in _PASSING_STATUSES:
+            hint = "try again later"
+        else:
+            other = (
+                "it is no iot.io server, or it refuses the request: check the address, and what proxies on the way do"
+            )
+            hint = _STATUS_HINTS.get(status) or _KIND_HINTS.get(status // 100, other)
+        super().__init__(f"{where} answered with HTTP status {status} instead of a connection: {hint}")
 
 
 class VersionNotSpoken(ConnectFailed):
@@ -168,7 +199,3 @@ class BufferFailed(ClientError):
 
 class InvalidEndpoint(ClientError, ValueError):
     """An endpoint declaration that no server accepts."""
-
-
-def _can_pass(status: int) -> bool:
-    return status >= 500 or status in _PASSING_STATUSES

@@ -23,7 +23,20 @@ from iotio_protocol.errors import EncodeError
 from .errors import ConnectFailed, ConnectionLost, ConnectTimeout, UpgradeRefused
 from .target import Target
 
-__all__ = ["CONNECT_ERRORS", "TAKES_UNICODE", "connect_failure", "connection_lost", "not_let_in", "wire_headers"]
+__all__ = [
+    "CONNECT_ERRORS",
+    "ERROR_HEADER",
+    "TAKES_UNICODE",
+    "FailedAttempts",
+    "connect_failure",
+    "connection_lost",
+    "not_let_in",
+    "refusal",
+    "wire_headers",
+]
+
+ERROR_HEADER = "iotio-error"
+"""The header by which a server of ours says in an HTTP answer why it refuses a device for good."""
 
 CONNECT_ERRORS = (OSError, WebSocketException, EOFError)
 """What `connect` of the WebSocket library raises for reasons outside this program."""
@@ -63,8 +76,10 @@ def wire_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def connect_failure(error: Exception, target: Target, timeout: float) -> ConnectFailed:
     """Make the error to raise for one of `CONNECT_ERRORS`; the caller chains it to its cause."""
     where = target.where
-    if isinstance(error, InvalidStatus):
-        return UpgradeRefused(where, error.response.status_code)
+    refused = refusal(error)
+    if refused is not None:
+        codes = refused.response.headers.get_all(ERROR_HEADER)
+        return UpgradeRefused(where, refused.response.status_code, codes[0] if codes else "")
     if isinstance(error, ssl.SSLError):  # before OSError and time-outs: it is an OSError
         return ConnectFailed(f"TLS with {where} failed: {error}")
     if isinstance(error, TimeoutError):
@@ -75,8 +90,45 @@ def connect_failure(error: Exception, target: Target, timeout: float) -> Connect
     if isinstance(error, (OSError, ProxyError)):
         return ConnectFailed(f"no connection to {where}: {error}")
     failure = ConnectFailed(f"{where} did not upgrade the connection: {error}")
-    failure.retry = not isinstance(error, (InvalidHandshake, InvalidURI))
+    failure.retry = not isinstance(error, InvalidURI)
+    failure.slow = isinstance(error, InvalidHandshake)  # said by something in between
     return failure
+
+
+def refusal(error: BaseException) -> InvalidStatus | None:
+    """Find the HTTP status behind an error: the library makes others of a redirect that it does not follow."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, InvalidStatus):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+class FailedAttempts:
+    """Judge why there is no connection by what has been in this run."""
+
+    def __init__(self) -> None:
+        self._reached: set[str] = set()  # addresses that a connection stood to
+        self._told: set[tuple[type, int | None]] = set()  # kinds of failures, since the last connection
+
+    def connected(self, target: Target) -> None:
+        """Note that a connection stands."""
+        self._reached.add(target.uri)
+        self._told.clear()
+
+    def judge(self, failure: ConnectFailed, target: Target) -> ConnectFailed:
+        """Have an HTTP answer tried again if there was a connection to this address: what answers now may pass."""
+        if isinstance(failure, UpgradeRefused) and not failure.retry and target.uri in self._reached:
+            failure.retry = failure.slow = True
+        return failure
+
+    def is_news(self, end: Exception) -> bool:
+        """Return whether the log is to say as an error what to check: once for each kind, until a connection stands."""
+        if not (isinstance(end, ConnectFailed) and end.slow):
+            return False
+        kind = type(end), getattr(end, "status", None)
+        is_news = kind not in self._told
+        self._told.add(kind)
+        return is_news
 
 
 def not_let_in(error: ConnectionClosed, target: Target) -> ConnectFailed:

@@ -192,12 +192,13 @@ class Session:
 
     # The end of a connection.
 
-    def wait(self, now: float, backoff: Backoff | None = None) -> float:
+    def wait(self, now: float, backoff: Backoff | None = None, *, longest: bool = False) -> float:
         """Count an attempt that failed or a connection that ended, when another attempt shall follow.
 
         Args:
             now: seconds on a monotonic clock.
             backoff: in the place of the session's own.
+            longest: as long as after many failures, as somebody has to change something first.
 
         Returns:
             Seconds until `connecting` shall be called.
@@ -207,7 +208,7 @@ class Session:
             self.failures = 0
         self._link.move(State.WAITING)
         self.failures += 1
-        return backoff.delay(self.failures)
+        return backoff.longest() if longest else backoff.delay(self.failures)
 
     def sleep(self, seconds: int) -> None:
         """Let the farewell of this connection say that the device means to be back in so many seconds."""

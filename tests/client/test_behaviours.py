@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from iotio_client import EndpointInfo, EndpointType
 from iotio_client.errors import (
     ClientError,
     ConnectFailed,
@@ -386,9 +387,20 @@ def test_tries_once_without_reconnect(kind: Kind, script: Script) -> None:
         assert device.log.rest() == []
 
 
-@pytest.mark.parametrize("code", [200, 204, 400, 401, 403, 404, 426])
+def says_no(code: int, word: str = "no_such_path") -> Script:
+    """Answer with a status, and the header of a server of ours."""
+
+    def answer(peer: Peer) -> None:
+        peer.read_request()
+        peer.socket.sendall(f"HTTP/1.1 {code} No\r\niotio-error: {word}\r\nContent-Length: 0\r\n\r\n".encode())
+        peer.wait_eof()
+
+    return answer
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
 def test_status_that_does_not_pass(kind: Kind, code: int) -> None:
-    with FakeServer(status(code)) as server:
+    with FakeServer(says_no(code)) as server:
         device = make(kind)
         error = Running(device.run, server.domain).join()
         assert isinstance(error, UpgradeRefused)
@@ -396,6 +408,67 @@ def test_status_that_does_not_pass(kind: Kind, code: int) -> None:
         assert str(code) in str(error)
         assert server.connections == 1
         assert device.log.rest() == []
+
+
+BAD_REQUEST, PAGE = status(400), status(200)
+WITHOUT_HEADERS = [BAD_REQUEST, status(431)]  # these are tried without v1's headers at once
+LOGIN_PAGES = [PAGE, *map(status, (204, 302, 401, 403, 404, 421, 426)), says_no(426)]
+
+
+@pytest.mark.parametrize("script", [*LOGIN_PAGES, *WITHOUT_HEADERS])
+def test_what_proxies_and_login_pages_say_is_tried_again(
+    kind: Kind, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeServer(script, script, serve_hello) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == GOOD
+    told = [record.levelname for record in caplog.records if "HTTP status" in record.getMessage()]
+    at_once = script in WITHOUT_HEADERS  # of the two answers one attempt tells
+    assert told == (["ERROR"] if at_once else ["ERROR", "WARNING"])
+
+
+class Heads:
+    """Serve as a script does, and keep the head of each request."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+
+    def __call__(self, script: Script) -> Script:
+        def serve(peer: Peer) -> None:
+            script(peer)
+            self.all.append(peer.head)
+
+        return serve
+
+
+def test_a_large_header_is_sent_to_a_server_of_v1_only(kind: Kind) -> None:
+    """Which lets the device in without endpoints first, and closes in order before it comes with them."""
+    heads = Heads()
+
+    def let_go(peer: Peer) -> None:
+        peer.accept()
+        assert peer.recv_close() == 1000
+
+    async def nothing(message: object) -> None:
+        pass
+
+    handler = nothing if kind is AsyncDevice else print
+    with FakeServer(heads(let_go), heads(serve_hello)) as server:
+        device = make(kind)
+        for number in range(200):
+            device.on(f"e{number}", EndpointInfo("x" * 30, EndpointType.BOOLEAN))(handler)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == GOOD
+    assert [b"IoT-IO-Endpoints" in head for head in heads.all] == [False, True]
+    assert [b"IoT-IO-Id" in head for head in heads.all] == [True, True]
+
+
+def test_a_status_that_comes_after_a_connection_is_tried_again(kind: Kind) -> None:
+    with FakeServer(close_1001, says_no(404), serve_hello) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest()[-len(GOOD) :] == GOOD
 
 
 def test_hang_before_upgrade(kind: Kind) -> None:
@@ -667,11 +740,11 @@ COVERED: dict[str, tuple[Any, Any]] = {
     "close empty": (test_comes_back, close_empty),
     "fin without close": (test_comes_back, fin),
     "rst": (test_comes_back, rst),
-    "http 400": (test_status_that_does_not_pass, 400),
+    "http 400": (test_what_proxies_and_login_pages_say_is_tried_again, BAD_REQUEST),
     "http 401": (test_status_that_does_not_pass, 401),
     "http 403": (test_status_that_does_not_pass, 403),
     "http 503": (test_tries_again, UNAVAILABLE),
-    "http 200": (test_status_that_does_not_pass, 200),
+    "http 200": (test_what_proxies_and_login_pages_say_is_tried_again, PAGE),
     "tcp close before response": (test_tries_again, end_before_answer),
     "text frame ignored then hello": (test_connection_lives_on, text_frame),
     "ping then hello": (test_connection_lives_on, ping),

@@ -59,31 +59,46 @@ def test_only_what_can_pass_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "retry", "hint"),
+    ("status", "slow", "hint"),
     [
-        (200, False, "this is no iot.io server, or it refuses the request"),
-        (401, False, "the server wants a login"),
-        (403, False, "forbids this device"),
-        (404, False, "check the address"),
-        (408, True, "try again later"),
-        (425, True, "try again later"),
-        (426, False, "a proxy on the way may not pass WebSocket upgrades on"),
-        (429, True, "try again later"),
-        (499, False, "this is no iot.io server"),
-        (500, True, "try again later"),
-        (503, True, "try again later"),
+        (200, True, "whether the network wants a login on a page of its own"),
+        (302, True, "it redirects, which is not followed"),
+        (400, True, "what headers the proxy allows"),
+        (401, True, "something on the way wants a login"),
+        (403, True, "something on the way forbids this"),
+        (404, True, "check the address"),
+        (408, False, "try again later"),
+        (421, True, "the server does not answer under this name"),
+        (425, False, "try again later"),
+        (426, True, "a proxy on the way may not pass WebSocket upgrades on"),
+        (429, False, "try again later"),
+        (431, True, "make client_data and the endpoints smaller"),
+        (499, True, "it is no iot.io server"),
+        (500, False, "try again later"),
+        (503, False, "try again later"),
     ],
 )
-def test_a_status_in_place_of_an_upgrade(status: int, retry: bool, hint: str) -> None:
+def test_a_status_in_place_of_an_upgrade(status: int, slow: bool, hint: str) -> None:
     error = UpgradeRefused("h:1", status)
-    assert (error.status, error.retry) == (status, retry)
+    assert (error.status, error.retry, error.slow, error.code) == (status, True, slow, "")
     assert str(error).startswith(f"h:1 answered with HTTP status {status} instead of a connection: ")
     assert hint in str(error)
 
 
 def test_the_retry_of_one_refusal_is_not_that_of_another() -> None:
-    later, never = UpgradeRefused("h", 503), UpgradeRefused("h", 404)
+    later, never = UpgradeRefused("h", 404), UpgradeRefused("h", 404, "no_such_path")
     assert (later.retry, never.retry) == (True, False)
+    assert str(never).endswith("the server says no_such_path: check the address, and the server's log")
+
+
+@pytest.mark.parametrize(("status", "retry"), [(401, False), (403, False), (404, False), (400, True), (503, True)])
+def test_a_server_of_ours_can_refuse_for_good(status: int, retry: bool) -> None:
+    assert UpgradeRefused("h", status, "forbidden").retry is retry
+
+
+def test_the_word_of_a_server_is_cut_and_cannot_be_a_line() -> None:
+    error = UpgradeRefused("h", 404, "a\x1b[31m\r\n" + "b" * 100)
+    assert error.code == "a[31m" + "b" * 59
 
 
 @given(st.integers(0, 65535), st.text(), st.text())

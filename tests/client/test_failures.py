@@ -105,14 +105,14 @@ def test_tls_that_times_out_is_told_as_tls() -> None:
 @pytest.mark.parametrize(
     ("error", "retry"),
     [
-        (status(404), False),
+        (status(404), True),
         (status(503), True),
         (TimeoutError(), True),
         (ssl.SSLError("wrong version number"), True),
         (ConnectionRefusedError(), True),
         (EOFError(), True),
-        (InvalidUpgrade("Upgrade", "h2c"), False),
-        (InvalidHandshake("wrong"), False),
+        (InvalidUpgrade("Upgrade", "h2c"), True),
+        (InvalidHandshake("wrong"), True),
         (InvalidURI("ws://", "no host"), False),
         (InvalidProxy("x://", "no proxy"), True),
         (WebSocketException("something else"), True),

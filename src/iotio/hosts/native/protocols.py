@@ -24,6 +24,9 @@ from .http_places import HttpPlaces
 __all__ = ["DeviceServer", "FirstReadProtocol", "UpgradeProtocol"]
 
 
+_NO_SUCH_PATH = (  # with the header that tells a device of ours that no proxy says so
+    b"HTTP/1.1 404 Not Found\r\niotio-error: no_such_path\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 _PROXY_PROTOCOL = (b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")  # how its versions 1 and 2 begin
 
 
@@ -230,7 +233,7 @@ class UpgradeProtocol(_Protocol):
         assert self._transport is not None
         other_class = self._server.other_websockets
         if other_class is None:
-            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.write(_NO_SUCH_PATH)
             self._transport.close()
             return
         self._state.connections.discard(self)
