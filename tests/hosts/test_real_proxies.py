@@ -47,6 +47,8 @@ class Proxy(ABC):
     """
 
     language: str
+    away: str
+    """The configuration while the program behind is taken out and in again: 404 for all."""
 
     def __init__(self, program: Tool, folder: Path, server: int) -> None:
         self.tool = program
@@ -55,6 +57,7 @@ class Proxy(ABC):
         found = re.search(rf"```{self.language}\n(.*?)```", PAGE, re.DOTALL)
         assert found is not None
         self.added = found[1].replace("127.0.0.1:5000", f"127.0.0.1:{server}")
+        self._documented = self.added
         self.start()
 
     @property
@@ -66,7 +69,9 @@ class Proxy(ABC):
     def configure(self) -> list[str | Path]:
         """Write the configuration; the command that runs the proxy."""
 
-    def start(self) -> None:
+    def start(self, *, away: bool = False) -> None:
+        """Start it, with the configuration of the page or with `away`."""
+        self.added = self.away if away else self._documented
         environment = {**self.tool.environment, "HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder)}
         self.program = Program([self.tool.path, *self.configure()], environment=environment, folder=self.folder)
         wait_until_listening(self.port, self.program)
@@ -88,6 +93,7 @@ def lasting_port() -> int:
 
 class Nginx(Proxy):
     language = "nginx"
+    away = "server { listen 80; return 404; }"
 
     def configure(self) -> list[str | Path]:
         """The package's nginx.conf, but with our own folders: it is run without being installed."""
@@ -109,6 +115,7 @@ class Nginx(Proxy):
 
 class HAProxy(Proxy):
     language = "haproxy"
+    away = "frontend away\n    mode http\n    bind :80\n    http-request return status 404\n"
 
     def configure(self) -> list[str | Path]:
         """The package's haproxy.cfg, but without what only root may do."""
@@ -126,6 +133,7 @@ class HAProxy(Proxy):
 
 class Caddy(Proxy):
     language = "caddyfile"
+    away = f"{NAME} {{\n    respond 404\n}}\n"
 
     def configure(self) -> list[str | Path]:
         """The page's file, without TLS: nobody would give us a certificate."""
@@ -290,3 +298,22 @@ def test_devices_come_back_when_the_proxy_is_started_again(proxy: Proxy, server:
         proxy.start()
         for running, old in zip((one, two), before, strict=True):
             eventually(lambda: server.manager.client(running.name) not in (None, old), 10)  # noqa: B023
+
+
+def test_devices_come_back_after_a_redeployment_in_which_the_proxy_says_404(
+    proxy: Proxy, server: LocalHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Running(proxy, 1) as one, Running(proxy, 2) as two:
+        before = [server.manager.client(running.name) for running in (one, two)]
+        proxy.stop()
+        proxy.start(away=True)
+        eventually(lambda: {one.name, two.name} <= set(said_404(caplog)), 15)
+        proxy.stop()
+        proxy.start()
+        for running, old in zip((one, two), before, strict=True):
+            eventually(lambda: server.manager.client(running.name) not in (None, old), 30)  # noqa: B023
+
+
+def said_404(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The devices whose log has a 404."""
+    return [record.name.removeprefix("iotio.client.") for record in caplog.records if "404" in record.getMessage()]
