@@ -12,6 +12,7 @@ cdef class FrameDecoder:
     cdef bytearray _parts
     cdef object _utf8
     cdef bint _done
+    cdef readonly Py_ssize_t n_fragments
 
     @cython.locals(
         items=list, size=Py_ssize_t, limit=Py_ssize_t, plain=bint, position=Py_ssize_t, need=Py_ssize_t, first=int,

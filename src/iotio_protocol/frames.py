@@ -106,12 +106,26 @@ Item: TypeAlias = "bytes | str | Ping | Pong | Close | Violation"
 class FrameDecoder:
     """Turns the bytes of a client into messages, whatever way they are cut.
 
+    Attributes:
+        n_fragments: how many frames were not the last of their message, since the start.
+
     Args:
         max_message: largest message in bytes, over all its fragments; checked before anything is kept.
         max_first: the same for the first message, and until `use_max_message` is called; None for no other limit.
     """
 
-    __slots__ = ("_buffer", "_done", "_long", "_max", "_max_message", "_need", "_opcode", "_parts", "_utf8")
+    __slots__ = (
+        "_buffer",
+        "_done",
+        "_long",
+        "_max",
+        "_max_message",
+        "_need",
+        "_opcode",
+        "_parts",
+        "_utf8",
+        "n_fragments",
+    )
 
     def __init__(self, max_message: int, max_first: int | None = None) -> None:
         self._max_message = max_message
@@ -121,6 +135,7 @@ class FrameDecoder:
         self._need = 2  # bytes that `_long` must have before looking at it again is worth it
         self._opcode = 0  # TEXT or BINARY while a fragmented message is open
         self._parts = bytearray()  # its fragments so far
+        self.n_fragments = 0
         self._utf8: codecs.IncrementalDecoder | None = None  # checks text as it comes; decoded it is at the end
         self._done = False
 
@@ -261,6 +276,7 @@ class FrameDecoder:
             self._opcode = 0
         else:
             self._opcode = kind
+            self.n_fragments += 1
         return True
 
     def _is_utf8(self, payload: bytes, final: bool) -> bool:

@@ -12,9 +12,10 @@ from iotio import DeviceType, Options
 from iotio.core.limits import Bucket
 from iotio.core.manager import Manager
 from iotio.hosts.memory import connect
+from iotio_protocol import v2
 from iotio_protocol.reasons import DisconnectReason
-from tests.support.memory import Clock, Device, make_manager, v1_device
-from tests.support.wire import Opcode, v1_headers
+from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device, v2_device
+from tests.support.wire import Opcode, encode_frame, v1_headers
 
 
 class Echo(DeviceType):
@@ -85,9 +86,21 @@ def test_handshakes_a_second() -> None:
 def test_a_v0_device_is_told_in_the_close_frame() -> None:
     manager, _, _ = make(max_connections=1)
     v1_device(manager, "a")
-    ((opcode, payload),) = Device(connect(manager)).frames()
+    ((opcode, payload),) = v0_device(manager, "b").frames()
     assert opcode == Opcode.CLOSE
     assert payload.startswith((1008).to_bytes(2, "big") + b"server_busy")
+
+
+def test_who_has_not_said_who_it_is_holds_no_place() -> None:
+    manager, _, _ = make(max_connections=1)
+    for _ in range(3):
+        connect(manager)
+        connect(manager, subprotocol=v2.SUBPROTOCOL)
+    assert v2_device(manager, "a").welcome
+    assert v2_device(manager, "a").welcome, "it has come back"
+    assert is_open(v0_device(manager, "a"))
+    late = v2_device(manager, "b")
+    assert late.decoded() == [v2.Problem("server_busy", {"limit": "max_connections", "most": 1})]
 
 
 def test_refused_devices_give_their_place_back() -> None:
@@ -109,6 +122,28 @@ def test_messages_a_second_are_averaged_over_ten() -> None:
     assert len(device.packets()) == 11
     device.send("echo")
     assert device.frames() == [(Opcode.CLOSE, (1008).to_bytes(2, "big") + b"rate_limit")]
+    device.drop()
+    assert echo.reasons == [DisconnectReason.RATE_LIMIT]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        encode_frame(Opcode.PING, b""),
+        encode_frame(Opcode.PONG, b""),
+        encode_frame(Opcode.CONTINUATION, b"", fin=False),
+    ],
+    ids=["ping", "pong", "fragment"],
+)
+def test_control_frames_and_fragments_count_as_messages(frame: bytes) -> None:
+    manager, echo, _ = make(max_messages_per_second=1)
+    device = v1_device(manager, "a")
+    device.connection.deliver(encode_frame(Opcode.BINARY, b"", fin=False))
+    for _ in range(9):
+        device.connection.deliver(frame)
+    assert is_open(device)
+    device.connection.deliver(frame)
+    assert device.frames()[-1] == (Opcode.CLOSE, (1008).to_bytes(2, "big") + b"rate_limit")
     device.drop()
     assert echo.reasons == [DisconnectReason.RATE_LIMIT]
 

@@ -332,7 +332,9 @@ class Connection:
                     self.session.take_output()
                     self.abort()
             self.lane.expect(events)
-            too_much = self._meter is not None and not self._meter.accepts(len(events), size, now)
+            too_much = self._meter is not None and not self._meter.accepts(
+                len(items or ()), self.session.frames.n_fragments, size, now
+            )
             if too_much:
                 too_much = self.is_open
                 self._close(DisconnectReason.RATE_LIMIT)

@@ -92,10 +92,7 @@ class Gate:
                 check(upgrade)
             session = connection.session
             hello = parse_headers(upgrade.headers, session.options) if session.version == 1 else None
-            admission = connections.admission
-            returns = hello is not None and admission.is_limited and server.registry.get(hello.id) is not None
-            admission.enter(connection.peer, returns=returns)
-            connection.admitted = True
+            connections.admission.begin()
             if hello is None:
                 _give_place(connections.pending, connection)
         except HandshakeError as error:
@@ -105,7 +102,7 @@ class Gate:
                 self.introduce(connection, hello)
 
     def introduce(self, connection: Connection, hello: Hello) -> None:
-        """Let a device in that has said who it is, if its type and endpoints are right.
+        """Let a device in that has said who it is, if there is room for it, and its type and endpoints are right.
 
         Args:
             connection: the device's.
@@ -113,7 +110,11 @@ class Gate:
         """
         server = self._server
         server.connections.pending.leave(connection)
+        admission = server.connections.admission
         try:
+            returns = admission.is_limited and server.registry.get(hello.id) is not None
+            admission.enter(connection.peer, returns=returns)
+            connection.admitted = True
             handlers = server.types.get(hello.type)
             if handlers is None:
                 raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)

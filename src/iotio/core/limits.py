@@ -47,15 +47,24 @@ class Bucket:
 class Meter:
     """The limits `max_messages_per_second` and `max_bytes_per_second` of one device."""
 
-    __slots__ = ("_bytes", "_messages")
+    __slots__ = ("_bytes", "_fragments", "_messages")
 
     def __init__(self, options: Options, now: float) -> None:
         self._messages = Bucket(options.max_messages_per_second, _BURST, now)
         self._bytes = Bucket(options.max_bytes_per_second, _BURST, now)
+        self._fragments = 0
 
-    def accepts(self, messages: int, size: int, now: float) -> bool:
-        """Count messages and their bytes. Returns whether they are within the limits."""
-        return self._messages.take(messages, now) and self._bytes.take(size, now)
+    def accepts(self, messages: int, fragments: int, size: int, now: float) -> bool:
+        """Count what a read brought. Returns whether it is within the limits.
+
+        Args:
+            messages: whole messages and control frames.
+            fragments: frames that do not end a message, since the connection began; each counts as a message.
+            size: bytes.
+            now: the time.
+        """
+        more, self._fragments = fragments - self._fragments, fragments
+        return self._messages.take(messages + more, now) and self._bytes.take(size, now)
 
 
 def metered(options: Options) -> bool:
@@ -83,8 +92,18 @@ class Admission:
         self._addresses: Counter[str] = Counter()
         self._handshakes = Bucket(options.max_handshakes_per_second, 1.0, clock())
 
+    def begin(self) -> None:
+        """Count a handshake that begins.
+
+        Raises:
+            HandshakeError: `server_busy`; its info names the limit and how many that is.
+        """
+        with self._lock:
+            if not self._handshakes.take(1, self._clock()):
+                raise _busy("max_handshakes_per_second", self._options.max_handshakes_per_second)
+
     def enter(self, peer: str, *, returns: bool) -> None:
-        """Let one more connection in. Call `leave` at its end.
+        """Let one more device in, which has said who it is. Call `leave` at its end.
 
         Args:
             peer: the other end's address, with its port.
@@ -95,8 +114,6 @@ class Admission:
         """
         options, address = self._options, address_of(peer)
         with self._lock:
-            if not self._handshakes.take(1, self._clock()):
-                raise _busy("max_handshakes_per_second", options.max_handshakes_per_second)
             if options.max_connections and not returns and self._total >= options.max_connections:
                 raise _busy("max_connections", options.max_connections)
             most = options.max_connections_per_address
