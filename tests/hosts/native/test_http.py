@@ -128,6 +128,33 @@ def rest(peer: RawPeer) -> bytes:
     return b""
 
 
+# Upgrades.
+
+
+@pytest.mark.parametrize("more", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize("requests", [0, 1], ids=["first", "second"])
+def test_an_upgrade_with_a_body_is_refused(server: Server, more: bytes, requests: int) -> None:
+    with server.peer(requests) as peer:
+        peer.send_bytes(UPGRADE + more + b"\r\n0\r\n\r\n")
+        assert peer.recv_response().status == 400
+        assert rest(peer) == b""
+
+
+def test_an_upgrade_behind_a_request_that_is_not_answered_yet(server: Server) -> None:
+    """httptools reads it at once, and it is refused; h11 reads it behind the answer."""
+    with server.peer() as peer:
+        peer.send_bytes(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert server.app.begun.wait(5)
+        peer.send_bytes(UPGRADE + b"\r\n")
+        peer.quiet_for(0.1)
+        server.app.go.set()
+        first = peer.recv_response().status
+        if first == 400:
+            assert rest(peer) == b""
+        else:
+            assert (first, peer.recv_response().status) == (200, 101)
+
+
 # Size.
 
 TOO_LARGE = {

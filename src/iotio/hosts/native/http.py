@@ -79,6 +79,7 @@ class _Limits:
     logger: Any
     flow: Any
     cycle: Any
+    scope: Any
     address: str
     since: float
     refusal = 400
@@ -152,6 +153,11 @@ class _Limits:
         """Whether the peer has begun a head or a body, and not finished it."""
         raise NotImplementedError
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether the answer to the request before is not written yet. h11 reads no request before that."""
+        return False
+
     def got_on(self) -> None:
         """Note that the parser has made something of what came."""
         self._quiet = 0
@@ -162,6 +168,19 @@ class _Limits:
         if not self._refused:
             super().on_response_complete()  # type: ignore[misc]
             self._watch()
+
+    def handle_websocket_upgrade(self, *request: Any) -> None:
+        """Pass an upgrade on to its own protocol, unless it is not clear where the frames begin.
+
+        That is so behind a request which is not answered yet, whose answer would come between them, and with a body.
+        """
+        headers = request[0].headers if request else self.scope["headers"]
+        lengths = {bytes(name).lower(): value for name, value in headers}
+        has_body = b"transfer-encoding" in lengths or lengths.get(b"content-length", b"0") != b"0"
+        if self.is_answering or has_body:
+            self._refuse(400)
+        else:
+            super().handle_websocket_upgrade(*request)  # type: ignore[misc]
 
     def send_400_response(self, msg: str) -> None:
         """Answer instead of uvicorn, which knows one status for all."""
@@ -322,6 +341,15 @@ if HttpToolsProtocol is not None:
         """Serve HTTP by httptools."""
 
         is_awaited = True  # the first head is
+
+        @property
+        def is_answering(self) -> bool:
+            """See `_Limits.is_answering`. An application may end an answer after its last byte has arrived."""
+            cycle = self.cycle
+            if cycle is None or cycle.response_complete:
+                return False
+            return not cycle.response_started or cycle.chunked_encoding or cycle.expected_content_length > 0
+
         _size = 0  # bytes of headers of this request
         _lines = 0
         _in_body = False
