@@ -34,6 +34,7 @@ from .backoff import Backoff
 from .buffer import Buffer
 from .endpoint_info import EndpointConstraint, EndpointInfo, EndpointType
 from .errors import (
+    BufferDamaged,
     BufferFailed,
     BufferFull,
     ClientError,
@@ -56,6 +57,7 @@ __all__ = [
     "AsyncIoTClient",
     "Backoff",
     "Buffer",
+    "BufferDamaged",
     "BufferFailed",
     "BufferFull",
     "CallDisconnected",

@@ -13,6 +13,7 @@
         ├── DeviceRejected          the server said why it does not want this device; trying again cannot help
         ├── BufferFull              too many durable messages wait for the server
         ├── BufferFailed            the file of durable messages cannot be used
+        │   └── BufferDamaged       it is damaged, or not a buffer's
         └── InvalidEndpoint         an EndpointInfo that no server accepts (also a ValueError)
 
 The errors of `call` are those of iotio_protocol.errors: CallError and what is below it.
@@ -23,6 +24,7 @@ from __future__ import annotations
 from iotio_protocol.errors import ErrorCode, IoTError
 
 __all__ = [
+    "BufferDamaged",
     "BufferFailed",
     "BufferFull",
     "ClientError",
@@ -195,6 +197,10 @@ class BufferFull(ClientError):
 
 class BufferFailed(ClientError):
     """The file that keeps durable messages cannot be opened, read or written."""
+
+
+class BufferDamaged(BufferFailed):
+    """The file that keeps durable messages is damaged, or is not a buffer's; trying again cannot help."""
 
 
 class InvalidEndpoint(ClientError, ValueError):
