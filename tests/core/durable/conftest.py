@@ -20,7 +20,12 @@ def wall() -> Clock:
 
 
 @pytest.fixture
-def manager(lamp: Lamp, wall: Clock) -> Manager:
-    manager = make_manager(lamp)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def manager(lamp: Lamp, wall: Clock, clock: Clock) -> Manager:
+    manager = make_manager(lamp, clock=clock)
     manager.durable_messages.wall = wall
     return manager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -179,16 +180,32 @@ def test_nothing_is_left_of_what_is_over(lamp: Lamp) -> None:
 
 
 def test_a_sweep_is_short(lamp: Lamp) -> None:
-    wall = Clock()
-    manager = make_manager(lamp, max_queued=10_000)
-    manager.durable_messages.wall = wall
+    clock = Clock()
+    manager = make_manager(lamp, clock=clock, max_queued=10_000)
     connect(manager).drop()
     for number in range(1500):
         manager.emit("set", number, client_id="d", durable=True, ttl=1)
-    wall.now += 1
+    clock.now += 1
     manager.sweep(0)
     assert manager.durable_messages.waiting == 500
     manager.sweep(0)
+    assert manager.durable_messages.waiting == 0
+
+
+@pytest.mark.parametrize(("before", "left"), [(-60.0, 40.0), (365 * 86400.0, 100.0)], ids=["down", "set back"])
+def test_the_time_to_live_over_a_restart(restart: Restart, before: float, left: float) -> None:
+    """A minute passes while the program is down; or the date is a year earlier behind it, which gives no more time."""
+    manager = restart()
+    manager.durable_messages.wall = lambda: time.time() + before
+    connect(manager).drop()
+    manager.emit("set", 1, client_id="d", durable=True, ttl=100)
+    clock = Clock()
+    manager = restart(clock=clock)
+    clock.now += left - 5
+    manager.durable_messages.sweep()
+    assert manager.durable_messages.waiting == 1
+    clock.now += 5
+    manager.durable_messages.sweep()
     assert manager.durable_messages.waiting == 0
 
 

@@ -74,23 +74,32 @@ def test_ack_of_what_was_never_sent(manager: Manager) -> None:
     assert delivery.state is SENT
 
 
-def test_the_time_to_live(manager: Manager, wall: Clock) -> None:
+YEAR = 365 * 86400.0
+
+
+@pytest.mark.parametrize("jump", [0.0, YEAR, -YEAR])
+def test_the_time_to_live(manager: Manager, wall: Clock, clock: Clock, jump: float) -> None:
+    """The date may be set meanwhile."""
+    wall.now = 10 * YEAR
     stream = away(manager)
     late, later = emit(manager, 1, ttl=5), emit(manager, 2)
-    wall.now += 5
+    wall.now += jump
+    manager.durable_messages.sweep()
+    assert late.state is QUEUED
+    clock.now += 5
     assert late.state is QUEUED
     device = connect(manager, heard={"stream": stream, "upto": 0})
     assert device.messages() == [(0, 2, "set", 2)]  # no gap
     assert (late.state, later.state) == (EXPIRED, SENT)
     on_its_way = emit(manager, 3, ttl=5)
     device.messages()
-    wall.now += 5
+    clock.now += 5
     manager.durable_messages.sweep()
     assert on_its_way.state is SENT
     device.drop()
     manager.durable_messages.sweep()
     assert on_its_way.state is QUEUED
-    wall.now += 5
+    clock.now += 5
     manager.durable_messages.sweep()
     assert on_its_way.state is EXPIRED
     assert manager.durable_messages.waiting == 1

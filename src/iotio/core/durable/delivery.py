@@ -47,19 +47,35 @@ class Delivery:
         record: the message as a store keeps it; replaced once, when it gets its number.
         reason: why it was dropped, or "".
         not_written: whether the store is that reason.
+        deadline: when it expires, on the manager's clock; None if it never does. The date may be set meanwhile.
         may_go: whether the message may be sent. What the store could forget must not have reached the device: its
             number would be given again, to a message that the device then took for a repetition.
 
     Args:
         wait: waits in the calling thread for a signal, at most so many seconds; returns whether it is set.
         record: as above.
+        deadline: as above.
     """
 
-    __slots__ = ("_ended", "_lock", "_state", "_wait", "_written", "may_go", "not_written", "reason", "record")
+    __slots__ = (
+        "_ended",
+        "_lock",
+        "_state",
+        "_wait",
+        "_written",
+        "deadline",
+        "may_go",
+        "not_written",
+        "reason",
+        "record",
+    )
 
-    def __init__(self, wait: Callable[[Signal, float | None], bool], record: MessageRecord) -> None:
+    def __init__(
+        self, wait: Callable[[Signal, float | None], bool], record: MessageRecord, deadline: float | None = None
+    ) -> None:
         self._wait = wait
         self.record = record
+        self.deadline = deadline
         self.reason = ""
         self.not_written = False
         self.may_go = True
@@ -98,7 +114,7 @@ class Delivery:
 
     @property
     def expires(self) -> float | None:
-        """When the message expires, in seconds since 1970; None if it never does."""
+        """When the message expires, in seconds since 1970, by the date when it was sent; None if it never does."""
         return self.record.expires
 
     @property

@@ -94,14 +94,19 @@ class DurableMessages:
         v2.encode_head(v2.NULL, event)
         created = self.wall()
         expires = None if outgoing.ttl is None else created + outgoing.ttl
+        deadline = None if outgoing.ttl is None else self._server.clock() + outgoing.ttl
         deliveries = {}
         for device in devices:
             kind, body = bodies[device.id] if device.id in bodies else cast("tuple[int, bytes]", general)
             record = MessageRecord(device.id, 0, os.urandom(8).hex(), event, kind, body, created, expires, coalesce)
-            delivery = Delivery(self._server.wait_here, record)
+            delivery = Delivery(self._server.wait_here, record, deadline)
             self._queue_of(device.id).outgoing.put(delivery)
             deliveries[device.id] = delivery
         return deliveries
+
+    def clock(self) -> float:
+        """Return monotonic seconds, in which messages expire."""
+        return self._server.clock()
 
     def find(self, delivery_id: str) -> Delivery | None:
         """Find the message of an id whose state can still change."""
@@ -196,8 +201,8 @@ class DurableMessages:
         """Enter a message that is queued."""
         with self._lock:
             self._kept[delivery.id] = (queue, delivery)
-            if delivery.expires is not None:
-                self._expect(delivery.expires, delivery.id)
+            if delivery.deadline is not None:
+                self._expect(delivery.deadline, delivery.id)
 
     def _expect(self, when: float, delivery_id: str) -> None:
         """Look at a message when its time is over. The lock is held."""
@@ -293,21 +298,26 @@ class DurableMessages:
     def restore_messages(self, records: Iterable[MessageRecord]) -> set[str]:
         """Put back what a store has kept; behind `restore`, when the devices are known.
 
+        While the program was down, only the date tells how much time has passed. A message gets no more than it had at
+        first, whatever the date is now.
+
         Returns:
             The ids of devices that are not.
         """
         unknown = set()
+        now, date = self._server.clock(), self.wall()
         for record in records:
             if self._registry.device(record.device_id) is None:
                 unknown.add(record.device_id)
                 continue
-            delivery = Delivery(self._server.wait_here, record)
+            left = None if record.expires is None else min(record.expires - date, record.expires - record.created)
+            delivery = Delivery(self._server.wait_here, record, None if left is None else now + left)
             self.queue(record.device_id).outgoing.restore(delivery)
         return unknown
 
     def sweep(self) -> None:
         """Drop what has expired; go on where a device or the store was too slow before."""
-        now = self.wall()
+        now = self.clock()
         for _ in range(_MOST):
             found = self._take_expired(now)
             if found is None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from iotio_protocol import v2
@@ -40,8 +39,7 @@ class QueueOwner(Protocol):
 class OutgoingOwner(Protocol):
     """What an outgoing queue needs of those who keep the messages of all devices."""
 
-    wall: Callable[[], float]
-
+    def clock(self) -> float: ...
     def no_room(self, count: int, size: int) -> str: ...
     def write(self, queue: OutgoingQueue, delivery: Delivery) -> Ticket | None: ...
     def keep(self, queue: OutgoingQueue, delivery: Delivery) -> None: ...
@@ -277,11 +275,11 @@ class OutgoingQueue:
         connection = self._connection
         if connection is None:
             return
-        now = self._messages.wall()
+        now = self._messages.clock()
         last = 0
         while (item := self._stream.peek(self._window())) is not None:
             previous, number, delivery = item
-            if delivery.expires is not None and delivery.expires <= now:
+            if delivery.deadline is not None and delivery.deadline <= now:
                 self._remove(delivery, DeliveryState.EXPIRED)
                 continue
             if not delivery.may_go:
