@@ -1,7 +1,7 @@
 """A device that speaks protocol v2 without a library, written from docs/protocol/v2.md as for a microcontroller.
 
-It calls and is called, sends and receives events and durable messages. What it keeps, it keeps in memory. Run it by
-`python examples/v2_by_hand.py` beside a server that has a device type "sensor".
+It calls and is called, sends and receives events and durable messages, which it keeps in memory. Run it beside a server
+that has a device type "sensor".
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, var-annotated, call-arg"
@@ -13,22 +13,19 @@ import socket
 import time
 from struct import pack, unpack, unpack_from
 
-PORT = 5000
-MOST = 100_000  # bytes of a value: the server is told, and sends no more
+PORT, MOST = 5000, 100_000  # MOST bytes of a value: the server is told, and sends no more
 BINARY, BOOLEAN, INTEGER, STRING, JSON, FLOAT, NULL = range(7)
 HELLO, WELCOME, ACK, SLEEP, GOODBYE, PROBLEM, PING, PONG = range(16, 24)
 CALL, RESULT, FAILURE, DURABLE, TIME = 1, 2, 4, 8, 16
 
 READ = {
-    BINARY: bytes,
+    **dict.fromkeys((BINARY, PING, PONG), bytes),
     BOOLEAN: lambda body: body != b"\0",
     INTEGER: lambda body: int.from_bytes(body, "big", signed=True),
     STRING: lambda body: body.decode(),
     FLOAT: lambda body: unpack(">d", body)[0],
     NULL: lambda body: None,
     ACK: lambda body: int.from_bytes(body, "big"),
-    PING: bytes,
-    PONG: bytes,
 }  # all others are JSON
 WRITE = [
     (bytes, BINARY, bytes),
@@ -46,16 +43,15 @@ class Device:
         self.who = {"id": device_id, "type": device_type, "library": "v2_by_hand.py", "max_payload": MOST}
         self.handlers = handlers  # event -> function(value)
         self.waiting = {}  # number of a call -> function(result, failure)
-        self.last_call = self.last = 0  # numbers of calls, and of durable messages
+        self.last_call = self.last = self.sent = 0  # numbers of calls, of durable messages, of those that are sent
         self.stream = os.urandom(8).hex()  # a new name at each start, since the numbers begin anew
-        self.kept = {}  # number -> (event, value), until it is acknowledged
-        self.sent = self.most = 0  # on this connection: the last number, and how many may be on their way
+        self.kept, self.most = {}, 0  # number -> (event, value), until it is acknowledged
         self.theirs, self.upto = None, 0  # the server's stream, and the last number of it that was handled
 
     def open(self, host, port):
-        self.sent = self.most = 0  # nothing durable before WELCOME
-        self.sock = socket.create_connection((host, port), 60)  # longer than ping_interval
-        self.file = self.sock.makefile("rb")
+        self.sent = self.most = 0  # how many may be on their way: none before WELCOME
+        self.quiet, self.patience, self.buffer = 20, 10, b""  # seconds until a PING, and until the end behind it
+        self.sock = socket.create_connection((host, port), 20)
         key = base64.b64encode(os.urandom(16)).decode()
         request = f"GET /iot.io HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         request += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
@@ -70,9 +66,18 @@ class Device:
         self.send_packet(HELLO, json.dumps({**self.who, "sends": self.stream, "heard": heard}).encode())
 
     def read(self, size):
-        data = self.file.read(size)
-        if len(data) < size:
-            raise OSError("the server has gone")
+        while len(self.buffer) < size:
+            self.sock.settimeout(self.quiet)
+            try:
+                data = self.sock.recv(4096)
+            except TimeoutError:  # whatever was sent meanwhile
+                self.send_frame(9, b"")  # PING
+                self.sock.settimeout(self.patience)
+                data = self.sock.recv(4096)
+            if not data:
+                raise OSError("the server has gone")
+            self.buffer += data
+        data, self.buffer = self.buffer[:size], self.buffer[size:]
         return data
 
     def read_frame(self):
@@ -97,16 +102,15 @@ class Device:
                 first, data = self.read_frame()  # the server sends no fragments
                 if first == 0x89:  # PING
                     self.send_frame(10, data)
-                elif first == 0x88:  # CLOSE
-                    return self.send_frame(8, data[:2])
+                elif first == 0x88:  # CLOSE is answered with its code; then the server ends the stream
+                    self.send_frame(8, data[:2])
+                    return self.sock.recv(1)
                 elif first == 0x82:
                     self.take_packet(data)
         finally:
-            self.file.close()
             self.sock.close()
-            waiting, self.waiting = self.waiting, {}
-            for done in waiting.values():
-                done(None, {"error": "disconnected"})
+            while self.waiting:
+                self.waiting.popitem()[1](None, {"error": "disconnected"})
 
     def send_packet(self, kind, body, flags=0, number=b"", event=""):
         name = event.encode()
@@ -127,27 +131,27 @@ class Device:
             (number,), at = unpack_from(">I", packet, at), at + 4
         elif flags & DURABLE:
             (number, previous), at = unpack_from(">QQ", packet, at), at + 16
-        if flags & TIME:
-            at += 8
+        at += 8 if flags & TIME else 0
         end = at + 2 + unpack_from(">H", packet, at)[0]
-        event, value = packet[at + 2 : end].decode(), None if unknown else READ.get(kind, json.loads)(packet[end + 4 :])
+        event = packet[at + 2 : end].decode()
+        value = READ.get(kind, json.loads)(b"null" if unknown else packet[end + 4 :])
         if kind == WELCOME:
             self.welcome(value)
         elif kind == ACK:
             self.forget(value)
         elif kind == PING:
             self.send_packet(PONG, b"")
-        elif NULL < kind < PING and not unknown:
+        elif NULL < kind < PONG and not unknown:
             print("the server says", value)  # PROBLEM or GOODBYE
-        elif kind == PONG:
-            pass  # a sign of life
+            if kind == PROBLEM and not self.most and value["error"] != "server_busy":  # in the place of WELCOME
+                raise SystemExit("the server does not want this device")
         elif flags & (RESULT | FAILURE):
             done = self.waiting.pop(number, lambda result, failure: None)  # nobody may wait any more
             done(*((value, None) if flags & RESULT else (None, value)))
         elif flags & CALL:
             self.answer(event, value, pack(">I", number))
-        elif not flags & DURABLE:
-            self.handle(event, value)
+        elif kind == PONG or not flags & DURABLE:
+            self.handle(event, value)  # a PONG has no event
         elif previous > self.upto:  # one before it was lost: the next connection brings it
             self.send_packet(PROBLEM, b'{"error": "stream_gap", "info": null}')
             self.send_frame(8, pack(">H", 1008))
@@ -160,8 +164,10 @@ class Device:
             self.send_packet(ACK, pack(">Q", self.upto))
 
     def handle(self, event, value):
-        if event in self.handlers:
-            return self.handlers[event](value)
+        try:
+            return self.handlers[event](value) if event in self.handlers else None
+        except Exception as error:  # the device lives on
+            print("the handler of", event, "failed:", error)
 
     def call(self, event, value, done):
         self.last_call += 1
@@ -169,16 +175,16 @@ class Device:
         self.send(event, value, CALL, pack(">I", self.last_call))
 
     def answer(self, event, value, number):
-        failure = {"error": "no_handler", "name": "", "message": ""}
-        if event in self.handlers:
-            try:
-                return self.send("", self.handle(event, value), RESULT, number)
-            except Exception as error:
-                failure = {"error": "exception", "name": type(error).__name__, "message": str(error)}
-        self.send("", failure, FAILURE, number)
+        try:
+            self.send("", self.handlers[event](value), RESULT, number)
+        except Exception as error:
+            code = "exception" if event in self.handlers else "no_handler"
+            failure = {"error": code, "name": type(error).__name__, "message": str(error)}
+            self.send("", failure, FAILURE, number)
 
     def welcome(self, fields):
         self.most = fields["max_unacknowledged"]
+        self.quiet, self.patience = fields["ping_interval"] or 20, fields["ping_timeout"]
         theirs, mine = fields.get("sends"), fields.get("heard")
         if theirs and theirs != self.theirs:
             self.theirs, self.upto = theirs, 0

@@ -8,6 +8,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -15,15 +16,15 @@ from typing import Any, Self
 import pytest
 from flask import Flask
 
-from iotio import DeviceType, IoTClient, IoTManager
+from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.hosts.upgrade import welcome
 from iotio_protocol import v2
-from iotio_protocol.frames import BINARY, Close, FrameDecoder, encode_close, encode_frame
+from iotio_protocol.frames import BINARY, Close, FrameDecoder, Ping, encode_close, encode_frame
 from scripts.tools.readme import ROOT
 
 FILE = ROOT / "examples" / "v2_by_hand.py"
 WAIT_SECONDS = 10.0
-NUMBERS = {"server": "test 1.0", "time": 0, "max_unacknowledged": 2}
+NUMBERS = {"server": "test 1.0", "time": 0, "max_unacknowledged": 2, "ping_interval": 20, "ping_timeout": 10}
 
 
 def load_device() -> Any:
@@ -296,6 +297,64 @@ def test_a_message_that_is_too_large_ends_the_connection(line: Line) -> None:
         assert script.next() == Close(1009, "")
     line.join()
     assert line.took == []
+
+
+def test_handlers_that_raise(line: Line) -> None:
+    def fail(value: Any) -> None:
+        raise ValueError("no bulb")
+
+    line.device.handlers = {"fail": fail, "set": fail}
+    with line.connect(sends="s-1") as script:
+        script.send(v2.encode("fail", 1))
+        script.send(v2.encode("fail", 2, v2.CALL, call=7))
+        failure = script.next()
+        assert (failure.flags, failure.call, failure.value["error"]) == (v2.FAILURE, 7, "exception")
+        script.send(durable(1, "a", 0))
+        assert script.next() == v2.Ack(1)
+        script.frame(encode_close(1001))
+        assert script.next() == Close(1001, "")
+    line.join()
+
+
+def test_it_stops_where_it_is_not_wanted(sensor: tuple[Sensor, int]) -> None:
+    _, port = sensor
+    with pytest.raises(SystemExit, match="does not want this device"):
+        load_device()("s1", "no such type", {}).run("127.0.0.1", port)
+
+
+def test_three_ping_intervals_of_sending_only() -> None:
+    """The server says nothing by itself: its silence has to be told from its death."""
+    sensors = Sensor()
+    manager = IoTManager(Flask(__name__), options=Options(ping_interval=0.3, ping_timeout=0.3))
+    manager.add_type(sensors)
+    device: Any = load_device()("s1", "sensor", {})
+    thread = threading.Thread(target=device.run, args=("127.0.0.1", manager.start()))
+    thread.start()
+    try:
+        client = sensors.connected.get(timeout=WAIT_SECONDS)
+        for _ in range(20):
+            device.send("nobody_handles_this", 1)
+            assert not thread_ended(thread, 0.1)
+        assert client.connected
+        assert client.counters["received"] + client.counters["unhandled"] >= 20
+    finally:
+        manager.stop()
+        thread.join(WAIT_SECONDS)
+    assert not thread.is_alive(), "it answers CLOSE, and ends"
+
+
+def thread_ended(thread: threading.Thread, seconds: float) -> bool:
+    """Whether a thread has ended within a time, in which it is to go on."""
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_a_server_that_is_dead_is_left(line: Line) -> None:
+    began = time.monotonic()
+    with line.connect(ping_interval=0.2, ping_timeout=0.3) as script:
+        assert isinstance(script.next(), Ping)
+        line.join()  # nothing is answered
+    assert 0.5 <= time.monotonic() - began < 5
 
 
 def run_quietly(device: Any, host: str, port: int) -> None:
