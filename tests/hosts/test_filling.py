@@ -85,11 +85,11 @@ def filled(kind: str, **options: int) -> Iterator[Filled]:
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("stay", [False, True], ids=["away", "connected"])
 def test_what_devices_say_of_themselves(version: int, stay: bool) -> None:
-    """By one address on the native host; the program has looked at all of it."""
+    """By one address on the native host. What a program looks at is kept as objects while the device is connected."""
     most = 16 * MIB
     with filled("native", max_devices_bytes=most) as server, ExitStack() as peers:
         for number in range(900 if stay else 1200):
-            peer = server.device(f"d{number}", SAID, version)
+            peer = server.device(f"d{number}" if stay else f"looked_at_{number}", SAID, version)
             if stay:
                 peers.enter_context(peer)
             else:
