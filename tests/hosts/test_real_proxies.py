@@ -286,6 +286,7 @@ class Running:
 @pytest.mark.parametrize("version", [1, 2, None])
 def test_300_endpoints(proxy: Proxy, server: LocalHost, version: Literal[1, 2] | None) -> None:
     with Running(proxy, version, 300) as running:
+        eventually(lambda: server.manager.client(running.name) is not None)  # of v1 the device is not told
         assert server.manager.emit("endpoint_299", 7, running.name)
         eventually(lambda: running.got == [("endpoint_299", 7)])
 

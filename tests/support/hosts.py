@@ -161,6 +161,7 @@ class GeventHost(LocalHost):
     def __init__(self, options: Options, store: str | None = None) -> None:
         super().__init__(options, store)
         import gevent
+        import geventwebsocket.handler  # noqa: F401  # as a program has it at its top
 
         self.app, self.manager = make_app(self.log.record, options=options, sleep=gevent.sleep, store=store)
         self._ready = threading.Event()

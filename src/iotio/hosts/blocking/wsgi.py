@@ -97,6 +97,7 @@ class IoTManagerMiddleware:
         self._scope_of = scope_of
         self._proxies = TrustedProxies(manager.options.trusted_proxies)
         self._told = False  # that no device can be served
+        guard_logs()  # of what the program has loaded already; of the rest with the first request
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         guard_logs()
