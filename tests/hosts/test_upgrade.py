@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from collections.abc import Iterator
 
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from iotio.hosts.upgrade import UpgradeRequest, judge, read_again, read_usual, welcome
 from iotio_protocol import v1
@@ -179,3 +183,15 @@ def test_both_ways_lead_to_the_same(native: LocalHost, cut: int | None) -> None:
         assert response.status == 101
         assert list(response.headers) == ["date", "upgrade", "connection", "sec-websocket-accept"]
         assert v1.decode(peer.expect_frame().payload) == ("same", "x")
+
+
+def test_nothing_is_kept_of_a_request_that_is_refused() -> None:
+    class Kept(Request):
+        """A request that can be watched."""
+
+    request = Kept("/iot.io", Headers({"Host": "x"}))
+    gone = weakref.ref(request)
+    assert judge(request).status_code >= 400
+    del request
+    gc.collect()  # an exception and its frames are a circle
+    assert gone() is None

@@ -47,7 +47,7 @@ def _choose(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | 
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
 
 
-_checker = ServerProtocol(select_subprotocol=_choose)  # one for all: `accept` keeps the last failure of a request only
+_checker = ServerProtocol(select_subprotocol=_choose)  # one for all: `accept` keeps nothing but a failure, see `judge`
 
 
 class UpgradeRequest(NamedTuple):
@@ -140,7 +140,10 @@ def read_again(data: bytes) -> Request:
 
 def judge(request: Request) -> Response:
     """Make the answer to a request: 101, or an error after which the connection is to be closed."""
-    return _checker.accept(request)
+    try:
+        return _checker.accept(request)
+    finally:
+        _checker.handshake_exc = None  # its traceback holds all of the request, down to the socket
 
 
 def turn_away(manager: Manager, headers: Iterable[tuple[str, str]], peer: str) -> Response | None:
