@@ -134,6 +134,10 @@ class Curious(DeviceType):
         """Wait for nothing."""
         return "ok"
 
+    async def on_number(self, message: Any, client: IoTClient) -> int:
+        """Return what is encoded at length."""
+        return 5
+
     async def on_long(self, message: Any, client: IoTClient) -> str:
         """Wait."""
         await asyncio.sleep(0.001)
@@ -194,6 +198,25 @@ def test_the_current_task_is_one_of_the_handlers_own(curious: tuple[LocalHost, C
             assert [v1.decode(peer.expect_frame().payload)[1] for _ in range(ROUNDS)] == ["ok"] * ROUNDS
         assert ask(peers[0], "named", 1) == "ok"
         assert len({ask(peer, "names") for peer in peers for _ in range(ROUNDS)}) == ROUNDS * len(peers)
+
+
+def test_what_on_update_stores_is_not_found_by_another_handler(curious: tuple[LocalHost, Curious]) -> None:
+    """It runs in the sender; where a handler has returned what is sent, that is the handler's task, or none."""
+    host, handlers = curious
+    found: list[str] = []
+
+    def on_update(client_id: str, event: str, data: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # in a thread there is no task
+            if (task := asyncio.current_task()) is not None and handlers.kept.setdefault(task, client_id) != client_id:
+                found.append(f"{event} to {client_id} found {handlers.kept[task]}")
+
+    host.manager.event(on_update)
+    with connected(host, "a", "b") as peers:
+        for _ in range(ROUNDS):
+            for event in ("short", "weak_later", "number", "weak"):
+                for peer in peers:
+                    assert ask(peer, event) == (5 if event == "number" else "ok")
+    assert not found
 
 
 def test_a_task_that_was_kept_is_done_when_its_handler_is(curious: tuple[LocalHost, Curious]) -> None:

@@ -34,7 +34,7 @@ cdef class NativeConnection(Connection):
     @cython.locals(
         routes=dict, most=Py_ssize_t, replies=list, tells_updates=bint, done=bint, calls=list, weight=Py_ssize_t,
         me=FirstStep, host=NativeHost, seen_by=int64_t, packet=bytes, route=Route, end=Py_ssize_t, size=Py_ssize_t,
-        name_at=Py_ssize_t, frame=bytes, unchecked=bint,
+        name_at=Py_ssize_t, frame=bytes, unchecked=bint, looked_at=bint, runs_code=bint, sent=bint,
     )
     cpdef Py_ssize_t _turn(self, list items, Py_ssize_t index, bint may_run) except -1
     cdef _push(self, list calls, list items, Py_ssize_t end)

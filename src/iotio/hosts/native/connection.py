@@ -315,29 +315,33 @@ class NativeConnection(Connection):
                     may_run = False
                     continue
                 result, me.result = me.result, None
-                if references(task) != seen_by:
-                    if task.cancelling():
-                        result = None
+                looked_at = references(task) != seen_by
+                if looked_at and task.cancelling():
+                    result = None
+                if result is not None:
+                    runs_code = tells_updates  # which may look at the task, too: `on_update`, or a filter of the log
+                    unchecked = not declared or route.event not in declared
+                    frame = string_frame(route.reply_head, result) if unchecked else None  # `answer` checks
+                    if frame is None:
+                        self.answer(route.event, None, result)
+                        runs_code = True
+                    elif self.gone is None:  # the handler may have closed it
+                        weight += len(frame)
+                        sent = weight <= host.max_outbox
+                        if sent:
+                            replies.append(frame)
+                        else:  # too much for one turn
+                            sent = not self.send(frame)
+                            runs_code = True
+                        if sent and tells_updates:
+                            self.manager.log_update(self.name, route.event, result)
+                    if runs_code:
+                        looked_at = looked_at or references(task) != seen_by
+                if looked_at:  # the next one gets its own
                     task.end(result)
-                    me = host.first_step = change(me, loop)  # it was looked at: the next one gets its own
+                    me = host.first_step = change(me, loop)
                     task = me.task
                     seen_by = references(task)
-                if result is None:
-                    continue
-                unchecked = not declared or route.event not in declared
-                frame = string_frame(route.reply_head, result) if unchecked else None  # `answer` checks
-                if frame is None:
-                    self.answer(route.event, None, result)
-                    continue
-                if self.gone is not None:
-                    continue  # type: ignore[unreachable]  # the handler may have closed it
-                weight += len(frame)
-                if weight <= host.max_outbox:
-                    replies.append(frame)
-                elif self.send(frame):  # too much for one turn
-                    continue
-                if tells_updates:
-                    self.manager.log_update(self.name, route.event, result)
             index = len(items)
             return index
         finally:
