@@ -207,15 +207,23 @@ class NativeHost(LocalHost):
     """The native server, in a thread of its own."""
 
     kind = "native"
+    loop = "auto"  # uvloop's where it is installed
 
     def __init__(self, options: Options, store: str | None = None) -> None:
         super().__init__(options, store)
         self.app, self.manager = make_app(self.log.record, options=options, store=store)
-        self.port = self.manager.start(request_context=True)
+        self.port = self.manager.start(request_context=True, loop=self.loop)
 
     def stop(self) -> None:
         self.manager.stop()
         self.manager.close(0)  # the server may be started again, the store is given back here
+
+
+class NativeAsyncioHost(NativeHost):
+    """The native server on asyncio's own loop."""
+
+    kind = "native-asyncio"
+    loop = "asyncio"
 
 
 class AsgiHost(LocalHost):
@@ -346,6 +354,7 @@ class GunicornHost(ProgramHost):
 
 _HOSTS: dict[str, Callable[[Options, str | None], Host]] = {
     "native": NativeHost,
+    "native-asyncio": NativeAsyncioHost,
     "asgi": AsgiHost,
     "gevent": GeventHost,
     "flask": FlaskHost,
