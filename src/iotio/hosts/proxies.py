@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any, NamedTuple
 from wsgiref.types import WSGIEnvironment
 
+from ..core.pending import address_of
+
 __all__ = ["Client", "TrustedProxies"]
 
 _LINES = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
@@ -138,6 +140,15 @@ class TrustedProxies:
             await app(scope, receive, send)
 
         return corrected
+
+    def share_of(self, peer: str) -> str:
+        """Return the address whose share of places a peer takes: its own; "", which has none, if it is trusted.
+
+        Args:
+            peer: an address and a port. Behind one that is trusted are many.
+        """
+        address = address_of(peer)
+        return "" if self and self.trusts(address) else address
 
     def trusts(self, address: str) -> bool:
         """Return whether an address is that of a trusted proxy; what hosts say for a Unix socket counts as "unix"."""

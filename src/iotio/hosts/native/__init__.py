@@ -1,8 +1,8 @@
 """The native host: devices and HTTP on one asyncio loop.
 
-`server` listens and starts, `protocols` serve one connection each from its first bytes on, `http` is for all but
-devices, `host` is what the
-connections of one loop share, `connection` is one device. User code runs in steps of a lane: `async def` on the loop
+`server` listens and starts, `acceptor` lets connections in, `tls` shakes hands, `protocols` serve one connection each
+from its first bytes on, `http` is for all but devices, `host` is what the connections of one loop share, `connection`
+is one device. User code runs in steps of a lane: `async def` on the loop
 (`eager`, `first_step`, `stand_in`), `def` on threads (`workers`).
 
 The hot path is in these files: here in `connection`, `lane`, `workers`, `first_step`, `eager`, `stand_in` and `host`;

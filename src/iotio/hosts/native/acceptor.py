@@ -10,23 +10,21 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 
 from ...core.log_throttle import LogThrottle
-from ...core.pending import PendingSockets
+from ...core.pending import NO_PLACE, PendingSockets
 
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Acceptor"]
+__all__ = ["Acceptor", "peer_of"]
 
 _BATCH = 64  # connections that asyncio accepts at once at most, before it calls their protocols
 _RESERVE = 128  # descriptors that are left to the program: files, a database, one batch of connections
 _EVERY = 16  # connections for one look at the descriptors, which takes its time
 _TRIES = ("socket.accept() out of system resource", "Exception in callback BaseSelectorEventLoop._start_serving")
-_HANDSHAKE = 10.0  # seconds for that of TLS
 _AGAIN = 0.1  # seconds until the next look, while there is no room
 
 
@@ -37,7 +35,6 @@ class Acceptor:
         pending: the places of sockets that have not said who they are.
         throttle: bounds the log lines that peers can cause.
         make_protocol: makes the protocol of a connection, which must call `accepted`.
-        tls: the context of TLS, or None for none.
     """
 
     def __init__(
@@ -45,17 +42,15 @@ class Acceptor:
         pending: PendingSockets,
         throttle: LogThrottle,
         make_protocol: Callable[[], asyncio.Protocol],
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._pending = pending
         self._throttle = throttle
         self._make_protocol = make_protocol
-        self._tls = tls
-        self._patience = _HANDSHAKE if tls is not None else None
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.AbstractServer] = []  # empty in a pause
+        self._servers: list[asyncio.Server] = []  # empty in a pause
         self._batch = max(1, min(_BATCH, pending.most // 8))
+        self._spare = 2 * self._batch  # asyncio makes one batch known while it accepts the next
         self._count = 0  # connections since the last look at the descriptors
         self._most = _most_descriptors()
         self._next: asyncio.TimerHandle | asyncio.Task[None] | None = None  # what ends the pause
@@ -80,12 +75,29 @@ class Acceptor:
         self._sockets = []
         self._stop()
 
-    def accepted(self, transport: asyncio.Transport) -> None:
-        """Look whether there is room for more connections, now that there is this one."""
+    def accepted(
+        self, socket: object, transport: asyncio.Transport, peer: str, address: str, drop: Callable[[], None]
+    ) -> bool:
+        """Give a connection a place among those that have not said who they are, or drop it.
+
+        Args:
+            socket: what stands for it there, and has to `leave` it.
+            transport: of the connection.
+            peer: the other end, for the log.
+            address: whose share it counts for.
+            drop: ends the connection, now or when another gets its place.
+
+        Returns:
+            False if there is no place for it, and it is dropped.
+        """
+        if not self._pending.enter(socket, address, drop):
+            self._throttle.warning("pending", NO_PLACE, peer, self._pending.most)
+            drop()
+            return False
         if not self._servers:
-            return
+            return True
         self._count += 1
-        if self._pending.wait_for(self._batch):
+        if self._pending.wait_for(self._spare):
             self._pause()
         elif self._count >= _EVERY:
             self._count = 0
@@ -93,13 +105,14 @@ class Acceptor:
             if sock is not None and sock.fileno() >= self._most:
                 self._tell_descriptors()
                 self._pause()
+        return True
 
     def _pause(self) -> None:
         self._stop()
         self._next = self._loop.call_later(_AGAIN, self._look_again)
 
     def _look_again(self) -> None:
-        if self._pending.wait_for(self._batch) or not self._has_descriptors():
+        if self._pending.wait_for(self._spare) or not self._has_descriptors():
             self._next = self._loop.call_later(_AGAIN, self._look_again)
         else:
             self._next = self._loop.create_task(self._listen())
@@ -118,19 +131,13 @@ class Acceptor:
         return max(numbers) < self._most
 
     async def _listen(self) -> None:
-        servers: list[asyncio.AbstractServer] = []
+        servers: list[asyncio.Server] = []
         try:
             for sock in self._sockets:
                 copy = sock.dup()  # its server closes it
                 # For asyncio, the backlog is also the number of connections that it accepts at once; and so many
                 # times it would fail, and log, where there are no descriptors.
-                server: asyncio.AbstractServer = await self._loop.create_server(
-                    self._make_protocol,
-                    sock=copy,
-                    backlog=self._batch,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=self._patience,
-                )
+                server = await self._loop.create_server(self._make_protocol, sock=copy, backlog=self._batch)
                 servers.append(server)
                 sock.listen(self._backlog)  # the kernel goes by the last that was said
         except OSError:  # there is not even a descriptor for the copy
@@ -142,7 +149,13 @@ class Acceptor:
 
     def _stop(self) -> None:
         for server in self._servers:
-            server.close()
+            if isinstance(self._loop, asyncio.SelectorEventLoop):
+                # It has accepted connections whose tasks need the server: those would be lost, and not even closed.
+                for sock in server.sockets:
+                    self._loop.remove_reader(sock.fileno())
+                self._loop.call_soon(server.close)
+            else:
+                server.close()
         self._servers = []
 
     def _tell_descriptors(self) -> None:
@@ -159,6 +172,12 @@ class Acceptor:
             return True
         self._tell_descriptors()
         return False
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """Return the other end of a connection: its IP address and port, or what the system calls it."""
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "?")
 
 
 def _most_descriptors() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -12,11 +11,10 @@ import uvicorn
 from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
-from ...core.pending import NO_PLACE, address_of
 from ..proxies import TrustedProxies
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual, turn_away
 from . import http
-from .acceptor import Acceptor
+from .acceptor import Acceptor, peer_of
 from .connection import NativeConnection
 from .host import NativeHost
 from .http_places import HttpPlaces
@@ -77,40 +75,17 @@ class _Protocol(asyncio.Protocol):
 
 
 class FirstReadProtocol(_Protocol):
-    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn.
-
-    For TLS it is made when the connection is accepted, and begins behind the handshake.
-    """
-
-    _end_handshake: weakref.finalize[[object], Any] | None = None
-
-    def __init__(self, server: DeviceServer, *args: Any, **more: Any) -> None:
-        super().__init__(server, *args, **more)
-        if self._config.ssl is not None:
-            # Nobody is told of a handshake that fails. It cannot be ended either, but its time is short.
-            handshake, pending = object(), server.native.manager.connections.pending
-            pending.enter(handshake, "", lambda: None)
-            self._end_handshake = weakref.finalize(self, pending.leave, handshake)
+    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._end_handshake is not None:
-            self._end_handshake()
         self._state.connections.add(self)
         native = self._server.native
-        loop = native.loop
-        self._peer = _peer(self._transport)
-        self._since = loop.time()
-        self._patience = loop.call_later(http.PATIENCE, self._drop)
-        pending = native.manager.connections.pending
-        self._address = address_of(self._peer)
-        if self._server.proxies and self._server.proxies.trusts(self._address):
-            self._address = ""  # many are behind it
-        if not pending.enter(self, self._address, self._drop):
-            native.manager.log_throttle.warning("pending", NO_PLACE, self._peer, pending.most)
-            self._drop()
-            return
-        self._server.acceptor.accepted(self._transport)
+        self._peer = peer_of(self._transport)
+        self._since = native.loop.time()
+        self._patience = native.loop.call_later(http.PATIENCE, self._drop)
+        self._address = self._server.proxies.share_of(self._peer)
+        self._server.acceptor.accepted(self, self._transport, self._peer, self._address, self._drop)
 
     def _drop(self) -> None:
         """Abort the connection: a peer that never says what it wants must not hold it for ever."""
@@ -189,7 +164,7 @@ class UpgradeProtocol(_Protocol):
             self._pass_on(data)
             return
         response = judge(request)
-        wanted, peer = self.seen(request.path, list(request.headers.raw_items()), _peer(self._transport))
+        wanted, peer = self.seen(request.path, list(request.headers.raw_items()), peer_of(self._transport))
         if response.status_code == 101:
             response = turn_away(self._server.native.manager, wanted.headers, peer) or response
         if response.status_code == 101:
@@ -272,8 +247,3 @@ class UpgradeProtocol(_Protocol):
         """Close the device's connection, as uvicorn is going down."""
         if self._connection is not None:
             self._connection.close(DisconnectReason.SERVER_SHUTDOWN)
-
-
-def _peer(transport: asyncio.Transport) -> str:
-    name = transport.get_extra_info("peername")
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "?")

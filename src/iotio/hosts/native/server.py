@@ -34,6 +34,7 @@ from .host import NativeHost
 from .http import KEEP_ALIVE
 from .http_places import HttpPlaces
 from .protocols import FirstReadProtocol, UpgradeProtocol
+from .tls import TlsProtocol
 
 __all__ = ["NativeServer"]
 
@@ -154,7 +155,7 @@ class NativeServer(uvicorn.Server):
         self.http_places = HttpPlaces(self._http_connections, self._native.loop.time)
         await super().startup([])  # the application; the sockets are the acceptor's
         config, manager = self.config, self.manager
-        self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol, config.ssl)
+        self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol)
         if sockets is None:
             sockets = self.listen() or [socket.socket(fileno=os.dup(cast(int, config.fd)))]
         self._sockets = sockets
@@ -165,6 +166,11 @@ class NativeServer(uvicorn.Server):
         self.ready.set()
 
     def _make_protocol(self) -> asyncio.Protocol:
+        if self.config.ssl is None:
+            return self._first_protocol()
+        return TlsProtocol(self, self.config.ssl, self.server_state.connections, self._first_protocol)
+
+    def _first_protocol(self) -> asyncio.Protocol:
         made = cast(Any, self.config.http_protocol_class)
         return cast(
             asyncio.Protocol,
