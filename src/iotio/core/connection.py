@@ -306,14 +306,33 @@ class Connection:
         Returns:
             The events to `handle`, in order.
         """
-        return self.take(self.session.frames.feed(data) if data else None, len(data))
+        if not data:
+            return self.take(None)
+        items = self.session.frames.feed(data)
+        self.count(len(items), len(data))
+        return self.take(items)
 
-    def take(self, items: list[Item] | None, size: int = 0) -> list[Event]:
-        """Do what `feed` does, for bytes that the caller has given to `session.frames` already, without a lock.
+    def count(self, n_items: int, size: int) -> None:
+        """Count what a read brought; close the connection if that is more than its limits allow.
+
+        Args:
+            n_items: how many messages and control frames.
+            size: how many bytes.
+        """
+        meter = self._meter
+        if meter is None or meter.accepts(n_items, self.session.frames.n_fragments, size, self.manager.clock()):
+            return
+        with self._lock:
+            is_new = self.is_open
+            self._close(DisconnectReason.RATE_LIMIT)
+        if is_new:
+            _log_too_much(self)
+
+    def take(self, items: list[Item] | None) -> list[Event]:
+        """Do what `feed` does, for bytes that the caller has given to `session.frames` already, and has counted.
 
         Args:
             items: messages and control frames, or None for the end of the stream.
-            size: how many bytes they came in.
         """
         with self._lock:
             now = self.manager.clock()
@@ -332,19 +351,11 @@ class Connection:
                     self.session.take_output()
                     self.abort()
             self.lane.expect(events)
-            too_much = self._meter is not None and not self._meter.accepts(
-                len(items or ()), self.session.frames.n_fragments, size, now
-            )
-            if too_much:
-                too_much = self.is_open
-                self._close(DisconnectReason.RATE_LIMIT)
         if too_slow:
             if self.over:
                 _log_dropped(self, waiting)
             else:
                 _log_too_slow(self, waiting)
-        if too_much:
-            _log_too_much(self)
         return events
 
     def handle(self, event: Event) -> None:

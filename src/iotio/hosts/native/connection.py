@@ -118,8 +118,10 @@ class NativeConnection(Connection):
 
     def _handle_items(self, items: list[Item], size: int) -> None:
         """Handle messages and control frames, which came in so many bytes."""
+        if self._meter is not None:
+            self.count(len(items), size)
         if self._routes is None or self._writing_paused:
-            self._take_rare(items, size)
+            self._take_rare(items)
         else:
             self.session.last_received = self.host.clock()
             done = self._take_turn(items, 0)
@@ -219,9 +221,9 @@ class NativeConnection(Connection):
             self._take_rare([items[index]])
             index = self._take_turn(items, index + 1)
 
-    def _take_rare(self, items: list[Item], size: int = 0) -> None:
+    def _take_rare(self, items: list[Item]) -> None:
         """Handle packets on the general path: decode in the session, and `handle` each event."""
-        for event in self.take(items, size):
+        for event in self.take(items):
             self.handle(event)
 
     def _take_turn(self, items: list[Item], index: int) -> int:
@@ -567,7 +569,7 @@ class NativeConnection(Connection):
         """Make what user code runs in, before the first of it runs: many a device is silent for ever."""
         assert self.handlers is not None
         version = self.session.plain
-        if version and self._meter is None:
+        if version:
             self._name_at = version + 2  # behind the type, the flags of v2, and the length of the name
             self._routes = self.handlers.routes[version]
         return self.handler_context
