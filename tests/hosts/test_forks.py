@@ -131,6 +131,14 @@ def test_the_end_of_a_child_ends_no_connection(host: str, tmp_path: Path) -> Non
         assert not any(line.startswith("gone") for line in program.lines), program.output
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_sys_exit_ends_the_child_that_a_handler_has_forked(host: str) -> None:
+    with serving(host) as (program, port), device(port, "one") as one:
+        start(program, one, "sys.exit")
+        program.wait_line("ended with 3", 10)
+        start(program, one, "sleep")
+
+
 def test_a_process_that_is_spawned_loads_the_program_without_its_store(tmp_path: Path) -> None:
     with serving("native", f"sqlite:///{tmp_path}/iotio.db") as (program, port), device(port, "one") as one:
         start(program, one, "spawn")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from _thread import LockType
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from .handles import IoTClient, current_client
 from .ports import Warnings
@@ -114,7 +116,9 @@ class HandlerContext:
         return f"type {self._client.type!r} for device {self._client.id!r}"
 
     def log_failure(self, event: str, error: BaseException) -> None:
-        """Log what a handler raised."""
+        """Log what a handler raised. `sys.exit()` ends nothing, but for a child process that a handler has forked."""
+        if isinstance(error, SystemExit) and self._client.manager._disowned:
+            _exit_child(error)
         log_failure(self._runner.log_throttle, self._client, event, error)
 
     # -- the end ---------------------------------------------------------------------------------------
@@ -155,6 +159,18 @@ class HandlerContext:
             except Exception as error:
                 text = "the context of device %r could not be left"
                 self._runner.log_throttle.error(error, "context", text, self._client.id)
+
+
+def _exit_child(error: SystemExit) -> NoReturn:
+    """End a forked child as `sys.exit()` asks for. In this thread of the server nobody else would do so."""
+    code = error.code
+    status = code if isinstance(code, int) else 0 if code is None else 1
+    with suppress(OSError, ValueError, AttributeError):  # a stream is closed, or there is none
+        if status != code and code is not None:
+            sys.stderr.write(f"{code}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+    os._exit(status & 0xFF)
 
 
 def log_failure(throttle: Warnings, client: IoTClient, event: str, error: BaseException) -> None:

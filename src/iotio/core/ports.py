@@ -79,9 +79,14 @@ class EmitterPort(Protocol):
 
 
 class Operations(Protocol):
-    """What handles of devices can have done; the manager does it, and so may a client of another process."""
+    """What handles of devices can have done; the manager does it, and so may a client of another process.
+
+    Attributes:
+        clock: monotonic seconds.
+    """
 
     clock: Callable[[], float]
+    _disowned: str  # why this process cannot use it: it is a child that was forked
 
     @property
     def emitter(self) -> EmitterPort: ...

@@ -83,6 +83,11 @@ def fork(how: str, client: IoTClient) -> None:
 
                 atexit._run_exitfuncs()
                 os._exit(0)
+    elif how == "sys.exit":
+        if not os.fork():
+            tell(f"child {os.getpid()} ends")
+            sys.exit(3)
+        tell(f"ended with {os.waitstatus_to_exitcode(os.wait()[1])}")
     elif how == "subprocess":
         code = "import os, time; os.write(1, f'child {os.getpid()} sleeps\\n'.encode()); time.sleep(60)"
         subprocess.Popen([sys.executable, "-c", code])
