@@ -189,6 +189,9 @@ class Connection:
         """Bytes that are kept."""
         raise NotImplementedError
 
+    def give_way(self) -> None:
+        """Let the host go on, if a thread that emits without a pause holds it up. Called behind each emit."""
+
     def hang_up(self) -> None:
         """End both directions of the stream, so that whoever reads wakes up."""
         raise NotImplementedError

@@ -108,7 +108,9 @@ class Emitter:
             raise error
         if dropped:
             self._log_too_large(outgoing.event, dropped)
-        if not audience:
+        if audience:
+            audience[-1].socket.give_way()
+        else:
             self._check_encodable(outgoing)
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:

@@ -202,3 +202,47 @@ async def test_what_threads_hand_over_has_turns_too() -> None:
             await asyncio.sleep(0)
         assert seen[:18] == ["function"] * 16 + ["output", "another callback of the loop"]
         assert seen[18:] == ["function"] * 24
+
+
+async def test_a_thread_that_emits_waits_for_the_turn_of_a_loop_that_is_held_up() -> None:
+    with host_on_this_loop() as host:
+        seen: list[str] = []
+        given = threading.Event()
+
+        def emit() -> None:
+            host.flush_later(Output(seen, "flushed"))
+            given.set()
+            time.sleep(0.002)  # a millisecond is a long time
+            host.give_way()
+            seen.append("emitted")
+
+        emitting = asyncio.get_running_loop().run_in_executor(None, emit)
+        assert given.wait(WAIT)
+        time.sleep(0.01)  # something blocks the loop
+        await emitting
+        assert seen == ["flushed", "emitted"]
+
+
+async def test_a_thread_that_emits_goes_on_while_something_else_blocks_the_loop() -> None:
+    with host_on_this_loop() as host:
+        emitted = threading.Event()
+
+        def emit() -> None:
+            host.flush_later(Output([], "x"))
+            for _ in range(10):
+                time.sleep(0.002)
+                host.give_way()
+            emitted.set()
+
+        emitting = asyncio.get_running_loop().run_in_executor(None, emit)
+        assert emitted.wait(WAIT)
+        await emitting
+
+
+async def test_the_loop_never_gives_way_to_itself() -> None:
+    with host_on_this_loop() as host:
+        host.flush_later(Output([], "x"))
+        time.sleep(0.002)
+        before = time.monotonic()
+        host.give_way()
+        assert time.monotonic() - before < 0.015

@@ -466,6 +466,10 @@ class NativeConnection(Connection):
             except RuntimeError:  # from 3.12 on it counts a deque, which the loop's thread has changed just now
                 continue
 
+    def give_way(self) -> None:
+        """See `Connection.give_way`."""
+        self.host.give_way()
+
     def hang_up(self) -> None:
         self.host.call_later(self._hang_up)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 logger = get_logger("iotio.hosts")
 
+_HOLD = 0.001  # seconds that threads which emit may hold up the loop
+_WAY = 0.0002  # seconds between their looks at it then: quicker, and 16 of them take a core
+_BLOCKED = 0.02  # seconds after which somebody else holds it up, and they go on for a while
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
 
 
@@ -61,6 +65,7 @@ class NativeHost:
         self._dirty: deque[Flushable] = deque()
         self._ended: deque[Callable[[], None]] = deque()
         self._awake = False  # a flush is on its way
+        self._woken_at = 0.0  # when another thread has asked for it, or has given way since
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
         manager.awaitable_runners.append(self.run_awaitable)
@@ -102,12 +107,31 @@ class NativeHost:
         """Return whether the calling thread is the loop's."""
         return threading.get_ident() == self.thread
 
+    def give_way(self) -> None:
+        """Have a thread that emits wait until the loop has taken what it was given, if that has waited for long.
+
+        Else Python lets the thread go on for 5 ms before the loop has its turn, which asks for one several times until
+        it has answered a device; and many such threads would give it more than it can take.
+        """
+        if self._awake and not self.is_current:
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        since = self._woken_at
+        late = self.clock() - since
+        while _HOLD < late < _BLOCKED and self._awake and self._woken_at == since:
+            time.sleep(_WAY)
+            late = self.clock() - since
+        if late >= _BLOCKED:
+            self._woken_at = self.clock()
+
     def _wake(self) -> None:
         if not self._awake:
             self._awake = True
             if self.is_current:
                 self.loop.call_soon(self._flush)
             else:
+                self._woken_at = self.clock()
                 with contextlib.suppress(RuntimeError):  # the loop is closed: there is no device either
                     self.loop.call_soon_threadsafe(self._flush)
 
