@@ -60,7 +60,7 @@ class Owner:
     def take_turn(self) -> None:
         handled: list[Any] = []
         for items, size in self.backlog.pieces():
-            assert 0 < len(items) <= PIECE
+            assert len(items) <= PIECE
             handled += items
             self.sizes.append(size)
             self.clock.now += self.takes * len(items)
@@ -99,6 +99,14 @@ def test_bytes_are_taken_apart_in_slices() -> None:
     assert owner.decoded == [SLICE, SLICE, SLICE, 1, 2]
     assert owner.journal == ["caught up", 3]
     assert sum(owner.sizes) == 3 * SLICE + 3
+
+
+def test_bytes_that_end_no_message_count_when_they_have_come() -> None:
+    owner = Owner()
+    owner.backlog.add(b"x" + bytes(2 * SLICE))
+    owner.take_turn()
+    assert owner.sizes == [SLICE, SLICE + 1]
+    assert owner.journal == ["caught up", 1]
 
 
 def test_it_stands_still_while_the_lane_is_full() -> None:
@@ -268,3 +276,10 @@ def test_a_burst_is_no_silence() -> None:
         gate.set()
         assert [packet(peer) for _ in range(2000)] == [("echo", number) for number in range(2000)]
         assert manager.clients == ["d"]
+
+
+def test_a_flood_of_empty_fragments_is_over_the_limit_without_a_message() -> None:
+    flood = encode_frame(Opcode.BINARY, b"", fin=False) + encode_frame(Opcode.CONTINUATION, b"", fin=False) * 20_000
+    with serving(Probe("probe"), Options(max_messages_per_second=100)) as server, server.device() as peer:
+        peer.send_bytes(flood)
+        assert peer.expect_frame().close_code == 1008

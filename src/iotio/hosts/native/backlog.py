@@ -83,13 +83,17 @@ class Backlog:
     def pieces(self) -> Iterator[tuple[list[Item], int]]:
         """Yield messages to handle, and the bytes that they came in, until the turn is over; then arrange for the next.
 
-        When nothing is left, the owner is told, and so are those that have asked for it by `then`.
+        Behind the last message come bytes alone, if they end none. When nothing is left, the owner is told, and so are
+        those that have asked for it by `then`.
         """
         self._is_due = False
         deadline = self._clock() + TURN
         left = _TURN
         while not self._is_held:
             if self._at == len(self._items) and not self._decode():
+                if self._size:  # of a message that is not whole: it counts, and is a sign of life
+                    size, self._size = self._size, 0
+                    yield [], size
                 self._end()
                 return
             if left <= 0 or self._clock() >= deadline:
