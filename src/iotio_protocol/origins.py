@@ -22,7 +22,8 @@ _ORIGIN = re.compile(r"https?://([^/?#@]+)")  # of a page: with credentials or a
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MACHINE = platform.node().lower()
 _LOCAL_NAMES = frozenset(("localhost", _MACHINE, _MACHINE.partition(".")[0]))
-_LOCAL_ENDS = (".local", ".localhost")  # RFC 6762 and RFC 6761: nobody can have such a name in the DNS
+_LOCAL_ENDS = (".local", ".localhost", ".home.arpa", ".internal")
+"""RFC 6762, 6761, 8375, and ICANN's decision of 2024: nobody can have such a name in the public DNS."""
 
 
 class Foreign(NamedTuple):
@@ -114,8 +115,11 @@ def _is_page(origin: str, host: str, options: Options) -> bool:
 
 
 def _is_known(name: str, allowed: Collection[str]) -> bool:
-    """Return whether a name cannot be a stranger's: an address, one of this machine or network, or an allowed one."""
-    if name in _LOCAL_NAMES or name.endswith(_LOCAL_ENDS):
+    """Return whether a name cannot be a stranger's: an address, one of this machine or network, or an allowed one.
+
+    One without a dot is of a network's own list: no top-level domain may have an address (RFC 7085 and ICANN's rule).
+    """
+    if name in _LOCAL_NAMES or name.endswith(_LOCAL_ENDS) or "." not in name:
         return True
     try:
         ipaddress.ip_address(name.partition("%")[0])

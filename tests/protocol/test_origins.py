@@ -115,7 +115,8 @@ def test_what_a_page_would_say_does_not_even_without_signs(origin: str) -> None:
 
 KNOWN = [
     "localhost", "localhost:5000", "localhost.", "app.localhost", "127.0.0.1:5000", "192.168.1.5", "[::1]:5000",
-    "[fe80::1%25eth0]", "pi.local:5000", "PI.local", "iot.example", "IoT.Example:443", "a.devices.example",
+    "[fe80::1%25eth0]", "pi.local:5000", "PI.local", "raspberrypi:5000", "hub.home.arpa",
+    "hub.internal", "iot.example", "IoT.Example:443", "a.devices.example",
 ]  # fmt: skip
 
 
@@ -132,7 +133,8 @@ def test_names_of_this_server(host: str) -> None:
         ("evil.example", "evil.example"),
         ("evil.example:5000", "evil.example"),
         ("127.0.0.1.evil.example", "127.0.0.1.evil.example"),
-        ("local", "local"),
+        ("hub.lan", "hub.lan"),
+        ("internal.example", "internal.example"),
         ("localhost.evil.example", "localhost.evil.example"),
         ("devices.example", "devices.example"),
         ("xdevices.example", "xdevices.example"),
