@@ -147,6 +147,15 @@ def test_one_that_returns_is_not_pushed_out_by_itself() -> None:
         assert manager.presence.remembered.size == 5 + 402 + 5 + 302
 
 
+def test_one_that_declares_something_else_needs_room_for_the_difference_only() -> None:
+    with serving(max_devices_bytes=1000) as manager:
+        v1_device(manager, "a", data=1, endpoints=[{**SWITCH, "name": "n" * 800}])
+        taken_over = v1_device(manager, "a", data=1, endpoints=[{**SWITCH, "name": "m" * 800}])
+        assert taken_over.packets() == []
+        refused = v1_device(manager, "a", data=1, endpoints=[{**SWITCH, "name": "m" * 1000}]).packets()
+        assert refused[0][1]["info"] == {"limit": "max_devices_bytes", "most": 1000}
+
+
 def test_rooms_count() -> None:
     with serving() as manager:
         v1_device(manager, "a", data=1)

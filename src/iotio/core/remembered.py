@@ -146,6 +146,9 @@ class Remembered:
         written = client.declaration
         if written is not None and written not in self._declarations:
             growth += len(written)
+        before = None if device is None else device.counted
+        if before is not None and before != written and self._declarations[before].count == 1:
+            growth -= len(before)
         limit = self._make_room(count, max(0, growth), device) if count or growth > 0 else ""
         if limit:
             self._refused[limit] += 1
