@@ -35,7 +35,7 @@ _BY_PEERS = (
     "Invalid key",
 )
 _LOGGERS = ("werkzeug", "gunicorn.error", "geventwebsocket.handler", "geventwebsocket.logging")
-_OF_HOSTS = ("werkzeug.serving", "werkzeug.urls", "http.server", "gunicorn.", "socketserver", "urllib.parse")
+_OF_HOSTS = ("werkzeug.serving", "werkzeug.urls", "gunicorn.")
 
 _READERS = frozenset(("_discard", "_do_read", "_chunked_read"))  # of pywsgi's body
 
@@ -128,12 +128,13 @@ def _is_by_peer(text: str) -> bool:
 
 
 def _is_of_host(trace: TracebackType | None) -> bool:
-    """Return whether an exception comes of the host's own code, and not of the application that it has called."""
-    last = ""
+    """Return whether an exception comes of the host's own code: the application that it serves has no part in it."""
     while trace is not None:
-        last = trace.tb_frame.f_globals.get("__name__", "")
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith(_OF_HOSTS) and module.partition(".")[0] not in sys.stdlib_module_names:
+            return False
         trace = trace.tb_next
-    return last.startswith(_OF_HOSTS)
+    return True
 
 
 def _guard_pywsgi(pywsgi: Any) -> None:
