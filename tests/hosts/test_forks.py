@@ -176,11 +176,13 @@ def test_no_device_is_served_by_a_worker_that_was_forked_from_a_program_with_a_s
         child = os.fork()
         if not child:
             answers = [app.test_client().get("/iot.io") for _ in range(3)]
-            os.write(write, f"{answers[-1].status} {answers[-1].text}".encode())
+            os.write(write, f"{answers[-1].status} {answers[-1].text}{manager._disowned}".encode())
             os._exit(0)
         os.close(write)
         with open(read) as file:
-            assert file.read() == "503 Service Unavailable This process serves no devices.\n"
+            answer, why = file.read().split("\n")
+        assert answer == "503 Service Unavailable This process serves no devices."
+        assert why.startswith(f"process {os.getpid()} has opened the store of this IoTManager, and ")
         os.waitpid(child, 0)
     finally:
         manager.close()

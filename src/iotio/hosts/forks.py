@@ -104,17 +104,25 @@ def _is_in_use(manager: Manager) -> bool:
     return bool(manager.store_writer is not None or manager.awaitable_runners or manager.connections.has_served)
 
 
+def _why(manager: Manager) -> str:
+    if manager.awaitable_runners or manager.connections.has_served:
+        return (
+            f"process {_owner} serves the devices of this IoTManager, and process {os.getpid()} is a child that was"
+            " forked from it: use the manager there, and send it what the child has to say, by a pipe or a queue"
+        )
+    return (
+        f"process {_owner} has opened the store of this IoTManager, and process {os.getpid()} is a child that was"
+        " forked from it: make the manager in the process that serves its devices (gunicorn: without --preload)"
+    )
+
+
 def _in_child() -> None:
     global _owner
     used = [manager for manager in list(_managers) if _is_in_use(manager)]
     if used:
-        why = (
-            f"process {_owner} serves the devices of this IoTManager, and process {os.getpid()} is a child that was"
-            " forked from it: use the manager there, and send it what the child has to say, by a pipe or a queue"
-        )
         for manager in used:
             _part_loops(manager)
-            disown(manager, why)
+            disown(manager, _why(manager))
             _managers.discard(manager)
         signals.forget(used)
         _close_sockets()
