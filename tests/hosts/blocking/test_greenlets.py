@@ -169,9 +169,7 @@ def test_another_thread_may_wait_too() -> None:
     in_a_hub(test)
 
 
-def test_which_threads_serve_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greenlets, "_hub_threads", set())  # the system gives out the numbers of threads again
-
+def test_which_threads_serve_devices() -> None:
     def test() -> None:
         assert not serves_here()
         with waiting():
@@ -181,6 +179,29 @@ def test_which_threads_serve_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         assert elsewhere == [False]
 
     in_a_hub(test)
+
+
+def test_a_thread_with_the_number_of_one_that_is_gone_serves_nobody() -> None:
+    """It would get a hub with two descriptors, which nobody closes."""
+    numbers: list[int] = []
+
+    def serve() -> None:
+        numbers.append(threading.get_ident())
+        with waiting():
+            assert serves_here()
+
+    in_a_hub(serve)
+    found: list[bool] = []
+
+    def look() -> None:
+        if threading.get_ident() == numbers[0]:
+            found.append(serves_here())
+
+    for _ in range(100):
+        from_another_thread(look).join(WAIT)
+    if not found:
+        pytest.skip("the system gives no number out again")
+    assert not any(found)
 
 
 def test_an_idle_hub_looks_for_signals_now_and_then() -> None:

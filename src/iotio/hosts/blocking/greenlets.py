@@ -15,6 +15,7 @@ from typing import Any
 try:
     import gevent
     import gevent.event
+    from gevent.monkey import get_original
 except ImportError as error:
     raise ImportError("this server needs gevent: pip install 'iotio[gevent]'") from error
 
@@ -25,7 +26,8 @@ from .stream import read_buffered
 __all__ = ["GreenletWaits", "serves_here", "take_over", "wait_in_greenlet"]
 
 
-_hub_threads: set[int] = set()  # threads whose hub serves devices
+_here = get_original("_thread", "_local")()
+"""Of each real thread: `serves`, its hub serves devices. The number of a thread would be another one's later."""
 
 _SIGNAL_CHECK = 0.25  # seconds; how late a signal may be noticed
 _checks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # hub -> its timer
@@ -72,7 +74,7 @@ def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
 
 def serves_here() -> bool:
     """Return whether this thread's hub serves devices, so that nothing may block it."""
-    return get_ident() in _hub_threads
+    return getattr(_here, "serves", False)
 
 
 class GreenletWaits:
@@ -88,7 +90,7 @@ class GreenletWaits:
         if _thread.get_native_id() == threading.main_thread().native_id:
             self.ends += (KeyboardInterrupt,)  # of a second Ctrl-C, which ends a server whose handler is stuck
         self._thread = get_ident()
-        _hub_threads.add(self._thread)
+        _here.serves = True
         self._hub = gevent.get_hub()
         _notice_signals(self._hub)
         self._watcher = self._hub.loop.io(sock.fileno(), 1)
