@@ -63,9 +63,9 @@ MANAGER = """
 """
 # The parts of a manager and what hosts and handles ask of it: for this package only.
 MANAGER_PARTS = """
-    awaitable_runners callbacks clock closing codec connections durable_messages emitter epochs gate lifecycle
-    log_throttle make_store_writer notifier presence recorder registry rooms_of run_awaitable scope session_factory
-    step_of store_writer sweep types wait_here
+    callbacks clock closing codec connections durable_messages emitter epochs gate lifecycle
+    log_throttle loops make_store_writer notifier presence recorder registry rooms_of run_awaitable scope
+    session_factory step_of store_writer sweep types wait_here
 """
 CLIENT = """
     acall call close connected connected_since counters data device emit encoder endpoints get_validator id info join

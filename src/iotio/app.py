@@ -265,7 +265,7 @@ class IoTManager(Manager):
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, or on that of the manager's own thread; see `Manager.run_awaitable`."""
         forks.check(self)
-        if self.awaitable_runners:
+        if self.loops:
             return super().run_awaitable(awaitable, context)
         outcome = self._loop_thread.submit(awaitable, context)
         wait(outcome.done, None)

@@ -49,6 +49,8 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
     callbacks: ports.CallbacksPort = manager.callbacks
     found = manager.types.get("echo")
     assert found is not None
+    (loop,) = manager.loops
+    host_loop: ports.HostLoop = loop
     options: ports.TypeOptions = found
     return {
         ports.Operations: operations,
@@ -60,12 +62,16 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
         ports.TypesPort: types,
         ports.CallbacksPort: callbacks,
         ports.TypeOptions: options,
+        ports.HostLoop: host_loop,
     }
 
 
 @pytest.fixture
 def manager() -> Manager:
-    return make_manager(DeviceType("echo"))
+    """A manager whose host has a loop, as a device has come."""
+    manager = make_manager(DeviceType("echo"))
+    v1_device(manager)
+    return manager
 
 
 def test_a_connection_and_its_parts(manager: Manager) -> None:

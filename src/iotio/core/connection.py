@@ -44,7 +44,7 @@ from .primitives import Signal
 from .registry import Registry
 from .write_buffer import WriteBuffer
 
-__all__ = ["Connection", "Scope"]
+__all__ = ["Connection", "Scope", "count_read"]
 
 logger = get_logger("iotio.connection")
 
@@ -189,9 +189,6 @@ class Connection:
         """Bytes that are kept."""
         raise NotImplementedError
 
-    def give_way(self) -> None:
-        """Let the host go on, if a thread that emits without a pause holds it up. Called behind each emit."""
-
     def hang_up(self) -> None:
         """End both directions of the stream, so that whoever reads wakes up."""
         raise NotImplementedError
@@ -312,24 +309,8 @@ class Connection:
         if not data:
             return self.take(None)
         items = self.session.frames.feed(data)
-        self.count(len(items), len(data))
+        count_read(self, len(items), len(data))
         return self.take(items)
-
-    def count(self, n_items: int, size: int) -> None:
-        """Count what a read brought; close the connection if that is more than its limits allow.
-
-        Args:
-            n_items: how many messages and control frames.
-            size: how many bytes.
-        """
-        meter = self._meter
-        if meter is None or meter.accepts(n_items, self.session.frames.n_fragments, size, self.manager.clock()):
-            return
-        with self._lock:
-            is_new = self.is_open
-            self._close(DisconnectReason.RATE_LIMIT)
-        if is_new:
-            _log_too_much(self)
 
     def take(self, items: list[Item] | None) -> list[Event]:
         """Do what `feed` does, for bytes that the caller has given to `session.frames` already, and has counted.
@@ -610,6 +591,25 @@ def _log_dropped(connection: Connection, waiting: int) -> None:
         waiting,
         _MAX_UNREAD,
     )
+
+
+def count_read(connection: Connection, n_items: int, size: int) -> None:
+    """Count what a read brought; close the connection if that is more than its limits allow.
+
+    Args:
+        connection: whose bytes they are.
+        n_items: how many messages and control frames.
+        size: how many bytes.
+    """
+    meter = connection._meter
+    now = connection.manager.clock()
+    if meter is None or meter.accepts(n_items, connection.session.frames.n_fragments, size, now):
+        return
+    with connection._lock:
+        is_new = connection.is_open
+        connection._close(DisconnectReason.RATE_LIMIT)
+    if is_new:
+        _log_too_much(connection)
 
 
 def _log_too_much(connection: Connection) -> None:

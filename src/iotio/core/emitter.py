@@ -19,7 +19,7 @@ from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
 from .endpoint_check import Checks
 from .handles import Device, IoTClient
-from .ports import Warnings
+from .ports import HostLoop, Warnings
 from .registry import Registry
 from .results import EmitResult
 from .storage.contract import StoreUnavailable
@@ -40,6 +40,7 @@ class Emitter:
         codec: of v1 packets; checks a value where no device is there to check it for.
         log_update: tells `on_update` of an event; a program may have overridden it.
         log_throttle: takes what is logged of devices that take less than they are sent.
+        loops: those of the hosts, now.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Emitter:
         codec: Codec,
         log_update: Callable[[str, str, Any], None],
         log_throttle: Warnings,
+        loops: Sequence[HostLoop],
     ) -> None:
         self._registry = registry
         self._directory = directory
@@ -59,6 +61,7 @@ class Emitter:
         self._codec = codec
         self._log_update = log_update
         self._log_throttle = log_throttle
+        self._loops = loops
 
     def emit(self, target: Target, outgoing: Outgoing) -> EmitResult:
         """Send an event to the devices of a target.
@@ -108,13 +111,13 @@ class Emitter:
             raise error
         if dropped:
             self._log_too_large(outgoing.event, dropped)
-        if audience:
-            audience[-1].socket.give_way()
-        else:
+        if not audience:
             self._check_encodable(outgoing)
         if outgoing.trigger_update and self._callbacks.tells_updates:
             for client in sent:
                 self._log_update(client.id, outgoing.event, converted.get(client.id, outgoing.value))
+        for loop in self._loops:
+            loop.give_way()
         return EmitResult(len(sent), (*offline, *away), dropped)
 
     def _log_too_large(self, event: str, dropped: dict[str, str]) -> None:

@@ -35,6 +35,7 @@ from .handlers import default_callback
 from .handles import Addressee, Addressees, Device, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
 from .log_throttle import LogThrottle
+from .ports import HostLoop
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal, wait
@@ -105,7 +106,7 @@ class Manager:
         self._disowned = ""  # why this process cannot use it, such as a child that was forked
         self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.store_writer: StoreWriter | None = None
-        self.awaitable_runners: list[Callable[[Awaitable[Any], Context], Any]] = []  # one for each loop of a host
+        self.loops: list[HostLoop] = []  # of the hosts that have one
         self.connections = Connections(options, clock, self.log_throttle)
         self.gate = Gate(self)
         self.lifecycle = Lifecycle(self)
@@ -120,6 +121,7 @@ class Manager:
             self.codec,
             self.log_update,
             self.log_throttle,
+            self.loops,
         )
         for name, level in (("iotio.manager", logging_level), ("iotio.client", client_logging_level)):
             if level != logging.ERROR:
@@ -443,7 +445,7 @@ class Manager:
 
         Not to be called on a loop's own thread.
         """
-        return self.awaitable_runners[-1](awaitable, context)
+        return self.loops[-1].run_awaitable(awaitable, context)
 
     def close(self, timeout: float = 3.0, *, wait: Callable[[Signal, float], bool] = wait) -> None:
         """Close every connection: devices get CLOSE 1001, `on_disconnect` the reason `server_shutdown`.

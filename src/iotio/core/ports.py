@@ -45,6 +45,16 @@ class CallsPort(Protocol):
     def begin(self, event: str, value: Value) -> Any: ...
 
 
+class HostLoop(Protocol):
+    """The loop of a host that serves devices."""
+
+    def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        """Run an awaitable and wait for its result; from another thread only."""
+
+    def give_way(self) -> None:
+        """Let the loop have its turn, if the calling thread has held it up by emitting. Called behind each emit."""
+
+
 class Link(Protocol):
     """A connection, as the handle of a connected device sees it."""
 
@@ -67,7 +77,6 @@ class Link(Protocol):
     @property
     def teardown_done(self) -> Signal: ...
     def send(self, frame: bytes) -> str: ...
-    def give_way(self) -> None: ...
     def dismiss(self, reason: DisconnectReason) -> None: ...
     def abandon(self) -> None: ...
 

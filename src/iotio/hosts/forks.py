@@ -101,11 +101,11 @@ def _place_of(name: Any) -> Any:
 
 def _is_in_use(manager: Manager) -> bool:
     """Return whether a host serves it, or a thread writes to its store."""
-    return bool(manager.store_writer is not None or manager.awaitable_runners or manager.connections.has_served)
+    return bool(manager.store_writer is not None or manager.loops or manager.connections.has_served)
 
 
 def _why(manager: Manager) -> str:
-    if manager.awaitable_runners or manager.connections.has_served:
+    if manager.loops or manager.connections.has_served:
         return (
             f"process {_owner} serves the devices of this IoTManager, and process {os.getpid()} is a child that was"
             " forked from it: use the manager there, and send it what the child has to say, by a pipe or a queue"
@@ -137,8 +137,8 @@ def _part_loops(manager: Manager) -> None:
     """
     if sys.platform != "linux":
         return
-    for runner in manager.awaitable_runners:
-        selector: Any = getattr(getattr(getattr(runner, "__self__", None), "loop", None), "_selector", None)
+    for one in manager.loops:
+        selector: Any = getattr(getattr(one, "loop", None), "_selector", None)
         with suppress(OSError, AttributeError), select.epoll() as empty:
             os.dup2(empty.fileno(), selector.fileno(), inheritable=False)
 

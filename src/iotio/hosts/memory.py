@@ -85,8 +85,17 @@ class MemoryConnection(InlineConnection):
         return asyncio.run(main())
 
 
-def _run(awaitable: Awaitable[Any], context: Context) -> Any:
-    return context.run(asyncio.run, as_coroutine(awaitable))
+class _Loop:
+    """A loop for each awaitable."""
+
+    def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
+        return context.run(asyncio.run, as_coroutine(awaitable))
+
+    def give_way(self) -> None:
+        """Do nothing: no loop runs."""
+
+
+_LOOP = _Loop()
 
 
 def connect(
@@ -106,8 +115,8 @@ def connect(
         room: how many bytes may wait for the device to read before they count as pending; None for any number.
         subprotocol: what was agreed on: "iotio.v2" for a v2 device.
     """
-    if not manager.awaitable_runners:
-        manager.awaitable_runners.append(_run)
+    if not manager.loops:
+        manager.loops.append(_LOOP)
     connection = MemoryConnection(manager, headers, scope=scope or manager.scope, room=room, subprotocol=subprotocol)
     manager.connections.attach(connection)
     connection.start()

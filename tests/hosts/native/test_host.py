@@ -127,24 +127,25 @@ async def test_an_awaitable_runs_in_the_context_given() -> None:
 
     manager = Manager()
     with host_on_this_loop(manager) as host:
-        (run,) = manager.awaitable_runners
+        assert manager.loops == [host]
+        run = host.run_awaitable
         context = copy_context()
         context.run(word.set, "given")
         assert await in_a_thread(lambda: run(work(), context)) == ("given", host.thread)
         with pytest.raises(ValueError, match="why"):
             await in_a_thread(lambda: run(fails(), context))
-    assert manager.awaitable_runners == []
+    assert manager.loops == []
 
 
 def test_an_awaitable_for_a_loop_that_is_gone_is_an_error() -> None:
     with serve_local("native") as server:
-        run = server.manager.awaitable_runners[-1]
+        run = server.manager.loops[-1].run_awaitable
 
         async def answer() -> int:
             return 5
 
         assert run(answer(), copy_context()) == 5
-    assert server.manager.awaitable_runners == []
+    assert server.manager.loops == []
     with pytest.raises(RuntimeError, match="closed"):
         run(answer(), copy_context())
 

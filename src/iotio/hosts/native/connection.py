@@ -23,7 +23,7 @@ from iotio_protocol.session import State, string_frame
 from iotio_protocol.unread import LARGE, Unread
 from iotio_protocol.v1 import decode_value, read_json
 
-from ...core.connection import Connection
+from ...core.connection import Connection, count_read
 from ...core.dispatch import reading
 from ...core.handler_context import HandlerContext, Scope
 from ...core.lane import Call, Kind, Step
@@ -119,7 +119,7 @@ class NativeConnection(Connection):
     def _handle_items(self, items: list[Item], size: int) -> None:
         """Handle messages and control frames, which came in so many bytes."""
         if self._meter is not None:
-            self.count(len(items), size)
+            count_read(self, len(items), size)
         if self._routes is None or self._writing_paused:
             self._take_rare(items)
         else:
@@ -465,10 +465,6 @@ class NativeConnection(Connection):
                 return self._transport.get_write_buffer_size()
             except RuntimeError:  # from 3.12 on it counts a deque, which the loop's thread has changed just now
                 continue
-
-    def give_way(self) -> None:
-        """See `Connection.give_way`."""
-        self.host.give_way()
 
     def hang_up(self) -> None:
         self.host.call_later(self._hang_up)

@@ -68,12 +68,12 @@ class NativeHost:
         self._woken_at = 0.0  # when another thread has asked for it, or has given way since
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
-        manager.awaitable_runners.append(self.run_awaitable)
+        manager.loops.append(self)
 
     def close(self) -> None:
         """Stop sweeping and end the workers."""
         self._sweeper.cancel()
-        self.manager.awaitable_runners.remove(self.run_awaitable)
+        self.manager.loops.remove(self)
         self.workers.close()
 
     def look_for_factory(self) -> None:
