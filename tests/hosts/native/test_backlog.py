@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -145,7 +146,9 @@ def test_another_device_has_its_turn_within_a_burst(loop: str, event: str) -> No
         handled = 0
 
         async def on_begin(self, message: Any, client: IoTClient) -> None:
-            other[0].send_bytes(frames(("now", 0)))  # it is there before the rest of the burst is handled
+            other[0].send_bytes(frames(("now", 0)))
+            sock = server.connection("other")._transport.get_extra_info("socket")
+            assert select.select([sock.fileno()], [], [], WAIT)[0]  # it is there before the rest of the burst is handled
 
         async def on_count(self, message: Any, client: IoTClient) -> None:
             self.handled += 1
