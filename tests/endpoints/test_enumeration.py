@@ -19,7 +19,7 @@ FRUIT = EnumEndpoint("e", "E", None, {"a": "Apple", "one": 1, "five": 5, "odd": 
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("Apple", "Apple"), (1, 1), ("5", 5), (" 5 ", 5), (1.5, "1.5"), ("1.5", "1.5")]
+    ("value", "expected"), [("Apple", "Apple"), (1, 1), ("5", 5), (" 5 ", 5), (1.5, "1.5"), ("1.5", "1.5"), (1.0, 1)]
 )
 def test_takes_the_value(value: object, expected: Value) -> None:
     response, converted = FRUIT.check(value)
@@ -29,16 +29,24 @@ def test_takes_the_value(value: object, expected: Value) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a", "apple", "", True, False, 0, 1.0, float("nan"), None, [], [1], {}, b"Apple", "9" * 5000]
+    "value",
+    ["a", "apple", "", True, False, 0, 2.0, 1e300, float("nan"), float("inf"), None, [], [1], {}, b"Apple", "9" * 5000],
 )
 def test_refuses(value: object) -> None:
     assert FRUIT.check(value) == (ValidationResponse.INVALID_ENUM_VALUE, None)
 
 
+def test_a_whole_float_is_its_number_before_it_is_a_text() -> None:
+    both = EnumEndpoint("e", "E", None, {"number": 1, "text": "1.0", "other": "2.0"})
+    assert both.check(1.0) == (ValidationResponse.VALID, 1)
+    assert both.check("1.0") == (ValidationResponse.VALID, "1.0")
+    assert both.check(2.0) == (ValidationResponse.VALID, "2.0")
+
+
 def test_a_declared_boolean_is_not_the_number() -> None:
     switch = EnumEndpoint("e", "E", None, {"on": True})
     assert switch.check(True) == (ValidationResponse.VALID, True)
-    assert switch.check(1) == switch.check("1") == (ValidationResponse.INVALID_ENUM_VALUE, None)
+    assert switch.check(1) == switch.check("1") == switch.check(1.0) == (ValidationResponse.INVALID_ENUM_VALUE, None)
 
 
 def test_describes_itself() -> None:

@@ -13,7 +13,7 @@ __all__ = ["EnumEndpoint"]
 
 
 class EnumEndpoint(Endpoint):
-    """Takes one of the declared values (not their labels); a numeral as text stands for an integer value.
+    """Takes one of the declared values (not their labels); `1.0`, or a numeral as text, stands for an integer value.
 
     Args:
         values: label to value; a value is a str or an int.
@@ -29,7 +29,8 @@ class EnumEndpoint(Endpoint):
 
     def check(self, value: object) -> Verdict:
         if isinstance(value, float):
-            value = str(value)
+            whole = int(value) if value.is_integer() else None
+            value = whole if whole is not None and self._holds(whole) else str(value)
         if isinstance(value, (str, int)) and self._holds(value):
             return ValidationResponse.VALID, value
         if isinstance(value, str):
