@@ -20,6 +20,7 @@ __all__ = [
     "Finish",
     "InBuffer",
     "Invoke",
+    "Knock",
     "MakeRoom",
     "Next",
     "Open",
@@ -51,6 +52,8 @@ class Shell(Protocol):
     def announce(self) -> Any: ...
 
     def receive(self, connection: Any, limit: float) -> Any: ...
+
+    def knock(self, connection: Any, limit: float) -> Any: ...
 
     def make_room(self, inbox: Any, connection: Any) -> Any: ...
 
@@ -140,7 +143,7 @@ class Open(NamedTuple):
 
 
 class Abort(NamedTuple):
-    """End a connection that has not come to count; None: the one that `Open` has not returned, if there is one."""
+    """End a connection at once, without a CLOSE frame; None: the one that `Open` has not returned, if there is one."""
 
     connection: Any
 
@@ -194,6 +197,16 @@ class Receive(NamedTuple):
 
     def run(self, shell: Shell) -> Any:
         return shell.receive(self.connection, self.limit)
+
+
+class Knock(NamedTuple):
+    """Send a ping to see whether anything comes. Aborts the connection if that cannot be sent in `limit` seconds."""
+
+    connection: Any
+    limit: float
+
+    def run(self, shell: Shell) -> Any:
+        return shell.knock(self.connection, self.limit)
 
 
 class MakeRoom(NamedTuple):

@@ -39,6 +39,7 @@ from .commands import (
     Finish,
     InBuffer,
     Invoke,
+    Knock,
     MakeRoom,
     Next,
     Open,
@@ -64,6 +65,7 @@ from .failures import (
 )
 from .handlers import Handlers
 from .inbox import Inbox
+from .liveness import Liveness
 from .message import Message, current_message, milliseconds
 from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 from .session import Session, State
@@ -78,8 +80,17 @@ DEFAULT_TIMEOUT = 20.0
 """Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
 
 
+class Wire(Protocol):
+    """Describe the part of the WebSocket library that has no I/O, which both flavours give what comes."""
+
+    receive_data: Callable[[bytes], None]
+
+
 class Connection(Protocol):
     """Describe what the driver wants to know of a connection of the WebSocket library, of either flavour."""
+
+    @property
+    def protocol(self) -> Any: ...
 
     @property
     def state(self) -> WireState: ...
@@ -120,8 +131,7 @@ class ConnectArguments(TypedDict):
     compression: None
     proxy: Any
     open_timeout: float
-    ping_interval: float | None
-    ping_timeout: float | None
+    ping_interval: None
     close_timeout: float | None
     max_size: int
     max_queue: int
@@ -305,8 +315,7 @@ class Driver(Generic[_C, _W]):
             "compression": None,
             "proxy": target.proxy,
             "open_timeout": limit,
-            "ping_interval": options.ping_interval or None,
-            "ping_timeout": options.ping_timeout,
+            "ping_interval": None,  # `Liveness` sees to that: the library asks a busy server, too, and knows no WELCOME
             "close_timeout": options.close_timeout,
             "max_size": options.max_message,
             "max_queue": _READ_AHEAD,
@@ -428,38 +437,56 @@ class Driver(Generic[_C, _W]):
 
         Runs beside `receive`. Returns why the connection ended.
         """
-        receive = Receive(connection, self.options.close_timeout)
+        liveness = self.session.liveness(time.monotonic())
+        _listen(connection, liveness)
+        receive = self._next_receive(connection, liveness)
         end: Exception
         try:
             while not inbox.closed:
-                found = yield from self._read_one(receive)
+                try:
+                    message = yield receive
+                except TimeoutError:
+                    yield from self._look_after(connection, liveness)
+                    receive = self._next_receive(connection, liveness)
+                    continue
+                found = yield from self._read_one(message, connection)
                 if found is not None:
-                    if inbox.must_wait:
+                    if inbox.must_wait:  # nothing is received meanwhile, and so nobody is taken for dead
                         yield MakeRoom(inbox, connection)
                     inbox.put(*found)
             end = ConnectionLost(1006)  # `finish` was first
         except ConnectionClosed as error:
             end = connection_lost(error, self.session.codec.goodbye)
-        except Exception as error:  # no error of a server's making: `receive` raises it
+        except Exception as error:  # the server is gone; or no error of its making: `receive` raises it
             end = error
         why = "it is closed" if inbox.closed or self.stopping else str(end)
         self.end_calls(why)
         inbox.end(end)
         return why
 
-    def _read_one(self, receive: Receive) -> Work[tuple[Received, int] | None]:
-        """Receive one message, and its size. Answers of calls go to their callers; None then, or when there is none.
+    def _next_receive(self, connection: _C, liveness: Liveness) -> Receive:
+        """Return how to wait for a message until there is something to look after."""
+        return Receive(connection, min(liveness.left(time.monotonic()), self.options.close_timeout))
+
+    def _look_after(self, connection: _C, liveness: Liveness) -> Work[None]:
+        """See to a connection on which no message came for a while.
 
         Raises:
-            ConnectionClosed: the connection is over, and all that came before has been received.
+            ConnectionLost: the server is gone; the connection has been aborted.
         """
-        try:
-            message = yield receive
-        except TimeoutError:
+        if connection.state is not WireState.OPEN:
             # The library gives a closing handshake that the server began no deadline: close() does.
-            if receive.connection.state is not WireState.OPEN:
-                yield Close(receive.connection)
-            return None
+            yield Close(connection)
+            return
+        now = time.monotonic()
+        if liveness.is_gone(now):
+            yield Abort(connection)  # nobody would answer a CLOSE frame
+            raise ConnectionLost(1006, f"nothing came for {liveness.timeout:g} s after a ping")
+        if liveness.needs_ping(now):
+            yield Knock(connection, liveness.timeout)
+
+    def _read_one(self, message: bytes | str, connection: _C) -> Work[tuple[Received, int] | None]:
+        """Return what a message says, and its size; None if it was the answer of a call, which its caller has now."""
         received = self.session.codec.receive(message)
         if isinstance(received, Acknowledged):
             wrong = yield from self.acknowledged(received.upto)
@@ -467,7 +494,7 @@ class Driver(Generic[_C, _W]):
         if isinstance(received, Alive):
             if received.reply is not None:
                 with suppress(TimeoutError):  # it has aborted the connection
-                    yield Send(received.reply, receive.connection, self.limit)
+                    yield Send(received.reply, connection, self.limit)
             return None
         if not isinstance(received, Answer):
             return received, len(message)
@@ -708,6 +735,18 @@ class Driver(Generic[_C, _W]):
 _USER_AGENT = (
     f"iotio-client/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]} websockets/{websockets_version}"
 )
+
+
+def _listen(connection: Connection, liveness: Liveness) -> None:
+    """Have all that comes over a connection counted as a sign of life, before it is a whole message or even a frame."""
+    protocol: Wire = connection.protocol  # where both flavours of the library give what they have read
+    receive_data = protocol.receive_data
+
+    def counted(data: bytes) -> None:
+        liveness.heard(time.monotonic())
+        receive_data(data)
+
+    protocol.receive_data = counted
 
 
 def raise_unless_clean(end: ClientError | None) -> None:

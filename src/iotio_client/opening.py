@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError, InvalidPacket
-from iotio_protocol.options import MAX_SECONDS
+from iotio_protocol.options import DEFAULT_OPTIONS, MAX_SECONDS
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 from iotio_protocol.v2_session import read_heard, read_stream
 from iotio_protocol.version import __version__
@@ -30,6 +30,8 @@ class Welcome:
         max_event: bytes of an event that it takes.
         max_payload: bytes of a value that it takes.
         max_unacknowledged: durable messages that may be on their way to it.
+        ping_interval: seconds of silence after which each side sends a ping; 0: the server sends none.
+        ping_timeout: seconds that the other side then has.
     """
 
     server: str = ""
@@ -39,6 +41,8 @@ class Welcome:
     max_event: int = 0xFFFF
     max_payload: int = 0xFFFFFFFF
     max_unacknowledged: int = MAX_UNACKNOWLEDGED
+    ping_interval: float = DEFAULT_OPTIONS.ping_interval
+    ping_timeout: float = DEFAULT_OPTIONS.ping_timeout
 
 
 NO_WELCOME = Welcome()
@@ -87,8 +91,6 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
     stream, upto = read_heard(fields.get("heard"))
     if upto > v2.MAX_HEARD:  # it would leave this device no numbers for its messages
         raise InvalidPacket(f"'upto' must be at most {v2.MAX_HEARD}: no stream has come so far")
-    for name in ("ping_interval", "ping_timeout"):
-        _check_seconds(fields, name)
     return Welcome(
         server if isinstance(server, str) else "",
         now,
@@ -97,6 +99,8 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
         _limit(fields, "max_event", NO_WELCOME.max_event),
         _limit(fields, "max_payload", NO_WELCOME.max_payload),
         _limit(fields, "max_unacknowledged", NO_WELCOME.max_unacknowledged),
+        _seconds(fields, "ping_interval", NO_WELCOME.ping_interval),
+        _seconds(fields, "ping_timeout", NO_WELCOME.ping_timeout),
     )
 
 
@@ -107,14 +111,15 @@ def _number(fields: dict[str, object], name: str) -> int | None:
     return value
 
 
-def _check_seconds(fields: dict[str, object], name: str) -> None:
+def _seconds(fields: dict[str, object], name: str, default: float) -> float:
     value = fields.get(name)
     if value is None:
-        return
+        return default
     if type(value) is not int and type(value) is not float:
         raise InvalidPacket(f"the field {name!r} must be a number")
     if not 0 <= value <= MAX_SECONDS:
         raise InvalidPacket(f"the field {name!r} must be seconds, 0 or more and at most {MAX_SECONDS:.0f}")
+    return value
 
 
 def _limit(fields: dict[str, object], name: str, most: int) -> int:

@@ -18,6 +18,7 @@ from .durable import DurableMessages
 from .errors import ClientError, ConnectionBroken, VersionNotSpoken
 from .identity import Identity
 from .link import Link, State
+from .liveness import Liveness
 from .opening import NO_WELCOME, Welcome, hello
 from .packets import DefaultPacketEncoder, PacketEncoder
 from .received import ServerError
@@ -37,7 +38,7 @@ class Session:
         identity: who the device is.
         protocol_version: None: 2, or 1 if the server does not know 2; 2, 1, or 0 for servers up to iot.io 0.3.1.
         encoder: packets of v1, if they are not the usual ones; None as protocol_version then means 1.
-        options: `max_event` and `max_payload` apply.
+        options: `max_event`, `max_payload`, `ping_interval` and `ping_timeout` apply.
         backoff: the waits between connections.
         buffer: keeps durable messages; None: one in memory.
         takes: how much the device takes; None: it does not say.
@@ -74,6 +75,7 @@ class Session:
         self.durable = DurableMessages(self._link, self.codec, Buffer() if buffer is None else buffer)
         self.calls = DeviceCalls(self._link, self.codec)
         self._backoff = backoff or Backoff()
+        self._options = options
         self._takes = takes
         self._opened_at = 0.0
         self._gives_up = False  # this side ends the connection, and means to come back at once
@@ -189,6 +191,14 @@ class Session:
         """
         self._link.move(State.OPEN)
         self._opened_at = now
+
+    def liveness(self, now: float) -> Liveness:
+        """Begin to watch a connection that is open for signs of life of the server.
+
+        Args:
+            now: seconds on a monotonic clock.
+        """
+        return Liveness(self._options, self._link.server, now)
 
     # The end of a connection.
 

@@ -199,6 +199,13 @@ class TaskShell:
         async with asyncio.timeout(limit):
             return await connection.recv()
 
+    async def knock(self, connection: ClientConnection, limit: float) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await connection.ping()
+        except TimeoutError:
+            connection.transport.abort()
+
     async def make_room(self, inbox: TaskInbox, connection: ClientConnection) -> None:
         while inbox.must_wait and connection.state is not WireState.CLOSED:
             for pending in self._asking:

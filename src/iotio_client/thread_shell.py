@@ -132,8 +132,9 @@ class ThreadShell:
 
     def abort(self, connection: ClientConnection | None) -> None:
         pending, self._pending = self._pending, None
-        if pending is not None:
-            _shut(pending)
+        ended = pending if connection is None else connection
+        if ended is not None:
+            _shut(ended)
 
     def start_reading(self, connection: ClientConnection) -> None:
         inbox = ThreadInbox()
@@ -174,6 +175,9 @@ class ThreadShell:
 
     def receive(self, connection: ClientConnection, limit: float) -> bytes | str:
         return connection.recv(timeout=limit)
+
+    def knock(self, connection: ClientConnection, limit: float) -> None:
+        connection.ping()  # the socket has a limit of its own
 
     def make_room(self, inbox: ThreadInbox, connection: ClientConnection) -> None:
         while inbox.must_wait and connection.state is not WireState.CLOSED:
@@ -286,7 +290,7 @@ def _disconnected(pending: ThreadCall, why: str) -> CallError:
 
 
 def _shut(connection: ClientConnection) -> None:
-    """End a connection that has no WebSocket to close yet."""
+    """End a connection that has no WebSocket to close yet, or whose other end is gone."""
     try:
         connection.socket.shutdown(socket.SHUT_RDWR)
     except OSError:

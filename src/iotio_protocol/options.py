@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["DEFAULT_OPTIONS", "MAX_SECONDS", "Options", "check_wait"]
+__all__ = ["DEFAULT_OPTIONS", "MAX_SECONDS", "Options", "check_wait", "chosen"]
 
 SlowReader = Literal["disconnect", "drop_oldest", "drop_newest"]
 
@@ -37,6 +37,12 @@ _NOT_NEGATIVE = (
 )
 
 
+class _Default(float):
+    """Seconds that no program has chosen. A class, so that a program which asks for just as much is told apart."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a device may do, and how long the server waits for it.
@@ -55,8 +61,9 @@ class Options:
         refusal_delay: how long a refused device is held before the CLOSE frame. The 0.4.1 device
             library reconnects at once after a CLOSE; without the delay it would storm the server.
             Devices that fight over one id are held as long.
-        ping_interval: silence after which the server sends a ping; 0 turns pings off.
-        ping_timeout: how long after a ping anything at all must have come from the device.
+        ping_interval: silence of the other side after which a ping is sent; 0 turns pings off. A client that is not
+            given one takes what the server says of its own, and these 20 seconds where it says nothing, or 0.
+        ping_timeout: how long after a ping anything at all must have come. As above in a client.
         close_timeout: how long the peer gets to answer a CLOSE frame.
         max_outbox: bytes that may wait for a device which reads too slowly.
         max_outbox_messages: the same in messages.
@@ -92,8 +99,8 @@ class Options:
     max_room: int = 256
     handshake_timeout: float = 30.0
     refusal_delay: float = 3.0
-    ping_interval: float = 20.0
-    ping_timeout: float = 10.0
+    ping_interval: float = _Default(20.0)
+    ping_timeout: float = _Default(10.0)
     close_timeout: float = 3.0
     max_outbox: int = 8 * 1024 * 1024
     max_outbox_messages: int = 100_000
@@ -158,6 +165,11 @@ class Options:
     def max_message(self) -> int:
         """Largest WebSocket message in bytes: both parts full, and what v0 (12 bytes) or v1 (7) put around them."""
         return 12 + self.max_event + self.max_payload
+
+
+def chosen(seconds: float) -> float | None:
+    """Return `ping_interval` or `ping_timeout` of options if a program has chosen it, None if it is the default."""
+    return None if isinstance(seconds, _Default) else seconds
 
 
 def check_wait(timeout: float | None) -> float | None:

@@ -20,14 +20,14 @@ from iotio_client.errors import (
     UpgradeRefused,
 )
 from iotio_client.failures import TAKES_UNICODE
-from iotio_protocol import v1
+from iotio_protocol import v1, v2
 from iotio_protocol.errors import ErrorCode
 from iotio_protocol.options import Options
 from tests.protocol.vectors import load
 from tests.support.wire import Opcode, encode_frame
 
 from .devices import AsyncDevice, Kind, Running, SyncDevice, make
-from .fake_server import FakeServer, Peer, Script
+from .fake_server import TIMEOUT, FakeServer, Peer, Script
 
 PASSING_CODES = (
     ErrorCode.CLIENT_INVALID_PACKET,
@@ -530,6 +530,38 @@ def test_dead_server_is_noticed(kind: Kind) -> None:
         assert isinstance(error, ConnectionLost)
         assert "ping" in str(error)
         assert device.log.rest() == [("connect",), ("disconnect",)]
+
+
+def test_the_server_says_how_often_it_is_pinged(kind: Kind) -> None:
+    """And anything that comes answers, be it one byte of a frame."""
+
+    def script(peer: Peer) -> None:
+        peer.greet(ping_interval=0.05, ping_timeout=TIMEOUT)
+        frame = encode_frame(Opcode.BINARY, v2.encode("quit", 0), mask=None)
+        for number in range(3):
+            assert peer.recv().opcode == Opcode.PING
+            peer.socket.sendall(frame[number : number + 1])
+        peer.socket.sendall(frame[3:])
+        while (last := peer.recv()).opcode in (Opcode.PING, Opcode.BINARY):
+            pass
+        assert last.close_code == 1000
+        peer.send(Opcode.CLOSE, last.payload)
+
+    with FakeServer(script) as server:
+        device = make(kind)
+        assert Running(device.run, server.domain).join() is None
+        assert device.log.rest() == [("connect",), ("disconnect",)]
+
+
+def test_the_server_says_how_long_it_may_take_to_answer(kind: Kind) -> None:
+    def dead(peer: Peer) -> None:
+        peer.greet(ping_interval=0.05, ping_timeout=0.05)
+        peer.wait_eof()
+
+    with FakeServer(dead) as server:
+        error = Running(make(kind).run, server.domain, reconnect=False).join()
+        assert isinstance(error, ConnectionLost)
+        assert str(error).endswith("nothing came for 0.05 s after a ping")
 
 
 def test_close_without_end_of_tcp_is_bounded(kind: Kind) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ class FakeConnection:
 
     def __init__(self, subprotocol: str | None = v2.SUBPROTOCOL) -> None:
         self.state = WireState.OPEN
+        self.protocol = SimpleNamespace(receive_data=lambda data: None)
         self.subprotocol = None if subprotocol is None else Subprotocol(subprotocol)
         self.sent: list[bytes | str] = []
 
@@ -129,6 +131,9 @@ class FakeShell:
     def receive(self, connection: FakeConnection, limit: float) -> bytes:
         self.note("receive")
         return self.pop()
+
+    def knock(self, connection: FakeConnection, limit: float) -> None:
+        self.note("knock")
 
     def make_room(self, inbox: ThreadInbox, connection: FakeConnection) -> None:
         self.note("make_room")
@@ -522,6 +527,80 @@ def test_a_closing_handshake_gets_a_deadline() -> None:
     shell.incoming = [TimeoutError(), CLOSED]
     perform(shell.driver.read(shell.connection, ThreadInbox()), shell)
     assert shell.asked == ["receive", "close", "receive"]
+
+
+class Silence(FakeShell):
+    """A shell in which time passes as `receive` waits: it may say at which time what comes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: Mapping[float, bytes | None], welcome: bytes) -> None:
+        super().__init__(welcome)
+        self.now = 0.0
+        self.at = dict(at)
+        self.pings: list[float] = []
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.open_now()
+
+    def receive(self, connection: FakeConnection, limit: float) -> bytes:
+        if self.driver.connection is None:
+            return super().receive(connection, limit)
+        until = self.now + limit
+        for moment in sorted(self.at):
+            if moment <= until:
+                self.now, message = moment, self.at.pop(moment)
+                connection.protocol.receive_data(message or b"")
+                if message is not None:
+                    return message
+        self.now = until
+        raise TimeoutError
+
+    def knock(self, connection: FakeConnection, limit: float) -> None:
+        self.pings.append(self.now)
+
+    def end(self) -> tuple[float, str]:
+        inbox = ThreadInbox()
+        why = perform(self.driver.read(self.connection, inbox), self)
+        return self.now, why
+
+
+SLOW = v2.encode_json(v2.WELCOME, {"server": "fake", "ping_interval": 60, "ping_timeout": 5})
+
+
+def test_silence_of_the_server_ends_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Silence(monkeypatch, {}, SLOW)
+    now, why = shell.end()
+    assert (shell.pings, now) == ([60], 65)
+    assert why == "the connection ended without a CLOSE frame: nothing came for 5 s after a ping"
+    assert shell.asked[-1] == "abort"  # nobody would answer a CLOSE frame
+
+
+def test_a_server_that_says_nothing_of_pings_has_20_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Silence(monkeypatch, {}, WELCOME)
+    assert (shell.end()[0], shell.pings) == (30, [20])
+
+
+def test_a_busy_receiver_sends_no_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy: dict[float, bytes | None] = {moment: v2.encode("echo", 1) for moment in (50.0, 100.0, 150.0, 200.0)}
+    shell = Silence(monkeypatch, busy, SLOW)
+    assert (shell.end()[0], shell.pings) == (265, [260])
+
+
+def test_bytes_without_a_message_are_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Silence(monkeypatch, {50.0: None, 64.5: None, 110.0: None, 172.0: None}, SLOW)
+    assert shell.end()[0] == 237
+    assert shell.pings == [170, 232]  # the one at 170 is answered
+
+
+def test_what_the_device_sends_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Silence(monkeypatch, {}, SLOW)
+    receive = shell.receive
+
+    def sending(connection: FakeConnection, limit: float) -> bytes:
+        perform(shell.driver.send("temp", 21, False, None), shell)
+        return receive(connection, limit)
+
+    monkeypatch.setattr(shell, "receive", sending)
+    assert (shell.end()[0], shell.pings) == (65, [60])
+    assert len(shell.connection.sent) > 20
 
 
 def test_a_bug_of_the_reader_is_raised_by_what_handles() -> None:

@@ -127,7 +127,9 @@ def test_a_welcome_that_is_wrong(fields: dict[str, object], text: str) -> None:
 
 
 def test_seconds_may_be_whole_or_not() -> None:
-    assert read_welcome({"ping_interval": 20, "ping_timeout": 2.5}) == NO_WELCOME
+    welcome = read_welcome({"ping_interval": 30, "ping_timeout": 2.5})
+    assert (welcome.ping_interval, welcome.ping_timeout) == (30, 2.5)
+    assert (NO_WELCOME.ping_interval, NO_WELCOME.ping_timeout) == (20, 10)
 
 
 NAMES = ["server", "time", "sends", "heard", "ping_interval", "ping_timeout"]
