@@ -164,13 +164,18 @@ def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFA
 def _limits(ping_interval: float, ping_timeout: float, max_event: int, max_payload: int) -> bytes:
     """Encode the limits in WELCOME, as JSON without its braces."""
     fields = {
-        "ping_interval": ping_interval,
-        "ping_timeout": ping_timeout,
+        "ping_interval": _plain(ping_interval),
+        "ping_timeout": _plain(ping_timeout),
         "max_event": max_event,
         "max_payload": max_payload,
         "max_unacknowledged": MAX_UNACKNOWLEDGED,
     }
     return strict_json.dumps(fields)[1:-1].encode()
+
+
+def _plain(seconds: float) -> float:
+    """Return whole seconds as an integer: small readers of JSON have no other numbers."""
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def read_limit(fields: dict[str, object], name: str) -> int:

@@ -110,6 +110,22 @@ def test_the_hello_is_told_and_the_welcome_is_written() -> None:
     assert session.take_output() == b""
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (Options(), b'"ping_interval": 20, "ping_timeout": 10,'),
+        (Options(ping_interval=0.0, ping_timeout=30.0), b'"ping_interval": 0, "ping_timeout": 30,'),
+        (Options(ping_interval=0.5, ping_timeout=2.25), b'"ping_interval": 0.5, "ping_timeout": 2.25,'),
+        (Options(ping_interval=1e9), b'"ping_interval": 1000000000,'),
+    ],
+)
+def test_the_welcome_says_whole_seconds_as_integers(options: Options, said: bytes) -> None:
+    session = V2Session(options, now=0)
+    session.receive(message(HELLO), now=0)
+    session.open()
+    assert said in session.take_output()
+
+
 def test_what_may_be_left_out() -> None:
     assert read_hello({"id": "k", "type": ""}) == Greeting(Hello("k", "", {}, [], 2), "", None, (None, 0))
     assert read_hello({"id": "k", "type": "t", "library": 5}).library == ""
