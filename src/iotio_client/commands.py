@@ -75,7 +75,7 @@ class Shell(Protocol):
 
     def close(self, connection: Any) -> Any: ...
 
-    def finish(self, connection: Any, farewell: bytes | None) -> Any: ...
+    def finish(self, connection: Any, farewell: bytes | None, code: int) -> Any: ...
 
 
 class Command(Protocol):
@@ -177,13 +177,20 @@ class Close(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """End a connection for good: send the farewell if there is one, close it, and end what reads from it."""
+    """End a connection for good: send the farewell if there is one, close it, and end what reads from it.
+
+    Attributes:
+        connection: the connection.
+        farewell: the last packet, or None.
+        code: of the CLOSE frame.
+    """
 
     connection: Any
     farewell: bytes | None
+    code: int
 
     def run(self, shell: Shell) -> Any:
-        return shell.finish(self.connection, self.farewell)
+        return shell.finish(self.connection, self.farewell, self.code)
 
 
 # Messages.

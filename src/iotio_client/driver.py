@@ -392,7 +392,7 @@ class Driver(Generic[_C, _W]):
         self.end_calls("it is closed")
         try:
             try:
-                yield Finish(connection, self.farewell(connection))
+                yield Finish(connection, self.farewell(connection), self.session.close_code)
             finally:
                 with self.changed:
                     mine = connection is self.connection  # not if another thread has ended it already

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from iotio_protocol import v2
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
+from iotio_protocol.session import POLICY
 
 from .backoff import Backoff
 from .buffer import Buffer
@@ -231,6 +232,11 @@ class Session:
         if self._sleep is not None:
             return v2.encode_sleep(self._sleep)
         return v2.encode_json(v2.GOODBYE, {"reason": "stopped"})
+
+    @property
+    def close_code(self) -> int:
+        """The code of the CLOSE frame by which this side ends the connection."""
+        return POLICY if self._gives_up else 1000
 
     def give_up(self, why: str) -> ConnectionBroken:
         """End the connection without a farewell, so that the next one brings a message again.

@@ -180,7 +180,7 @@ class TaskShell:
     async def close(self, connection: ClientConnection) -> None:
         await connection.close()
 
-    async def finish(self, connection: ClientConnection, farewell: bytes | None) -> None:
+    async def finish(self, connection: ClientConnection, farewell: bytes | None, code: int) -> None:
         for task in (self._reader, self._sender):
             if task is not None:
                 task.cancel()
@@ -191,7 +191,7 @@ class TaskShell:
                     async with asyncio.timeout(self._driver.options.close_timeout):
                         await connection.send(farewell)
         finally:
-            await connection.close()
+            await connection.close(code)
 
     # Commands: messages.
 

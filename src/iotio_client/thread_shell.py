@@ -151,25 +151,25 @@ class ThreadShell:
     def close(self, connection: ClientConnection) -> None:
         connection.close()
 
-    def finish(self, connection: ClientConnection, farewell: bytes | None) -> None:
+    def finish(self, connection: ClientConnection, farewell: bytes | None, code: int) -> None:
         self._pending = None
         self.inbox.close()
         reader = self._reader
         try:
-            self._say_and_close(connection, farewell)
+            self._say_and_close(connection, farewell, code)
             if reader is not None:
                 reader.join()
         finally:
             self._reader = None
 
     def _hang_up(self, connection: ClientConnection) -> None:
-        self._say_and_close(connection, self._driver.farewell(connection))
+        self._say_and_close(connection, self._driver.farewell(connection), self._driver.session.close_code)
 
-    def _say_and_close(self, connection: ClientConnection, farewell: bytes | None) -> None:
+    def _say_and_close(self, connection: ClientConnection, farewell: bytes | None, code: int) -> None:
         if farewell is not None:
             with suppress(ConnectionClosed):
                 connection.send(farewell)
-        connection.close()
+        connection.close(code)
 
     # Commands: messages.
 

@@ -171,7 +171,7 @@ class FakeShell:
     def close(self, connection: FakeConnection) -> None:
         self.note("close")
 
-    def finish(self, connection: FakeConnection, farewell: bytes | None) -> None:
+    def finish(self, connection: FakeConnection, farewell: bytes | None, code: int) -> None:
         self.note("finish")
         if farewell is not None:
             connection.sent.append(farewell)
