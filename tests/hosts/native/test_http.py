@@ -222,6 +222,25 @@ def test_many_requests_at_once_are_no_large_one(server: Server) -> None:
         assert [peer.recv_response().status for _ in range(3000)] == [200] * 3000
 
 
+def test_few_requests_are_read_before_they_can_be_answered(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application answers one after the other, and asks for more of each."""
+    count, seen = 12_000, set()
+    take = limits._Limits._take
+
+    def noted(connection: Any, data: bytes) -> None:
+        take(connection, data)
+        seen.add((len(getattr(connection, "pipeline", ())), len(connection._behind)))
+
+    monkeypatch.setattr(limits._Limits, "_take", noted)
+    with server.peer() as peer:
+        sender = threading.Thread(target=peer.send_bytes, args=(b"GET / HTTP/1.1\r\nHost:x\r\n\r\n" * count,))
+        sender.start()
+        assert [peer.recv_response().status for _ in range(count)] == [200] * count
+        sender.join(5)
+    assert max(waiting for waiting, _ in seen) <= 4096 // 26 + 1
+    assert max(size for _, size in seen) <= 256 * 1024
+
+
 def test_wrong_requests_do_not_fill_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.manager.log_throttle._kinds.clear()  # other tests have sent such, too
     for _ in range(20):

@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...core.log_throttle import LogThrottle
@@ -33,6 +34,7 @@ PATIENCE = 30.0  # seconds for a request's head, and for its body when nothing c
 KEEP_ALIVE = 75  # seconds between two requests
 
 _MAX_IGNORED = 1024 * 1024  # bytes that a refused peer may still have on their way
+_PIECE = 4 * 1024  # bytes that are parsed at once: httptools makes objects of all requests in them
 _AROUND_TARGET = len("  HTTP/1.1")
 _HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 _WORDS = {
@@ -72,6 +74,7 @@ class _Limits:
         address: the peer's IP address.
         since: when the connection has last got on, on the loop's clock; it begins with its first head.
         refusal: the status to answer with if the parser gives up.
+        is_refused: what comes is not looked at any more.
     """
 
     transport: asyncio.Transport
@@ -86,9 +89,10 @@ class _Limits:
     _places: HttpPlaces
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None  # looks whether the peer reads its response
-    _refused = False  # what comes is not looked at any more
+    is_refused = False
     _quiet = 0  # bytes of which the parser has made nothing yet; those of a read in which it has got on are not counted
     _tail = b""
+    _behind = b""  # what came behind requests that wait for the answers before their own
 
     def begin(
         self,
@@ -113,6 +117,7 @@ class _Limits:
         self.address, self.since, self._places = address, since, places
         self.logger = _Logger(self.logger, log)
         self.connection_made(transport)  # type: ignore[attr-defined]  # uvicorn's
+        self.flow = _Flow(transport, self)
         transport.set_protocol(self)  # type: ignore[arg-type]  # the same
         if places.enter(self):
             self.data_received(data)
@@ -121,8 +126,26 @@ class _Limits:
             self._refuse(503)
 
     def data_received(self, data: bytes) -> None:
-        """Take what a read brought."""
-        if self._refused:
+        """Take what a read brought. No more is parsed while a request waits for the answers before its own."""
+        at = 0
+        while at < len(data):
+            if self.has_waiting and not self.is_refused:
+                self._keep(data[at:])
+                return
+            piece, at = data[at : at + _PIECE], at + _PIECE
+            self._take(piece)
+            successor: Any = self.transport.get_protocol()
+            if successor is not self:
+                if at < len(data) and not self.transport.is_closing():
+                    successor.data_received(data[at:])
+                return
+
+    def _keep(self, data: bytes) -> None:
+        self._behind += data
+        self.flow.pause_reading()
+
+    def _take(self, data: bytes) -> None:
+        if self.is_refused:
             self._quiet += len(data)
             if self._quiet > _MAX_IGNORED:
                 self.transport.abort()
@@ -140,7 +163,7 @@ class _Limits:
             if rest and not self.transport.is_closing():
                 successor.data_received(rest)
             return
-        if self._quiet > MAX_HEAD and not self._refused:
+        if self._quiet > MAX_HEAD and not self.is_refused:
             self._refuse(431)
         self._watch()
 
@@ -158,6 +181,11 @@ class _Limits:
         """Whether the answer to the request before is not written yet. h11 reads no request before that."""
         return False
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something has been read that waits for the answer to the request before it."""
+        raise NotImplementedError
+
     def got_on(self) -> None:
         """Note that the parser has made something of what came."""
         self._quiet = 0
@@ -165,8 +193,12 @@ class _Limits:
 
     def on_response_complete(self) -> None:
         """Go on with what has come behind the request."""
-        if not self._refused:
+        if not self.is_refused:
             super().on_response_complete()  # type: ignore[misc]
+            if not self.has_waiting and not self.transport.is_closing():
+                data, self._behind = self._behind, b""
+                self.data_received(data)
+                self.flow.resume_reading()
             self._watch()
 
     def handle_websocket_upgrade(self, *request: Any) -> None:
@@ -231,7 +263,7 @@ class _Limits:
 
     def _refuse(self, status: int) -> None:
         """Answer and close. The peer gets a moment to read it: closing on unread bytes would reset the stream."""
-        self._refused = True
+        self.is_refused = True
         self._quiet = 0
         self._stop_timer()
         if self.transport.is_closing():
@@ -255,12 +287,12 @@ class _Limits:
 
     def _watch(self) -> None:
         """Have a look when the peer's time is over, if it is the peer's turn. One timer serves many requests."""
-        if self._timer is None and not self._refused and self.is_awaited:
+        if self._timer is None and not self.is_refused and self.is_awaited:
             self._timer = self.loop.call_at(self.since + PATIENCE, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._timer = None
-        if self._refused or not self.is_awaited or self.transport.is_closing():
+        if self.is_refused or not self.is_awaited or self.transport.is_closing():
             return
         now = self.loop.time()
         if self._is_our_turn:
@@ -284,6 +316,24 @@ class _Limits:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Flow(FlowControl):
+    """uvicorn's flow control, which goes on to read whenever an application waits for a body, or for the peer's end.
+
+    Args:
+        transport: what is read.
+        owner: the connection.
+    """
+
+    def __init__(self, transport: asyncio.Transport, owner: _Limits) -> None:
+        super().__init__(transport)
+        self._owner = owner
+
+    def resume_reading(self) -> None:
+        """Go on to read, unless requests wait for the answers before their own."""
+        if self._owner.is_refused or not self._owner.has_waiting:
+            super().resume_reading()
 
 
 class _LimitedConnection(h11.Connection):
@@ -327,6 +377,11 @@ class H11Http(_Limits, H11Protocol):
         self.conn = _LimitedConnection(self)
 
     @property
+    def has_waiting(self) -> bool:
+        """See `_Limits.has_waiting`."""
+        return self.conn.their_state is h11.DONE and bool(self.conn.trailing_data[0])
+
+    @property
     def is_awaited(self) -> bool:
         """See `_Limits.is_awaited`."""
         state = self.conn.their_state
@@ -349,6 +404,11 @@ if HttpToolsProtocol is not None:
             if cycle is None or cycle.response_complete:
                 return False
             return not cycle.response_started or cycle.chunked_encoding or cycle.expected_content_length > 0
+
+        @property
+        def has_waiting(self) -> bool:
+            """See `_Limits.has_waiting`."""
+            return bool(self.pipeline)
 
         _size = 0  # bytes of headers of this request
         _lines = 0
