@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +20,7 @@ from iotio_client import (
     Buffer,
     BufferFull,
     ClientError,
+    ConnectFailed,
     ConnectionLost,
     EndpointInfo,
     EndpointType,
@@ -357,6 +360,30 @@ def test_a_message_that_is_too_large_ends_the_connection(kind: Kind, version: in
 
 
 # The log.
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [(b"HTTP/1.1 ", b"x"), (b"HTTP/1.1 403 No\r\n", b"a: b\r\n"), (b"HTTP/1.1 403 No\r\n\r\n", b"x")],
+    ids=["one line", "many lines", "a body"],
+)
+@KINDS
+def test_little_is_kept_of_a_long_answer_to_the_request(kind: Kind, begin: tuple[bytes, bytes]) -> None:
+    answer = begin[0] + begin[1] * (24_000_000 // len(begin[1]))
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        with suppress(ConnectionError):
+            peer.socket.sendall(answer)
+
+    device = make(kind)
+    with FakeServer(script) as server:
+        tracemalloc.start()
+        try:
+            assert isinstance(Running(device.run, server.domain, reconnect=False).join(), ConnectFailed)
+            assert tracemalloc.get_traced_memory()[1] < 6_000_000
+        finally:
+            tracemalloc.stop()
 
 
 @KINDS

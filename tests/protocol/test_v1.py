@@ -36,6 +36,15 @@ def packet(kind: int, event: bytes, body: bytes, length: int | None = None) -> b
     return bytes([kind]) + len(event).to_bytes(2, "big") + event + size.to_bytes(4, "big") + body
 
 
+def test_few_heads_of_packets_are_remembered() -> None:
+    """Names of events may come from devices."""
+    for number in range(5000):
+        v1.encode(f"event {number}", 1)
+        v1.encode(f"{number:063}", 1)
+    assert len(v1._heads) == 4096
+    assert max(map(len, v1._heads.values())) < 64
+
+
 # The vectors.
 
 

@@ -40,6 +40,15 @@ def store(path: Path) -> Iterator[Store]:
         yield found
 
 
+def test_the_log_beside_the_file_is_cut_after_a_burst(store: Store, path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    store.commit([PutMessage(message(number, value=bytes(10_000))) for number in range(1, 3000)])
+    assert log.stat().st_size > 16 * 1024 * 1024
+    for number in range(3000, 3003):
+        store.commit([PutMessage(message(number))])
+    assert log.stat().st_size <= 16 * 1024 * 1024
+
+
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError, match=r"the folder '.*absent' does not exist: make it, or name a file in another one"
