@@ -518,6 +518,21 @@ def test_a_logging_handler_that_emits(lamp: Lamp) -> None:
             logger.removeHandler(handler)
 
 
+async def test_what_is_replaced_takes_its_room_until_the_store_has_taken_the_next(lamp: Lamp) -> None:
+    store = TroubledStore()
+    with running(make_manager(lamp, store=store, max_queued_bytes=100)) as manager:
+        connect(manager).drop()
+        flush(manager)
+        store.answers.clear()
+        results = [manager.emit("set", "x" * 10, client_id="d", durable=True, coalesce="t") for _ in range(15)]
+        assert [len(result.dropped) for result in results] == [0] * 10 + [1] * 5
+        assert "max_queued_bytes" in results[-1].dropped["d"]
+        store.answers.set()
+        flush(manager)
+        assert manager.durable_messages.waiting == 1
+        assert not manager.emit("set", "x" * 90, client_id="d", durable=True, coalesce="t").dropped
+
+
 def test_the_end_of_a_handler_of_a_device_that_is_forgotten(lamp: Lamp) -> None:
     manager = make_manager(lamp)
     lamp.inside = lambda connection: manager.forget("d")

@@ -105,7 +105,8 @@ class OutgoingQueue:
                 delivery.become(DeliveryState.DROPPED, TooLarge.reason)
                 return TooLarge.reason
             replaced = self._take_replaced(delivery)
-            size = self._size - sum(len(one.record.value) for one in replaced) + len(delivery.record.value)
+            freed = sum(len(one.record.value) for one in replaced if one.may_go)  # the rest waits for the store itself
+            size = self._size - freed + len(delivery.record.value)
             problem = messages.no_room(len(self._stream) - len(replaced), size)
             if problem:
                 delivery.become(DeliveryState.DROPPED, problem)
