@@ -173,6 +173,26 @@ def test_a_full_backlog_is_refused_at_once(
     assert len(caplog.records) == 2, "it began, it is over"
 
 
+def test_devices_that_come_and_are_forgotten_while_the_store_hangs(store: TroubledStore, start: StartWriter) -> None:
+    """Each has another id. Only so many deletions are kept: behind them all is written anew, once it can be."""
+    known = {"old": device("old"), "lasting": device("lasting")}
+    writer = start(record=known.get, snapshot=lambda: Snapshot(tuple(known.values()), (message(1, "lasting"),)))
+    writer.submit(*map(PutDevice, known.values())).wait(5)
+    stalled = stall(store, writer)
+    kept = writer.submit(DropDevice(known.pop("old").id))
+    entry = writer.submit(PutMessage(message(1, "lasting")))
+    for number in range(30_000):
+        writer.mark(f"d{number}")
+        writer.submit(DropMessages(f"d{number}", (1,)))
+        writer.submit(DropDevice(f"d{number}"))
+        assert len(writer._pending.slots()) <= 10_002
+    store.answers.set()
+    for ticket in (stalled, kept, entry):
+        ticket.wait(5)
+    assert writer.flush(5)
+    assert store.load() == Snapshot((known["lasting"],), (message(1, "lasting"),))
+
+
 def test_who_waits_too_long_is_told(store: TroubledStore, start: StartWriter, caplog: pytest.LogCaptureFixture) -> None:
     """A commit that hangs for ever: the other thread tells it. What is written after all is taken back."""
     writer = start(patience=PATIENCE)

@@ -3,8 +3,8 @@
 Changes of one device are merged; the result equals applying them in submission order.
 
 A device record, what was heard of a device, and the messages to forget are *kept*: they are never refused, and merged
-for each device, so that they are bounded by the devices there are. The rest is *entries*: each is one whole, and can
-be given up.
+for each device, so that they are bounded by the devices there are; of the devices that are forgotten, a batch names a
+bounded number. The rest is *entries*: each is one whole, and can be given up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ AskRecord = Callable[[str], DeviceRecord | None]
 """Makes the record of the device of an id, as it is now; None if it is not known."""
 
 _KEPT = (PutDevice, DropDevice, Heard, DropMessages)
+_MAX_ENDS = 10_000  # devices to delete; beyond, it takes less to write all anew
 
 
 def is_kept(changes: Iterable[Change]) -> bool:
@@ -185,9 +186,10 @@ class Batch:
         kept: the ticket of all that is kept in it.
         done: set when nothing is left of it to write.
         finished: that it is set, guarded by the writer's lock.
+        is_short: some devices to delete are left out; behind it, all that the store should hold is to be written anew.
     """
 
-    __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "kept")
+    __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "is_short", "kept")
 
     def __init__(self) -> None:
         self._slots: dict[int, Slot] = {}  # the changes of the batch, in the order in which they are written
@@ -198,6 +200,7 @@ class Batch:
         self.kept = Ticket()
         self.done = Signal()
         self.finished = False
+        self.is_short = False
 
     def __bool__(self) -> bool:
         return bool(self._slots)
@@ -244,6 +247,11 @@ class Batch:
                     place = index.pop(device_id, None)
                     if place is not None:
                         del self._slots[place]
+                if len(self._ends) >= _MAX_ENDS:
+                    for place in self._ends.values():
+                        del self._slots[place]
+                    self._ends.clear()
+                    self.is_short = True
                 self._ends[device_id] = self._append(KeptEnd(change))
 
     def _append(self, slot: Slot) -> int:

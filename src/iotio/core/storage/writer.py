@@ -226,12 +226,15 @@ class StoreWriter:
         slots = batch.slots()
         while True:
             slots = [slot for slot in slots if not slot.decided]
-            if self._abandoned or not (slots or self._lost):
+            if self._abandoned or not (slots or self._lost or batch.is_short):
                 break
             try:
                 self._recover()
                 if slots:
                     self._write(batch, slots)
+                if batch.is_short:
+                    self.store.replace(self._snapshot())
+                    batch.is_short = False
             except Exception as error:
                 self._commit_failed(error)
                 self._hurry.wait(self._pause)
