@@ -11,6 +11,7 @@ import pytest
 from iotio import DeviceType, Presence
 from iotio.core.handles import Device as Lasting
 from iotio.core.manager import Manager
+from tests.support.hosts import eventually
 from tests.support.memory import Clock, make_manager, v1_device
 from tests.support.presence import Telling, here, later
 
@@ -133,6 +134,38 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     assert all(one[2] == two[1] for one, two in pairwise(chain))
     assert manager.notifier.merged > 0
     assert manager.notifier._queues == {}
+
+
+def test_newcomers_wait_for_a_slow_on_presence(clock: Clock) -> None:
+    """Each pushes out another one, which on_presence is to hear of."""
+    go = threading.Event()
+    forgotten: list[str] = []
+    all_told = threading.Event()
+
+    class Slow(DeviceType):
+        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+            if str(reason) == "forgotten":
+                assert go.wait(20)
+                forgotten.append(client.id)
+                if len(forgotten) == 1000:
+                    all_told.set()
+
+    manager = make_manager(Slow("echo"), clock=clock, max_devices=10, ping_interval=0)
+    for number in range(1010):
+        v1_device(manager, f"d{number}").drop()
+        manager.sweep(clock())
+    late = v1_device(manager, "late")
+    assert late.packets() == [
+        ("error", {"error": "server_busy", "info": {"limit": "on_presence", "most": 1000}}),
+    ]
+    assert v1_device(manager, "d1009").packets() == [], "who is known may come"
+    assert len(manager.notifier._queues) <= 1010
+    assert manager.notifier._threads == 8
+    go.set()
+    assert all_told.wait(20)
+    assert sorted(forgotten) == sorted(f"d{number}" for number in range(1000))
+    eventually(lambda: not manager.notifier.n_forgotten)
+    assert v1_device(manager, "late").packets() == []
 
 
 def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from sys import intern
 from typing import TYPE_CHECKING, Protocol
 
+from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.presence import PresenceReason, Transition
 from iotio_protocol.reasons import DisconnectReason
 
 from .handles import Device, last_seen
 from .ports import ServerPort
-from .presence_notifier import PresenceNotifier
+from .presence_notifier import MAX_FORGOTTEN, PresenceNotifier
 from .registry import Registry
 from .remembered import Remembered
 from .storage.records import DeviceState
@@ -115,6 +116,8 @@ class PresenceMonitor:
     def admit(self, client: IoTClient) -> None:
         """Make room for a device that is about to come in; see `Remembered.admit`. Raises HandshakeError."""
         with self._registry.lock:
+            if self._notifier.n_forgotten >= MAX_FORGOTTEN and self._registry.find(client.id) is None:
+                raise HandshakeError(ErrorCode.SERVER_BUSY, {"limit": "on_presence", "most": MAX_FORGOTTEN})
             self.remembered.admit(client)
 
     def restore(self, devices: Iterable[DeviceState]) -> None:

@@ -9,13 +9,16 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import Any
 
-from iotio_protocol.presence import Transition
+from iotio_protocol.presence import PresenceReason, Transition
 
 from .handles import Device
 from .ports import PresencePort
 from .primitives import allocate_lock, start_thread
 
-__all__ = ["PresenceNotifier"]
+__all__ = ["MAX_FORGOTTEN", "PresenceNotifier"]
+
+MAX_FORGOTTEN = 1000
+"""Devices that are forgotten and whose changes are not told yet; beyond, no device comes in that is not known."""
 
 _MAX_THREADS = 8  # for what comes with no connection; they end when there is nothing more to tell
 _MAX_UNTOLD = 64  # changes of one device; beyond, two become one
@@ -28,14 +31,15 @@ class _Queue:
     Attributes:
         items: the changes, oldest first.
         is_told: a thread is delivering this queue, and will also deliver what is added meanwhile.
+        is_last: the device was forgotten meanwhile.
         since: when the queue was made, on the manager's clock.
     """
 
-    __slots__ = ("is_told", "items", "since")
+    __slots__ = ("is_last", "is_told", "items", "since")
 
     def __init__(self, since: float) -> None:
         self.items: deque[tuple[Device, Transition]] = deque()
-        self.is_told = False
+        self.is_told = self.is_last = False
         self.since = since
 
 
@@ -48,6 +52,7 @@ class PresenceNotifier:
     Attributes:
         spawn: starts such a thread; a test may put its own here.
         merged: how many changes were never told, because `on_presence` was too slow.
+        n_forgotten: devices that are forgotten and whose changes are not told yet.
 
     Args:
         manager: whose devices they are.
@@ -56,6 +61,7 @@ class PresenceNotifier:
     def __init__(self, manager: PresencePort) -> None:
         self.spawn: Callable[[Callable[[], None]], object] = start_thread
         self.merged = 0
+        self.n_forgotten = 0
         self._manager = manager
         self._lock = allocate_lock()  # may be taken by who holds the registry's
         self._queues: dict[str, _Queue] = {}
@@ -77,6 +83,9 @@ class PresenceNotifier:
             queue = self._queues.get(device.id)
             if queue is None:
                 queue = self._queues[device.id] = _Queue(self._manager.clock())
+            if transition.reason is PresenceReason.FORGOTTEN and not queue.is_last:
+                queue.is_last = True
+                self.n_forgotten += 1
             if len(queue.items) >= _MAX_UNTOLD:
                 self.merged += 1
                 last = queue.items.pop()[1]
@@ -157,6 +166,7 @@ class PresenceNotifier:
             queue.is_told = False
             if not queue.items:
                 del self._queues[device_id]
+                self.n_forgotten -= queue.is_last
 
     def _work(self) -> None:
         while True:
