@@ -168,6 +168,27 @@ def test_rooms_count() -> None:
         assert manager.presence.remembered.size == 0
 
 
+def test_a_device_is_in_no_more_rooms_than_there_is_room_for() -> None:
+    with serving(max_devices_bytes=1000) as manager:
+        v1_device(manager, "away", data="x" * 300).drop()
+        v1_device(manager, "a")
+        for number in range(200):
+            name = f"{number:010}"
+            if manager.presence.remembered.size + 10 > 1000 and known(manager) == ["a"]:
+                with pytest.raises(ValueError, match="max_devices_bytes, which is 1000"):
+                    manager.join("a", name)
+            else:
+                assert manager.join("a", name)
+        assert known(manager) == ["a"], "the other one has made room"
+        assert 990 < manager.presence.remembered.size <= 1000
+        device = manager.device("a")
+        assert device is not None
+        assert len(device.rooms) == 99
+        assert manager.join("a", f"{5:010}"), "it is in there"
+        manager.leave("a", f"{5:010}")
+        assert manager.join("a", f"{500:010}")
+
+
 def test_equal_declarations_are_kept_and_counted_once() -> None:
     endpoints = [SWITCH, {**SWITCH, "id": "off"}]
     written = len(json.dumps(endpoints, separators=(",", ":")))

@@ -242,7 +242,8 @@ class Manager:
 
         Raises:
             TypeError: room is not a str, client names no device.
-            ValueError: the room's name has more than `max_room` bytes.
+            ValueError: the room's name has more than `max_room` bytes, or what is known of devices, with their rooms,
+                would have more than `max_devices_bytes`. Of several devices, some may be in the room then.
         """
         members = _members(self.registry, client, room)
         _check_room_size(room, self.options.max_room)

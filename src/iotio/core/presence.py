@@ -10,6 +10,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Protocol
 
 from iotio_protocol.errors import ErrorCode, HandshakeError
+from iotio_protocol.handshake import size_of
 from iotio_protocol.presence import PresenceReason, Transition
 from iotio_protocol.reasons import DisconnectReason
 
@@ -190,6 +191,10 @@ class PresenceMonitor:
         self._record_transition(device, device.tracker.end(PresenceReason.FORGOTTEN))
         self._dropped.append(device.id)
         self.recorder.dropped(device)
+
+    def joins(self, device: Device, room: str) -> None:
+        """See `RegistryListener.joins`."""
+        self.remembered.extend(device, size_of(room))
 
     # -- inside: the lock is held ----------------------------------------------------------------------
 

@@ -35,12 +35,16 @@ class RegistryListener(Protocol):
     def dropped(self, device: Device) -> None:
         """Note that a device is forgotten."""
 
+    def joins(self, device: Device, room: str) -> None:
+        """Make room for the name of a room that a device is about to be in. Raises ValueError if there is none."""
+
 
 class _NoListener:
     def arrived(self, device: Device, *, differs: bool) -> None: ...
     def left(self, device: Device, client: IoTClient | None) -> None: ...
     def changed(self, device: Device) -> None: ...
     def dropped(self, device: Device) -> None: ...
+    def joins(self, device: Device, room: str) -> None: ...
 
 
 class Registry:
@@ -193,13 +197,14 @@ class Registry:
     # -- rooms -----------------------------------------------------------------------------------------
 
     def join(self, member: IoTClient | Device, room: str) -> bool:
-        """Put a device into a room. False if it is not known (any more)."""
+        """Put a device into a room. False if it is not known (any more). ValueError: there is no room for the name."""
         with self.lock:
             device = self._device_of(member)
             if device is None:
                 return False
             rooms = device.state.rooms
             if room not in rooms:
+                self.listener.joins(device, room)
                 device.state.rooms = tuple(sorted((*rooms, room)))
                 self._put_in_room(device, room)
                 self.listener.changed(device)

@@ -154,6 +154,12 @@ class Remembered:
             self._refused[limit] += 1
             raise HandshakeError(ErrorCode.SERVER_BUSY, {"limit": limit, "most": getattr(self._server.options, limit)})
 
+    def extend(self, device: Device, size: int) -> None:
+        """Make room for more bytes of a device that is known. Raises ValueError; nobody is forgotten then."""
+        if self._make_room(0, size, device):
+            most = self._server.options.max_devices_bytes
+            raise ValueError(f"the devices that are known fill Options.max_devices_bytes, which is {most}")
+
     def make_room(self) -> None:
         """Forget devices while there are too many, as far as that is possible."""
         self._make_room(0, 0, None)
