@@ -27,6 +27,23 @@ __all__ = ["TaskShell"]
 
 _T = TypeVar("_T")
 
+_MAX_UNREAD = 1024 * 1024  # bytes of PONG frames that the server has not read
+
+
+class _Connection(ClientConnection):
+    """A connection whose answers are bounded: the library writes a PONG for each PING, whether they are read or not."""
+
+    _unread = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what a read brought; abort if the server does not read what answers it."""
+        before = self.transport.get_write_buffer_size()
+        super().data_received(data)
+        after = self.transport.get_write_buffer_size()
+        self._unread = self._unread + max(0, after - before) if before else after
+        if self._unread > _MAX_UNREAD:
+            self.transport.abort()
+
 
 class TaskShell:
     """Carry out a driver's commands in the task that runs it, and read and send in tasks beside it.
@@ -149,7 +166,9 @@ class TaskShell:
     # Commands: the connection.
 
     async def open(self, target: Target, arguments: ConnectArguments, limit: float) -> ClientConnection:
-        more: dict[str, Any] = {"ssl": target.context} if target.context else {}
+        more: dict[str, Any] = {"create_connection": _Connection}
+        if target.context:
+            more["ssl"] = target.context
         if target.server_hostname is not None:
             more["server_hostname"] = target.server_hostname
         host = direct(target)

@@ -31,7 +31,7 @@ from iotio_protocol.errors import (
 )
 from iotio_protocol.options import Options
 from iotio_protocol.version import __version__
-from tests.support.wire import Opcode
+from tests.support.wire import Opcode, encode_frame
 
 from .devices import AsyncDevice, Device, Kind, Running, SyncDevice, make
 from .fake_server import TIMEOUT, FakeServer, Peer, Script
@@ -805,6 +805,22 @@ def test_memory_of_what_waits_for_a_handler(kind: Any) -> None:
     finally:
         tracemalloc.stop()
     assert [found[1] for found in device.log.rest() if found[0] == "mark"] == list(range(count))
+
+
+@BOTH
+def test_pongs_that_the_server_does_not_read(kind: Kind) -> None:
+    """A client with threads reads no more until they are; one on a loop ends the connection."""
+    pings = encode_frame(Opcode.PING, b"x" * 125, mask=None) * 8000  # a mebibyte
+
+    def script(peer: Peer) -> None:
+        let_in(peer)
+        peer.socket.settimeout(1)
+        with pytest.raises((TimeoutError, ConnectionError)):
+            peer.socket.sendall(pings * 64)
+
+    device = make(kind)
+    with FakeServer(script) as server:
+        assert isinstance(Running(device.run, server.domain, reconnect=False).join(), ConnectionLost)
 
 
 def test_async_handler_that_is_slow_stops_the_reader() -> None:
