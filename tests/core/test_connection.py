@@ -453,6 +453,16 @@ def test_what_waits_for_a_device_that_is_let_in_and_closed_is_kept(log: Log) -> 
     assert device.connection.ended
 
 
+def test_and_so_is_their_number(log: Log) -> None:
+    device = v1_device(make_manager(log, max_outbox_messages=500), room=0)
+    for _ in range(500):
+        device.connection.deliver(encode_frame(Opcode.PING, b""))
+    assert device.connection.is_open
+    device.connection.deliver(encode_frame(Opcode.PING, b""))
+    assert device.connection.gone is DisconnectReason.BACKPRESSURE
+    assert len(device.connection.buffer) <= 502
+
+
 def test_answers_to_a_device_that_is_let_in_are_bounded_by_its_outbox(log: Log) -> None:
     device = v1_device(make_manager(log, max_outbox=200_000), room=0)
     for _ in range(200_000 // 127):

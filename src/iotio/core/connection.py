@@ -565,7 +565,8 @@ def _is_let_in(connection: Connection) -> bool:
 def _reads_too_slowly(connection: Connection, waiting: int) -> bool:
     """Return whether more waits than may; what waits when we close a device's connection may be sent to its end."""
     if _is_let_in(connection):
-        return waiting > connection.manager.options.max_outbox
+        options = connection.manager.options
+        return not connection.buffer.fits(waiting, options.max_outbox, options.max_outbox_messages + 1)
     refused = connection.session.state is State.REFUSED
     return waiting > _MAX_UNREAD and (connection.client is None or refused)
 

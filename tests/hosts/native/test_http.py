@@ -297,12 +297,13 @@ def test_a_body_that_the_application_does_not_read_yet_is_not_the_peers_fault(
 ) -> None:
     monkeypatch.setattr(limits, "PATIENCE", 0.1)
     with server.peer() as peer:
-        size = 8_000_000
+        size = MUCH
         sender = threading.Thread(target=peer.send_bytes, args=(bytes(size),))
         peer.send_bytes(b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         sender.start()
         assert server.app.begun.wait(5)
         assert not server.app.lost.wait(0.5)
+        assert sender.is_alive(), "it is not read"
         server.app.go.set()
         assert peer.recv_response().body == b"%d" % size
         sender.join()
