@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -47,6 +48,9 @@ def test_what_on_update_raises_is_logged(manager: Manager, caplog: pytest.LogCap
     assert manager.emit("ev", 1, "a").sent == 1
     assert device.packets() == [("ev", 1)]
     assert "Error when calling on_update handler: 'no'" in caplog.text
+    for _ in range(50):
+        manager.emit("ev", 1, "a")
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 10
 
 
 def test_event_as_a_decorator(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:

@@ -358,9 +358,11 @@ def test_a_failing_program_is_a_500_without_details(mode: str, caplog: pytest.Lo
     app.config["TESTING"] = True
     path = "/custom/iot.io" if mode == "api" else "/api/iot.io"
     with caplog.at_level(logging.ERROR, logger="iotio.http"):
-        answer = app.test_client().post(path, json={"clientId": "x", "endpointId": "raise", "data": 1})
+        for _ in range(50):
+            answer = app.test_client().post(path, json={"clientId": "x", "endpointId": "raise", "data": 1})
     assert (answer.status_code, answer.json) == (500, {"message": "Internal Server Error"})
     assert "secret of the program" in caplog.text
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 10
 
 
 # Methods.

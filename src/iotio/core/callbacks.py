@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from iotio_protocol.reasons import DisconnectReason
 
 from .handlers import does_nothing, takes_presence, with_reason
 from .handles import IoTClient
+from .log_throttle import LogThrottle
 
 __all__ = ["CallbackSource", "Callbacks"]
 
@@ -43,6 +45,7 @@ class Callbacks:
 
     def __init__(self, source: CallbackSource) -> None:
         self._source = source
+        self._throttle = LogThrottle(time.monotonic, logger)
         self._disconnect = (source.on_disconnect, _checked_disconnect(source.on_disconnect))
         _check_presence(source.on_presence)
 
@@ -86,11 +89,11 @@ class Callbacks:
         return not does_nothing(self._source.on_update)
 
     def notify_update(self, client_id: str, event: str, data: Any) -> None:
-        """Call `on_update` for an event that was sent; log what it raises."""
+        """Call `on_update` for an event that was sent; log what it raises: devices choose how often."""
         try:
             self._source.on_update(client_id, event, data)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end a loop
-            logger.exception("Error when calling on_update handler: '%s'", error)
+            self._throttle.error(error, "update", "Error when calling on_update handler: '%s'", error)
 
     def _call_disconnect(self, client: IoTClient, reason: DisconnectReason) -> Any:
         function = self._source.on_disconnect

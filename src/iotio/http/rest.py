@@ -5,6 +5,7 @@ It is open to everybody unless `register` is given an `auth_decorator`. See docs
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from flask.views import MethodView
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.wrappers import Response
 
+from iotio.core.log_throttle import LogThrottle
 from iotio_protocol import strict_json
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import EncodeError, InvalidData
@@ -121,6 +123,7 @@ class EndpointResource(MethodView):
 
     def __init__(self, manager: EndpointSender, auth_decorator: AuthDecorator | None = None) -> None:
         self.manager = manager
+        self._throttle = LogThrottle(time.monotonic, logger)
         self._handler: Callable[..., Any] = auth_decorator(self.post) if auth_decorator else self.post
 
     def post(self) -> Any:
@@ -148,8 +151,8 @@ class EndpointResource(MethodView):
             return _as_response(flask.current_app.ensure_sync(self._handler)())
         except HTTPException as error:
             return _http_error(error)
-        except Exception:
-            logger.exception("REST API: error in a handler of the program")
+        except Exception as error:
+            self._throttle.error(error, "rest", "REST API: error in a handler of the program")
             return _http_error(InternalServerError("Internal Server Error"))
 
 
