@@ -172,7 +172,12 @@ async def test_forgotten_owners_get_another_thread(pools: list[Pool]) -> None:
 
     pool.workers.submit(Job("one", wait, lambda: "stuck"))
     await asyncio.sleep(0.05)
-    pool.workers.forget("one")
+    behind = [Job("one", tell, lambda: "behind it") for _ in range(2)]
+    pool.workers.submit(behind[0])
+    await asyncio.sleep(0)
+    pool.workers.submit(behind[1])
+    assert pool.workers.forget("one") == behind
+    assert pool.workers.forget("one") == []
     pool.workers.submit(Job("one", tell, lambda: "next"))
     async with asyncio.timeout(WAIT):
         await ended.wait()

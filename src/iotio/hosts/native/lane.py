@@ -232,7 +232,8 @@ class LoopLane:
                 self._connection.abandon_calls(self.running)
         self.running = self._on_worker = 0
         self._size = sum(step.size for step in self._steps or ())
-        self._host.workers.forget(self._owner)
+        for job in self._host.workers.forget(self._owner):  # or they would be kept for as long as it is stuck
+            job.run()  # it calls nothing any more, but reports its end
         self._owner = object()  # or what follows could stand behind the stuck job, on the worker of its owner
         self._pump()
 

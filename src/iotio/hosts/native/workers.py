@@ -72,6 +72,13 @@ class _Worker:
         if wake:
             self.wake.release()
 
+    def take_back(self, owner: Hashable) -> list[Job]:
+        with self.lock:
+            taken = [job for job in self.queue if job.owner == owner]
+            if taken:
+                self.queue = deque(job for job in self.queue if job.owner != owner)
+        return taken
+
     def _run(self) -> None:
         while True:
             with self.lock:
@@ -139,9 +146,17 @@ class Workers:
         else:
             self._homes[owner] = (worker, count - 1)
 
-    def forget(self, owner: Hashable) -> None:
-        """Stop keeping later jobs of an owner behind the earlier ones, which may never end."""
-        self._homes.pop(owner, None)
+    def forget(self, owner: Hashable) -> list[Job]:
+        """Stop keeping later jobs of an owner behind the earlier ones, which may never end.
+
+        Returns:
+            Those that have not begun. They are taken back.
+        """
+        home = self._homes.pop(owner, None)
+        if home is None:
+            return []
+        self._hand_over()  # or some could be in no queue yet
+        return home[0].take_back(owner)
 
     def close(self) -> None:
         """End the threads, each when its queue is empty."""
