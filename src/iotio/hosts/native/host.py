@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from iotio_protocol.logs import get_logger
 
@@ -20,8 +20,6 @@ from .stand_in import FirstStep
 from .workers import Workers
 
 __all__ = ["NativeHost"]
-
-T = TypeVar("T")
 
 logger = get_logger("iotio.hosts")
 
@@ -36,10 +34,6 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write the output."""
-
-
-def _flush(connection: Flushable) -> None:
-    connection.flush()
 
 
 class NativeHost:
@@ -137,20 +131,26 @@ class NativeHost:
 
     def _flush(self) -> None:
         self._awake = False  # first: what comes from now on wakes us again
-        deadline = self.clock() + TURN
-        self._take_turn(self._ended, self._do_safely, deadline)
-        self._take_turn(self._dirty, _flush, deadline)
-        if self._ended or self._dirty:
+        deadline = self.clock() + TURN  # threads may add more than the loop can take
+        ended, dirty = self._ended, self._dirty
+        left = PIECE
+        while ended:
+            self._do_safely(ended.popleft())
+            left -= 1
+            if not left:
+                if self.clock() >= deadline:
+                    break
+                left = PIECE
+        left = PIECE
+        while dirty:  # a hot path: all devices of a broadcast
+            dirty.popleft().flush()
+            left -= 1
+            if not left:
+                if self.clock() >= deadline:
+                    break
+                left = PIECE
+        if ended or dirty:
             self._wake()
-
-    def _take_turn(self, waiting: deque[T], do: Callable[[T], None], deadline: float) -> None:
-        """Do what waits, until a moment: threads may add more than the loop can take."""
-        count = 0
-        while waiting:
-            do(waiting.popleft())
-            count += 1
-            if not count % PIECE and self.clock() >= deadline:
-                return
 
     @staticmethod
     def _do_safely(function: Callable[[], None]) -> None:
