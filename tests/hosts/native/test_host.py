@@ -240,6 +240,53 @@ async def test_a_thread_that_emits_goes_on_while_something_else_blocks_the_loop(
         await emitting
 
 
+async def test_nobody_waits_for_a_loop_that_does_not_come_to_its_turn() -> None:
+    """It has ended, or something blocks it; a loop that has ended wakes for nobody."""
+    with host_on_this_loop() as host:
+        waited: list[float] = []
+
+        def emit() -> None:
+            host.flush_later(Output([], "x"))
+            time.sleep(0.03)
+            for _ in range(100):
+                began = time.monotonic()
+                host.give_way()
+                waited.append(time.monotonic() - began)
+
+        thread = threading.Thread(target=emit)
+        thread.start()
+        thread.join()  # without a turn of the loop
+        assert sum(waited) < 0.05
+
+    def serve() -> NativeHost:
+        async def begin() -> NativeHost:
+            return NativeHost(Manager())
+
+        return asyncio.run(begin())
+
+    ended = await in_a_thread(serve)
+    ended.flush_later(Output([], "x"))
+    assert not ended._awake
+    ended.workers.close()
+
+
+async def test_a_loop_does_not_give_way_to_another_one() -> None:
+    with host_on_this_loop() as host:
+
+        async def emit() -> float:
+            host.flush_later(Output([], "x"))
+            await asyncio.sleep(0.002)
+            began = time.monotonic()
+            host.give_way()
+            return time.monotonic() - began
+
+        waited: list[float] = []
+        thread = threading.Thread(target=lambda: waited.append(asyncio.run(emit())))
+        thread.start()
+        thread.join()
+        assert waited[0] < 0.01
+
+
 async def test_the_loop_never_gives_way_to_itself() -> None:
     with host_on_this_loop() as host:
         host.flush_later(Output([], "x"))

@@ -108,7 +108,7 @@ class DeviceMount:
         host = self._hosts.get(loop)
         if host is None:
             for other in [one for one in list(self._hosts) if one.is_closed()]:
-                self._hosts.pop(other).workers.close()
+                self._hosts.pop(other).close()
             host = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
             self._hosts[loop] = host
             self._on_first_device()

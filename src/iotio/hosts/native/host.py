@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
+from math import inf
 from typing import Any, Protocol
 
 from iotio_protocol.logs import get_logger
 
 from ...core.manager import Manager
+from ...core.waiting import loop_runs_here
 from ..awaitables import as_coroutine
 from ..timing import GO_ON, HELD_UP, PIECE, SWEEP_INTERVAL, TURN
 from .stand_in import FirstStep
@@ -25,7 +26,7 @@ logger = get_logger("iotio.hosts")
 
 _HOLD = 0.001  # seconds that threads which emit may hold up the loop
 _WAY = 0.0002  # seconds between their looks at it then: quicker, and 16 of them take a core
-_BLOCKED = 0.02  # seconds after which somebody else holds it up, and they go on for a while
+_BLOCKED = 0.02  # seconds after which somebody else holds it up, and nobody waits for it
 _CATCH_UP = 0.05  # seconds for a loop that was blocked to read what devices have sent meanwhile
 
 
@@ -104,10 +105,12 @@ class NativeHost:
     def give_way(self) -> None:
         """Have a thread that emits wait until the loop has taken what it was given, if that has waited for long.
 
+        Not one that has a loop of its own to run, which may serve devices, too.
+
         Else Python lets the thread go on for 5 ms before the loop has its turn, which asks for one several times until
         it has answered a device; and many such threads would give it more than it can take.
         """
-        if self._awake and not self.is_current:
+        if self._awake and not loop_runs_here():
             self._wait_for_turn()
 
     def _wait_for_turn(self) -> None:
@@ -117,7 +120,7 @@ class NativeHost:
             time.sleep(_WAY)
             late = self.clock() - since
         if late >= _BLOCKED:
-            self._woken_at = self.clock()
+            self._woken_at = inf  # until it has come to its turn: it is blocked, or has ended
 
     def _wake(self) -> None:
         if not self._awake:
@@ -126,8 +129,10 @@ class NativeHost:
                 self.loop.call_soon(self._flush)
             else:
                 self._woken_at = self.clock()
-                with contextlib.suppress(RuntimeError):  # the loop is closed: there is no device either
+                try:
                     self.loop.call_soon_threadsafe(self._flush)
+                except RuntimeError:  # the loop is closed: there is no device either
+                    self._awake = False
 
     def _flush(self) -> None:
         self._awake = False  # first: what comes from now on wakes us again
