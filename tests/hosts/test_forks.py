@@ -14,9 +14,11 @@ import pytest
 
 from iotio import IoTManager
 from iotio.hosts import forks
+from iotio_protocol import v2
 from iotio_protocol.v1 import encode
 from tests.support.memory import make_manager
 from tests.support.processes import Program, python_program
+from tests.support.v2 import V2Device
 from tests.support.wire import Opcode, RawPeer, v1_headers
 
 PROGRAM = Path(__file__).with_name("programs") / "forking.py"
@@ -137,6 +139,13 @@ def test_sys_exit_ends_the_child_that_a_handler_has_forked(host: str) -> None:
         start(program, one, "sys.exit")
         program.wait_line("ended with 3", 10)
         start(program, one, "sleep")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_sys_exit_ends_the_child_of_a_durable_messages_handler(host: str) -> None:
+    with serving(host) as (program, port), V2Device(port, "one", "forker", {"sends": "S"}) as one:
+        one.send_packet(v2.encode("start", "sys.exit", v2.DURABLE, number=1, previous=0))
+        program.wait_line("ended with 3", 10)
 
 
 def test_a_process_that_is_spawned_loads_the_program_without_its_store(tmp_path: Path) -> None:

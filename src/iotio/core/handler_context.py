@@ -165,10 +165,11 @@ def _exit_child(error: SystemExit) -> NoReturn:
     """End a forked child as `sys.exit()` asks for. In this thread of the server nobody else would do so."""
     code = error.code
     status = code if isinstance(code, int) else 0 if code is None else 1
-    with suppress(OSError, ValueError, AttributeError):  # a stream is closed, or there is none
+    with suppress(OSError, ValueError, AttributeError):  # the stream is closed, or there is none
         if status != code and code is not None:
             sys.stderr.write(f"{code}\n")
         sys.stderr.flush()
+    with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     os._exit(status & 0xFF)
 

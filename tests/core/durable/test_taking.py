@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class Receiver:
     def __init__(self) -> None:
         self.incoming = Incoming("s")
         self.said: list[Any] = []
+        self.manager: Any = SimpleNamespace(_disowned="")
 
     @property
     def durable(self) -> Any:

@@ -26,6 +26,7 @@ class Receiver(Protocol):
     """The connection over which the message came."""
 
     passed_on: tuple[type[BaseException], ...]
+    manager: Any
 
     @property
     def durable(self) -> DurableChannel | None: ...
@@ -63,7 +64,8 @@ def _taking(receiver: Receiver, packet: v2.Packet, function: Callable[..., Any])
             if hasattr(result, "__await__"):
                 result = receiver.run_async(result, copy_context())  # this call is inside of its own context
         except BaseException as error:
-            if not isinstance(error, receiver.passed_on):  # what has failed counts as handled: it would fail for ever
+            ended = isinstance(error, receiver.passed_on) or _ends_child(receiver, error)
+            if not ended:  # what has failed counts as handled: it would fail for ever
                 _end(receiver, packet, [])
             raise
         finally:
@@ -85,7 +87,7 @@ def _taking_async(receiver: Receiver, packet: v2.Packet, function: Callable[...,
         except BaseException as error:
             closed_here = receiver.gone is not None and not receiver.gone.is_by_device
             ended = isinstance(error, (GeneratorExit, *receiver.passed_on)) or (is_cancelled(error) and closed_here)
-            if not ended:  # what has failed counts as handled: it would fail for ever
+            if not (ended or _ends_child(receiver, error)):  # what has failed counts as handled: it would fail for ever
                 _end(receiver, packet, [])
             raise
         finally:
@@ -94,6 +96,11 @@ def _taking_async(receiver: Receiver, packet: v2.Packet, function: Callable[...,
         return result
 
     return handler
+
+
+def _ends_child(receiver: Receiver, error: BaseException) -> bool:
+    """Return whether it ends a process that the handler has forked, where nothing can be noted."""
+    return isinstance(error, SystemExit) and bool(receiver.manager._disowned)
 
 
 def _begin(receiver: Receiver, packet: v2.Packet) -> Message | None:
