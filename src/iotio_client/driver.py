@@ -483,7 +483,8 @@ class Driver(Generic[_C, _W]):
             yield Abort(connection)  # nobody would answer a CLOSE frame
             raise ConnectionLost(1006, f"nothing came for {liveness.timeout:g} s after a ping")
         if liveness.needs_ping(now):
-            yield Knock(connection, liveness.timeout)
+            yield Knock(connection, self.limit)
+            liveness.sent(time.monotonic())
 
     def _read_one(self, message: bytes | str, connection: _C) -> Work[tuple[Received, int] | None]:
         """Return what a message says, and its size; None if it was the answer of a call, which its caller has now."""

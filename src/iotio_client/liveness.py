@@ -37,6 +37,7 @@ class Liveness:
         self.timeout = timeout or server.ping_timeout or DEFAULT_OPTIONS.ping_timeout
         self._last = now
         self._pinged: float | None = None
+        self._sent = now
 
     def heard(self, now: float) -> None:
         """Note that something came."""
@@ -48,15 +49,19 @@ class Liveness:
             return inf
         due = self._last + self.interval
         if self._pinged is not None and not self._answered():
-            due = self._pinged + self.timeout
+            due = self._sent + self.timeout
         return max(due - now, 0.0)
 
     def needs_ping(self, now: float) -> bool:
         """Return whether a ping is due; it counts as sent then."""
         if not self._answered() or self.left(now):
             return False
-        self._pinged = now  # before it is sent, so that no answer can be earlier
+        self._pinged = self._sent = now  # before it is sent, so that no answer can be earlier
         return True
+
+    def sent(self, now: float) -> None:
+        """Note that the ping is on its way, which may have taken long: from now on the server has its time."""
+        self._sent = now
 
     def is_gone(self, now: float) -> bool:
         """Return whether a ping has got no answer, and nothing else came in its place, for as long as that may take."""

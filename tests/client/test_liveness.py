@@ -40,6 +40,18 @@ def test_whatever_comes_is_a_sign_of_life() -> None:
     assert liveness.is_gone(175)
 
 
+def test_a_ping_that_was_long_on_its_way_has_its_time_behind_that() -> None:
+    """Another thread was sending a large message."""
+    liveness = Liveness(Options(), SERVER, 100)
+    assert liveness.needs_ping(160)
+    liveness.sent(175)
+    assert liveness.left(175) == 5
+    assert not liveness.is_gone(179)
+    assert liveness.is_gone(180)
+    liveness.heard(170)
+    assert not liveness.is_gone(200), "it came behind the question"
+
+
 def test_a_look_that_comes_late_asks_before_it_gives_up() -> None:
     """As after a handler that kept the reader waiting."""
     liveness = Liveness(Options(), SERVER, 0)
