@@ -63,6 +63,22 @@ def test_the_one_that_has_waited_longest_makes_room() -> None:
     assert len(places) == 2
 
 
+def test_a_place_that_is_handed_over_is_a_new_one_of_the_same_address() -> None:
+    places = Places(2)
+    places.come("a")
+    places.come("b")
+    places.clock.now += PATIENCE
+    assert places.hand_over("a", "heir", lambda: places.dropped.append("heir"))
+    assert not places.hand_over("a", "late", lambda: None)
+    assert places.come("c")
+    assert (places.dropped, len(places)) == (["b"], 2)
+    places.leave("a")
+    assert len(places) == 2
+    places.leave("heir")
+    places.leave("c")
+    assert (len(places), places._addresses) == (0, {})
+
+
 def test_a_place_that_is_left_is_free() -> None:
     places = Places(1)
     places.come("a")

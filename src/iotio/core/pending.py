@@ -87,6 +87,24 @@ class PendingSockets:
             dropped()
         return True
 
+    def hand_over(self, socket: object, heir: object, drop: Callable[[], None]) -> bool:
+        """Give the place of a socket to what stands for it from now on, as if that had just come.
+
+        Args:
+            socket: has the place, or had it.
+            heir: gets it.
+            drop: as of `enter`.
+
+        Returns:
+            False if the socket has no place any more.
+        """
+        now = self._clock()
+        with self._lock:
+            place = self._places.pop(socket, None)
+            if place is not None:
+                self._places[heir] = place[0], now, drop
+        return place is not None
+
     def leave(self, socket: object) -> None:
         """Give the place of a socket back; does nothing if it has none (any more)."""
         if socket in self._places:

@@ -75,7 +75,13 @@ class _Protocol(asyncio.Protocol):
 
 
 class FirstReadProtocol(_Protocol):
-    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn."""
+    """Begin each connection: serve a device that asks as usual at once, and leave all else to uvicorn.
+
+    Attributes:
+        handshake: what has held the place of the connection so far, or None.
+    """
+
+    handshake: object | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -85,7 +91,9 @@ class FirstReadProtocol(_Protocol):
         self._since = native.loop.time()
         self._patience = native.loop.call_later(http.PATIENCE, self._drop)
         self._address = self._server.proxies.share_of(self._peer)
-        self._server.acceptor.accepted(self, self._transport, self._peer, self._address, self._drop)
+        handshake, self.handshake = self.handshake, None
+        if handshake is None or not native.manager.connections.pending.hand_over(handshake, self, self._drop):
+            self._server.acceptor.accepted(self, self._transport, self._peer, self._address, self._drop)
 
     def _drop(self) -> None:
         """Abort the connection: a peer that never says what it wants must not hold it for ever."""

@@ -170,10 +170,10 @@ class NativeServer(uvicorn.Server):
             return self._first_protocol()
         return TlsProtocol(self, self.config.ssl, self.server_state.connections, self._first_protocol)
 
-    def _first_protocol(self) -> asyncio.Protocol:
+    def _first_protocol(self) -> FirstReadProtocol:
         made = cast(Any, self.config.http_protocol_class)
         return cast(
-            asyncio.Protocol,
+            FirstReadProtocol,
             made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
         )
 

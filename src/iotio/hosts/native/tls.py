@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from .acceptor import peer_of
-from .protocols import DeviceServer
+from .protocols import DeviceServer, FirstReadProtocol
 
 __all__ = ["TlsProtocol"]
 
 _HANDSHAKE = 10.0  # seconds for it
-_SHUTDOWN = 5.0  # seconds for the other end to say that it has understood the end; it holds no place then
 
 
 class TlsProtocol(asyncio.Protocol):
@@ -35,7 +34,7 @@ class TlsProtocol(asyncio.Protocol):
         server: DeviceServer,
         context: ssl.SSLContext,
         connections: set[Any],
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[], FirstReadProtocol],
     ) -> None:
         self._server = server
         self._context = context
@@ -75,22 +74,22 @@ class TlsProtocol(asyncio.Protocol):
         if self._received:
             self._server.native.loop.call_soon(self._pass_on)  # before TLS begins, and anything more is read
         try:
-            secure = await self._server.native.loop.start_tls(
-                raw,
-                self,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=_HANDSHAKE,
-                ssl_shutdown_timeout=_SHUTDOWN,
-            )
-        except OSError:  # of the peer: it has gone, takes too long, or speaks something else
-            secure = None
+            secure = await self._start_tls()
+            if secure is not None and not raw.is_closing():  # else it was aborted meanwhile, which no error tells
+                self._hand_over(secure)
+                return
         finally:
             self._leave()
-        if secure is None or raw.is_closing():  # aborted meanwhile, which no error tells
-            raw.abort()
-        else:
-            self._hand_over(secure)
+        raw.abort()
+
+    async def _start_tls(self) -> asyncio.Transport | None:
+        """Return the transport to go on with; None if the peer has gone, takes too long, or speaks something else."""
+        try:
+            return await self._server.native.loop.start_tls(
+                self._raw, self, self._context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
+            )
+        except OSError:
+            return None
 
     def _pass_on(self) -> None:
         """Give TLS what has been read before it was there."""
@@ -107,9 +106,10 @@ class TlsProtocol(asyncio.Protocol):
     def _hand_over(self, secure: asyncio.Transport) -> None:
         self._secure = secure
         protocol = self._make_protocol()
+        protocol.handshake = self
         secure.set_protocol(protocol)
         protocol.connection_made(secure)
-        if self._received:
+        if self._received and not secure.is_closing():
             protocol.data_received(b"".join(self._received))
 
     def _leave(self) -> None:
