@@ -205,59 +205,71 @@ async def test_what_threads_hand_over_has_turns_too() -> None:
         assert seen[18:] == ["function"] * 24
 
 
+class Late:
+    """A host whose clock the test moves. An emitter that waits for the loop does so until the loop has its turn."""
+
+    def __init__(self, host: NativeHost) -> None:
+        self.host = host
+        self.now = 0.0
+        host.clock = lambda: self.now
+
+    def emit(self, late: float, seen: list[str] | None = None) -> None:
+        """Have output flushed, and so much later see whether the loop was held up."""
+        self.host.flush_later(Output([] if seen is None else seen, "flushed"))
+        self.now += late
+        self.host.give_way()
+
+
 async def test_a_thread_that_emits_waits_for_the_turn_of_a_loop_that_is_held_up() -> None:
     with host_on_this_loop() as host:
-        seen: list[str] = []
-        given = threading.Event()
+        late, seen, begun = Late(host), list[str](), threading.Event()
 
         def emit() -> None:
-            host.flush_later(Output(seen, "flushed"))
-            given.set()
-            time.sleep(0.002)  # a millisecond is a long time
-            host.give_way()
+            begun.set()
+            late.emit(0.002, seen)
             seen.append("emitted")
 
         emitting = asyncio.get_running_loop().run_in_executor(None, emit)
-        assert given.wait(WAIT)
+        assert begun.wait(WAIT)
         time.sleep(0.01)  # something blocks the loop
         await emitting
         assert seen == ["flushed", "emitted"]
 
 
-async def test_a_thread_that_emits_goes_on_while_something_else_blocks_the_loop() -> None:
+@pytest.mark.parametrize("seconds", [0.0005, 0.03], ids=["a moment", "long"])
+async def test_a_thread_that_emits_goes_on_where_nothing_is_late_or_something_else_blocks_the_loop(
+    seconds: float,
+) -> None:
     with host_on_this_loop() as host:
-        emitted = threading.Event()
+        late = Late(host)
+        late.now = 1.0
 
         def emit() -> None:
-            host.flush_later(Output([], "x"))
-            for _ in range(10):
-                time.sleep(0.002)
-                host.give_way()
-            emitted.set()
+            late.emit(seconds)
+            if seconds > 0.02:
+                late.emit(0.005)  # nobody waits for a loop that has not come to its turn
 
-        emitting = asyncio.get_running_loop().run_in_executor(None, emit)
-        assert emitted.wait(WAIT)
-        await emitting
-
-
-async def test_nobody_waits_for_a_loop_that_does_not_come_to_its_turn() -> None:
-    """It has ended, or something blocks it; a loop that has ended wakes for nobody."""
-    with host_on_this_loop() as host:
-        waited: list[float] = []
-
-        def emit() -> None:
-            host.flush_later(Output([], "x"))
-            time.sleep(0.03)
-            for _ in range(100):
-                began = time.monotonic()
-                host.give_way()
-                waited.append(time.monotonic() - began)
-
-        thread = threading.Thread(target=emit)
+        thread = threading.Thread(target=emit, daemon=True)
         thread.start()
-        thread.join()  # without a turn of the loop
-        assert sum(waited) < 0.05
+        thread.join(WAIT)  # without a turn of the loop
+        assert not thread.is_alive()
 
+
+async def test_a_loop_does_not_give_way_to_another_one() -> None:
+    with host_on_this_loop() as host:
+        late = Late(host)
+
+        async def emit() -> None:
+            late.emit(0.002)
+
+        thread = threading.Thread(target=lambda: asyncio.run(emit()), daemon=True)
+        thread.start()
+        thread.join(WAIT)
+        assert not thread.is_alive()
+        late.emit(0.002)  # nor to itself
+
+
+async def test_nobody_waits_for_a_loop_that_is_closed() -> None:
     def serve() -> NativeHost:
         async def begin() -> NativeHost:
             return NativeHost(Manager())
@@ -265,32 +277,5 @@ async def test_nobody_waits_for_a_loop_that_does_not_come_to_its_turn() -> None:
         return asyncio.run(begin())
 
     ended = await in_a_thread(serve)
-    ended.flush_later(Output([], "x"))
-    assert not ended._awake
+    await in_a_thread(lambda: Late(ended).emit(0.002))
     ended.workers.close()
-
-
-async def test_a_loop_does_not_give_way_to_another_one() -> None:
-    with host_on_this_loop() as host:
-
-        async def emit() -> float:
-            host.flush_later(Output([], "x"))
-            await asyncio.sleep(0.002)
-            began = time.monotonic()
-            host.give_way()
-            return time.monotonic() - began
-
-        waited: list[float] = []
-        thread = threading.Thread(target=lambda: waited.append(asyncio.run(emit())))
-        thread.start()
-        thread.join()
-        assert waited[0] < 0.01
-
-
-async def test_the_loop_never_gives_way_to_itself() -> None:
-    with host_on_this_loop() as host:
-        host.flush_later(Output([], "x"))
-        time.sleep(0.002)
-        before = time.monotonic()
-        host.give_way()
-        assert time.monotonic() - before < 0.015

@@ -125,14 +125,14 @@ class NativeHost:
     def _wake(self) -> None:
         if not self._awake:
             self._awake = True
-            if self.is_current:
-                self.loop.call_soon(self._flush)
-            else:
-                self._woken_at = self.clock()
-                try:
+            try:
+                if self.is_current:
+                    self.loop.call_soon(self._flush)
+                else:
+                    self._woken_at = self.clock()
                     self.loop.call_soon_threadsafe(self._flush)
-                except RuntimeError:  # the loop is closed: there is no device either
-                    self._awake = False
+            except RuntimeError:  # the loop is closed: there is no device either
+                self._awake = False
 
     def _flush(self) -> None:
         self._awake = False  # first: what comes from now on wakes us again
