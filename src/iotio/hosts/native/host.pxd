@@ -1,6 +1,5 @@
 # C types of what is used for every read; the other attributes live in the dictionary.
 
-cimport cython
 from iotio.hosts.native.stand_in cimport FirstStep
 from iotio.hosts.native.workers cimport Workers
 
@@ -16,5 +15,3 @@ cdef class NativeHost:
 
     cpdef flush_later(self, connection)
     cdef _wake(self)
-    @cython.locals(left=Py_ssize_t)
-    cpdef _flush(self)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from iotio_protocol.logs import get_logger
 
@@ -21,6 +21,8 @@ from .stand_in import FirstStep
 from .workers import Workers
 
 __all__ = ["NativeHost"]
+
+T = TypeVar("T")
 
 logger = get_logger("iotio.hosts")
 
@@ -35,6 +37,10 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write the output."""
+
+
+def _flush(connection: Flushable) -> None:
+    connection.flush()
 
 
 class NativeHost:
@@ -60,7 +66,7 @@ class NativeHost:
         self._dirty: deque[Flushable] = deque()
         self._ended: deque[Callable[[], None]] = deque()
         self._awake = False  # a flush is on its way
-        self._woken_at = 0.0  # when another thread has asked for it, or has given way since
+        self._woken_at = 0.0  # when another thread has asked for it; `inf`: nobody waits for it any more
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
         manager.loops.append(self)
@@ -105,10 +111,9 @@ class NativeHost:
     def give_way(self) -> None:
         """Have a thread that emits wait until the loop has taken what it was given, if that has waited for long.
 
-        Not one that has a loop of its own to run, which may serve devices, too.
-
         Else Python lets the thread go on for 5 ms before the loop has its turn, which asks for one several times until
-        it has answered a device; and many such threads would give it more than it can take.
+        it has answered a device; and many such threads would give it more than it can take. A thread that runs a loop
+        does not wait: that one may serve devices, too.
         """
         if self._awake and not loop_runs_here():
             self._wait_for_turn()
@@ -137,25 +142,19 @@ class NativeHost:
     def _flush(self) -> None:
         self._awake = False  # first: what comes from now on wakes us again
         deadline = self.clock() + TURN  # threads may add more than the loop can take
-        ended, dirty = self._ended, self._dirty
-        left = PIECE
-        while ended:
-            self._do_safely(ended.popleft())
-            left -= 1
-            if not left:
-                if self.clock() >= deadline:
-                    break
-                left = PIECE
-        left = PIECE
-        while dirty:  # a hot path: all devices of a broadcast
-            dirty.popleft().flush()
-            left -= 1
-            if not left:
-                if self.clock() >= deadline:
-                    break
-                left = PIECE
-        if ended or dirty:
+        self._take_turn(self._ended, self._do_safely, deadline)
+        self._take_turn(self._dirty, _flush, deadline)
+        if self._ended or self._dirty:
             self._wake()
+
+    def _take_turn(self, waiting: deque[T], do: Callable[[T], None], deadline: float) -> None:
+        """Do what waits, until a moment."""
+        count = 0
+        while waiting:
+            do(waiting.popleft())
+            count += 1
+            if not count % PIECE and self.clock() >= deadline:
+                return
 
     @staticmethod
     def _do_safely(function: Callable[[], None]) -> None:
