@@ -21,7 +21,6 @@ _SIGNS = frozenset(("cookie", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-des
 _ORIGIN = re.compile(r"https?://([^/?#@]+)")  # of a page: with credentials or a path it is a library's own text
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MACHINE = platform.node().lower()
-_LOCAL_NAMES = frozenset(("localhost", _MACHINE, _MACHINE.partition(".")[0]))
 _LOCAL_ENDS = (".local", ".localhost", ".home.arpa", ".internal")
 """RFC 6762, 6761, 8375, and ICANN's decision of 2024: nobody can have such a name in the public DNS."""
 
@@ -119,7 +118,7 @@ def _is_known(name: str, allowed: Collection[str]) -> bool:
 
     One without a dot is of a network's own list: no top-level domain may have an address (RFC 7085 and ICANN's rule).
     """
-    if name in _LOCAL_NAMES or name.endswith(_LOCAL_ENDS) or "." not in name:
+    if name == _MACHINE or name.endswith(_LOCAL_ENDS) or (name and "." not in name):
         return True
     try:
         ipaddress.ip_address(name.partition("%")[0])

@@ -134,6 +134,7 @@ def test_names_of_this_server(host: str) -> None:
         ("evil.example:5000", "evil.example"),
         ("127.0.0.1.evil.example", "127.0.0.1.evil.example"),
         ("hub.lan", "hub.lan"),
+        (":5000", ""),
         ("internal.example", "internal.example"),
         ("localhost.evil.example", "localhost.evil.example"),
         ("devices.example", "devices.example"),
