@@ -603,8 +603,9 @@ def count_read(connection: Connection, n_items: int, size: int) -> None:
         size: how many bytes.
     """
     meter = connection._meter
-    now = connection.manager.clock()
-    if meter is None or meter.accepts(n_items, connection.session.frames.n_fragments, size, now):
+    if meter is None:
+        return
+    if meter.accepts(n_items, connection.session.frames.n_fragments, size, connection.manager.clock()):
         return
     with connection._lock:
         is_new = connection.is_open
