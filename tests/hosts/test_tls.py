@@ -6,14 +6,13 @@ loses the answer to the handshake, whatever the server: 2 of 2 500 times with we
 
 from __future__ import annotations
 
-import ssl
 import sys
 from pathlib import Path
 
 import pytest
-import trustme
 
 from iotio_protocol import v1, v2
+from tests.support.certificates import issue
 from tests.support.processes import START_SECONDS, Program
 from tests.support.v2 import V2Device
 from tests.support.wire import RawPeer, v1_headers
@@ -23,13 +22,7 @@ PROGRAM = Path(__file__).parent / "programs" / "tls_server.py"
 
 @pytest.mark.parametrize("host", ["gevent", "flask", "native"])
 def test_echo_and_calls(host: str, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    certificate.private_key_pem.write_to_path(key)
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    chain, key, context = issue(tmp_path)
     with Program([sys.executable, PROGRAM, host, chain, key]) as server:
         port = int(server.wait_line("ready", START_SECONDS).split()[1])
         with RawPeer("localhost", port, timeout=10, tls=context) as device:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import flask
 import pytest
-import trustme
 
 from iotio import DeviceType, IoTClient, IoTManager, Options
 from iotio.core.connections import Connections
 from iotio_protocol import v1
+from tests.support.certificates import issue
 from tests.support.hosts import eventually
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
 
@@ -58,13 +58,7 @@ class Served:
 
 @pytest.fixture(params=LOOPS)
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
-    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    certificate.private_key_pem.write_to_path(key)
-    trust = ssl.create_default_context()
-    authority.configure_trust(trust)
+    chain, key, trust = issue(tmp_path)
     manager = IoTManager(flask.Flask("tls"), options=Options(max_pending=PLACES))
     manager.add_type(Echo("echo"))
     port = manager.start(ssl_certfile=str(chain), ssl_keyfile=str(key), loop=request.param)
