@@ -49,6 +49,7 @@ class Owner:
         self.clock = Clock()
         self.loop = Loop()
         self.takes = 0.0  # seconds that each message takes
+        self.takes_bytes = 0.0  # seconds that each slice takes to be taken apart
         self.journal: list[Any] = []
         self.sizes: list[int] = []
         self.decoded: list[int] = []
@@ -56,6 +57,7 @@ class Owner:
 
     def decode(self, data: bytes) -> list[Any]:
         self.decoded.append(len(data))
+        self.clock.now += self.takes_bytes
         return [bytes((one,)) for one in data if one]
 
     def take_turn(self) -> None:
@@ -100,6 +102,20 @@ def test_bytes_are_taken_apart_in_slices() -> None:
     assert owner.decoded == [SLICE, SLICE, SLICE, 1, 2]
     assert owner.journal == ["caught up", 3]
     assert sum(owner.sizes) == 3 * SLICE + 3
+
+
+def test_a_turn_ends_when_bytes_have_taken_its_time_though_no_message_ends_in_them() -> None:
+    owner = Owner()
+    owner.takes_bytes = 0.002
+    owner.backlog.add(bytes(7 * SLICE))
+    owner.take_turn()
+    assert owner.decoded == [SLICE] * 3
+    assert owner.journal == [0]
+    owner.loop.run()
+    assert owner.decoded == [SLICE] * 6
+    owner.loop.run()
+    assert owner.journal == [0, 0, "caught up", 0]
+    assert owner.sizes == [7 * SLICE]
 
 
 def test_bytes_that_end_no_message_count_when_they_have_come() -> None:

@@ -89,34 +89,34 @@ class Backlog:
         self._is_due = False
         deadline = self._clock() + TURN
         left = _TURN
-        while not self._is_held:
+        while left > 0 and not self._is_held:
             if self._at == len(self._items) and not self._decode():
                 if self._size:  # of a message that is not whole: it counts, and is a sign of life
                     size, self._size = self._size, 0
                     yield [], size
                 self._end()
                 return
-            if left <= 0 or self._clock() >= deadline:
-                break
             piece = self._items[self._at : self._at + PIECE]
-            self._at += len(piece)
-            size, self._size = self._size, 0
-            left -= len(piece)
-            yield piece, size
+            if piece:
+                self._at += len(piece)
+                size, self._size = self._size, 0
+                left -= len(piece)
+                yield piece, size
+            if self._clock() >= deadline:
+                break
         self._go_on()
 
     def _decode(self) -> bool:
-        """Take more bytes apart. Returns whether there is something to handle."""
-        while self._data:
-            data = self._data.popleft()
-            if len(data) > SLICE:
-                self._data.appendleft(data[SLICE:])
-                data = data[:SLICE]
-            self._items, self._at = self._owner.decode(data), 0
-            self._size += len(data)
-            if self._items:
-                return True
-        return False
+        """Take the next bytes apart; no message may end in them. Returns whether there were any."""
+        if not self._data:
+            return False
+        data = self._data.popleft()
+        if len(data) > SLICE:
+            self._data.appendleft(data[SLICE:])
+            data = data[:SLICE]
+        self._items, self._at = self._owner.decode(data), 0
+        self._size += len(data)
+        return True
 
     def _go_on(self) -> None:
         if not self._is_due and not self._is_held:
