@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable
 from math import isinf
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ def _finite(text: str) -> float:
     return value
 
 
+_LONG = 65536  # characters, of which up to 22 000 objects may come
 _SHORT = 300  # characters in which no number is too large for a float, unless it has an exponent
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decoder_of_large = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)  # slower
@@ -41,30 +42,42 @@ def loads(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode()  # UnicodeDecodeError is a ValueError
-    may_be_large = "e" in text or "E" in text or len(text) > _SHORT
-    try:
-        value = (_decoder_of_large if may_be_large else _decoder).decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:  # only then it can be too deep
-        _check_depth(value)
-    return value
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [item for outer in level for item in _items(outer)]
-        if not level:
-            return
-    if any(isinstance(item, (list, dict)) for item in level):
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(text):
         raise ValueError("nested too deeply")
+    may_be_large = "e" in text or "E" in text or len(text) > _SHORT
+    decoder = _decoder_of_large if may_be_large else _decoder
+    if len(text) < _LONG or not gc.isenabled():
+        return decoder.decode(text)
+    # What is read is no garbage and has no cycles, but collections would go through it again and again: they take
+    # longer than the reading.
+    gc.disable()
+    try:
+        return decoder.decode(text)
+    finally:
+        gc.enable()
 
 
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, list):
-        return value
-    return value.values() if isinstance(value, dict) else ()
+def _is_too_deep(text: str) -> bool:
+    """Return whether a text is nested more than `MAX_DEPTH` levels deep, be it JSON or not."""
+    depth = 0
+    in_string = escaped = False
+    for char in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                in_string = False
+        elif char == '"':
+            in_string = True
+        elif char == "[" or char == "{":  # in C two comparisons; a set would be searched
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif char == "]" or char == "}":  # in C two comparisons; a set would be searched
+            depth -= 1
+    return False
 
 
 def dumps(value: object) -> str:

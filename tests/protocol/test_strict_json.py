@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from typing import Any
 
@@ -149,6 +151,30 @@ def test_many_lists_beside_each_other_are_not_deep() -> None:
     text = "[" + ", ".join(['{"a": []}'] * 1000) + "]"
     assert strict_json.loads(text) == [{"a": []}] * 1000
     assert strict_json.loads(f'["{"[" * 1000}"]') == ["[" * 1000], "brackets in a text are text"
+
+
+def test_brackets_and_quotes_in_strings_are_no_levels() -> None:
+    value = ["[" * 200, '"' * 200 + "{" * 200, "\\" * 3 + "[" * 200, {"[" * 200: []}]
+    assert strict_json.loads(json.dumps(value)) == value
+
+
+@given(JSON)
+def test_what_is_not_nested_129_levels_deep_is_never_too_deep(value: object) -> None:
+    wide = [value] * 130 + [[]] * 130
+    assert strict_json.loads(strict_json.dumps(wide)) == wide
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("text", ["[" + "[]," * 40_000 + "[]]", "[" + "[]," * 40_000 + "]"], ids=["good", "bad"])
+def test_garbage_is_collected_behind_a_long_text_if_it_was_before(is_on: bool, text: str) -> None:
+    if not is_on:
+        gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            strict_json.loads(text)
+        assert gc.isenabled() == is_on
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("text", ['"ü"', '{"a":[1,2.5,null]}', "[]", '"\\ud800"'])
