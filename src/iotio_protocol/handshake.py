@@ -128,7 +128,7 @@ def parse_headers(headers: dict[str, str], options: Options = DEFAULT_OPTIONS) -
     Raises:
         HandshakeError: with the code of the first check that fails.
     """
-    size = sum(map(size_of, headers.values()))
+    size = size_of("".join(headers.values()))
     _check_limit(ErrorCode.CLIENT_INVALID_DATA, "max_introduction", size, options)
     client_id = headers.get("id")
     if not client_id:  # the original let an empty id in; nobody could address such a device
@@ -139,7 +139,8 @@ def parse_headers(headers: dict[str, str], options: Options = DEFAULT_OPTIONS) -
     version = headers.get("protocolversion")
     if version is None:
         raise HandshakeError(ErrorCode.CLIENT_NO_PROTOCOL_VERSION)
-    check_limits(client_id, client_type, size_of(headers.get("data", "")), options)
+    if size > options.max_id or size > options.max_data:  # else none of them is larger: the usual introduction
+        check_limits(client_id, client_type, size_of(headers.get("data", "")), options)
     try:
         data = json.loads(headers["data"]) if "data" in headers else {}
     except ValueError:

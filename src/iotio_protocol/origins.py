@@ -9,15 +9,15 @@ from __future__ import annotations
 import ipaddress
 import platform
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from .options import Options
 
 __all__ = ["Foreign", "foreign", "is_by_browser", "name_of"]
 
-_READ = frozenset(("origin", "host", "user-agent"))
 _SIGNS = frozenset(("cookie", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"))
+_TELLING = _SIGNS | {"origin", "user-agent"}
 _ORIGIN = re.compile(r"https?://([^/?#@]+)")  # of a page: with credentials or a path it is a library's own text
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _MACHINE = platform.node().lower()
@@ -50,7 +50,7 @@ class Foreign(NamedTuple):
         return f"If this server has that name: {argument}"
 
 
-def foreign(headers: Iterable[tuple[str, str]], options: Options, *, by_program: bool = False) -> Foreign | None:
+def foreign(headers: Collection[tuple[str, str]], options: Options, *, by_program: bool = False) -> Foreign | None:
     """Return why a request is refused, if it is that of a web page of another host, or of one that poses as ours.
 
     With signs of a browser each origin but the server's own and the allowed ones is foreign; so is a `Host` by which
@@ -62,15 +62,15 @@ def foreign(headers: Iterable[tuple[str, str]], options: Options, *, by_program:
         options: `allowed_origins` and `allowed_hosts` apply.
         by_program: the request has what no page can send; it is checked if it has signs of a browser all the same.
     """
-    found: dict[str, str] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _READ or lower in _SIGNS:
-            found[lower] = value.strip()
+    found = {lower: value for name, value in headers if (lower := name.lower()) in _TELLING}
+    if not found:
+        return None
     by_browser = is_by_browser(found)
-    origin, host = found.get("origin", ""), found.get("host", "").lower()
+    origin = found.get("origin", "").strip()
     if not by_browser and (by_program or not origin):
         return None
+    hosts = [value for name, value in headers if name.lower() == "host"]
+    host = hosts[-1].strip().lower() if hosts else ""
     allowed = options.allowed_origins
     if "*" in allowed or (origin and origin in allowed):
         return None
@@ -87,7 +87,7 @@ def is_by_browser(headers: Mapping[str, str]) -> bool:
     Args:
         headers: by their names in lower case.
     """
-    return not _SIGNS.isdisjoint(headers) or headers.get("user-agent", "").startswith("Mozilla/")
+    return not _SIGNS.isdisjoint(headers) or headers.get("user-agent", "").lstrip().startswith("Mozilla/")
 
 
 def name_of(host: str) -> str:

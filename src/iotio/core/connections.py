@@ -93,7 +93,8 @@ class Connections:
         with self._lock:
             if connection in self._all:
                 self._all.remove(connection)
-                self._totals.update(connection.counters)
+                for name, count in connection.counters.items():
+                    self._totals[name] += count
                 self._held_back -= connection.held_back
                 if connection.admitted:
                     self.admission.leave(connection.peer)

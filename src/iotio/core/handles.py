@@ -274,8 +274,9 @@ class IoTClient:
             ("", VALID), or the id in the wrong declaration and what is wrong with it.
         """
         try:
-            self.declared = share(parse_endpoints(endpoints))
-            self.declaration = write_json(endpoints) if self.declared else None
+            declared = parse_endpoints(endpoints)
+            self.declared = share(declared) if declared else {}
+            self.declaration = write_json(endpoints) if declared else None
         except DeclarationError as error:
             return error.endpoint_id, error.problem
         return "", EndpointParseResponse.VALID

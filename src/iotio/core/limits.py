@@ -112,23 +112,23 @@ class Admission:
         Raises:
             HandshakeError: `server_busy`; its info names the limit and how many that is.
         """
-        options, address = self._options, address_of(peer)
+        options = self._options
         with self._lock:
             if options.max_connections and not returns and self._total >= options.max_connections:
                 raise _busy("max_connections", options.max_connections)
             most = options.max_connections_per_address
-            if most and not returns and self._addresses[address] >= most:
-                raise _busy("max_connections_per_address", most)
-            self._total += 1
             if most:
+                address = address_of(peer)
+                if not returns and self._addresses[address] >= most:
+                    raise _busy("max_connections_per_address", most)
                 self._addresses[address] += 1
+            self._total += 1
 
     def leave(self, peer: str) -> None:
         """Count a connection that was let in and has ended."""
-        address = address_of(peer)
         with self._lock:
             self._total -= 1
-            if address in self._addresses:
+            if self._addresses and (address := address_of(peer)) in self._addresses:
                 self._addresses[address] -= 1
                 if not self._addresses[address]:
                     del self._addresses[address]

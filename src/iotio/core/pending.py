@@ -6,7 +6,6 @@ newcomer gets that of the one which has waited longest, if that was a while; oth
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -54,7 +53,7 @@ class PendingSockets:
         self._lock = allocate_lock()  # for what follows
         # For each socket: its address, since when, how to end it. The one that has waited longest is first.
         self._places: dict[object, tuple[str, float, Callable[[], None]]] = {}
-        self._addresses: Counter[str] = Counter()
+        self._addresses: dict[str, int] = {}  # how many places each has
 
     def __len__(self) -> int:
         return len(self._places)
@@ -74,7 +73,11 @@ class PendingSockets:
         now = self._clock()
         with self._lock:
             places = self._places
-            if len(places) * 2 > self.most and self._addresses[address] >= SHARE and not self._is_exempt(address):
+            if (
+                len(places) * 2 > self.most
+                and self._addresses.get(address, 0) >= SHARE
+                and not self._is_exempt(address)
+            ):
                 return False
             if len(places) >= self.most:
                 oldest, (_, since, dropped) = next(iter(places.items()))
@@ -82,7 +85,7 @@ class PendingSockets:
                     return False
                 self._remove(oldest)
             places[socket] = address, now, drop
-            self._addresses[address] += 1
+            self._addresses[address] = self._addresses.get(address, 0) + 1
         if dropped is not None:
             dropped()
         return True
@@ -120,9 +123,9 @@ class PendingSockets:
         Returns:
             Seconds until the one that has waited longest may be dropped; 0 if there are more places than `spare`.
         """
+        if self.most - len(self._places) > spare:
+            return 0.0
         with self._lock:
-            if self.most - len(self._places) > spare:
-                return 0.0
             since = next(iter(self._places.values()))[1] if self._places else 0.0
         return max(0.0, since + PATIENCE - self._clock())
 
@@ -130,6 +133,6 @@ class PendingSockets:
         place = self._places.pop(socket, None)
         if place is not None:
             address = place[0]
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+            rest = self._addresses.pop(address) - 1
+            if rest:
+                self._addresses[address] = rest

@@ -289,12 +289,15 @@ class Remembered:
             self._free_size -= device.size
 
     def _count_anew(self, device: Device) -> None:
+        state, written = device.state, device.declaration
+        size = size_of(state.id) + size_of(state.type) + len(state.data)
+        if state.rooms:
+            size += sum(map(size_of, state.rooms))
+        if size == device.size and written == device.counted:
+            return
         self._discount(device)
-        state = device.state
-        size = size_of(state.id) + size_of(state.type) + len(state.data) + sum(map(size_of, state.rooms))
         device.size = size
         self._add(device, size)
-        written = device.declaration
         if written is not None:
             found = self._declarations.get(written)
             if found is None:

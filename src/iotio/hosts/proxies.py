@@ -96,8 +96,10 @@ class TrustedProxies:
         Returns:
             The same, as the device has sent them.
         """
+        if not self:
+            return peer, scheme, headers
         address, _, port = peer.rpartition(":")
-        found = self.client(address, port, lambda name: _joined(headers, name)) if self else None
+        found = self.client(address, port, lambda name: _joined(headers, name))
         if found is None:
             return peer, scheme, headers
         if found.host:

@@ -159,7 +159,7 @@ def turn_away(manager: Manager, headers: Iterable[tuple[str, str]], peer: str) -
     Returns:
         The answer, or None: the request may pass here.
     """
-    stranger = foreign(headers, manager.options)
+    stranger = foreign(list(headers), manager.options)
     if stranger is None or stranger.option != "allowed_hosts":
         return None
     manager.gate.turn_away(stranger, peer)

@@ -163,7 +163,7 @@ def _check_page(manager: EndpointSender) -> None:
         HTTPException: 403 for a page of another host, 421 for one that has its own name lead to this server.
     """
     request = flask.request
-    stranger = foreign(request.headers, manager.options)
+    stranger = foreign(list(request.headers), manager.options)
     if stranger is None:
         return
     is_page = stranger.option == "allowed_origins"
