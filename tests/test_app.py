@@ -19,6 +19,7 @@ from iotio import DeviceType, IoTClient, IoTManager
 from iotio.app import _scope
 from iotio.core.primitives import Signal
 from iotio.hosts.memory import MemoryConnection
+from iotio.hosts.upgrade import NO_UPGRADE
 from iotio_protocol import v1
 from tests.support.hosts import Host, LocalHost, eventually, host, local_host, serve_local
 from tests.support.memory import Device, v1_device
@@ -264,7 +265,11 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"page"})
 
 
-def test_what_only_flask_has_is_refused_with_asgi() -> None:
+def test_what_only_flask_has_is_refused_without_it() -> None:
+    with pytest.raises(ValueError, match=r"^max_body is Flask's; with devices alone leave it out$"):
+        IoTManager().start(max_body=5)
+    with pytest.raises(ValueError, match=r"^endpoint_api serves Flask applications: call init_app\(app\) first$"):
+        IoTManager(endpoint_api=True).start()
     with pytest.raises(ValueError, match="endpoint_api serves Flask applications"):
         IoTManager(page, endpoint_api=True)
     with pytest.raises(ValueError, match="request_context is Flask's"):
@@ -273,11 +278,18 @@ def test_what_only_flask_has_is_refused_with_asgi() -> None:
         IoTManager(page).asgi_app(request_context=True)
 
 
-def test_there_is_nothing_to_serve_without_an_application(app: flask.Flask) -> None:
+def test_an_application_comes_before_the_devices_are_served(app: flask.Flask) -> None:
     manager = IoTManager()
-    for serve in (lambda: manager.asgi, manager.asgi_app, manager.start, manager.run):
-        with pytest.raises(RuntimeError, match=r"no application yet: call init_app\(app\) first"):
-            serve()
+    alone = manager.asgi
+    assert manager.asgi is alone
+    with pytest.raises(RuntimeError, match=r"^devices are served alone already: call init_app\(app\) before start\(\)"):
+        manager.init_app(app)
+    manager = IoTManager()
+    with (
+        started(manager),
+        pytest.raises(RuntimeError, match=r"^devices are served alone already: call init_app\(app\) before start\(\)"),
+    ):
+        manager.init_app(app)
     manager.init_app(app)
     mount = manager.asgi
     assert manager.asgi is mount
@@ -335,6 +347,22 @@ def test_start_serves_an_asgi_application() -> None:
         assert peer.upgrade(headers=v1_headers("d", "request")).status == 101
         assert ask(peer, "id") == ("id", "")
         assert read(port, "/") == b"page"
+
+
+def test_start_serves_devices_alone() -> None:
+    manager = IoTManager()
+    manager.add_type(Request("request"))
+    words = b"There is nothing here: this server has devices only, at the WebSocket path /iot.io.\n"
+    with started(manager) as port, RawPeer("127.0.0.1", port) as peer, RawPeer("127.0.0.1", port) as lost:
+        assert peer.upgrade(headers=v1_headers("d", "request")).status == 101
+        assert ask(peer, "id") == ("id", "")
+        for path, status, body in (("/", 404, words), ("/iot.io", 426, NO_UPGRADE.encode())):
+            with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                assert (answer.status, answer.read()) == (status, body)
+        refused = lost.upgrade("/devices", headers=v1_headers("d", "request"))
+        assert (refused.status, refused.headers["iotio-error"]) == (404, "no_such_path")
 
 
 def test_start_says_where_it_cannot(app: flask.Flask) -> None:

@@ -43,10 +43,11 @@ _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(N
 
 
 class IoTManager(Manager):
-    """Connects devices to a Flask application, or to an ASGI application such as FastAPI's.
+    """Connects devices to a Flask application, or to an ASGI application such as FastAPI's; or serves devices alone.
 
     Args:
-        app: the application; leave it out and call `init_app` later, as with other Flask extensions.
+        app: the application. Leave it out to serve devices alone, or to call `init_app` later, as with other Flask
+            extensions.
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
             to your logging configuration.
         client_logging_level: the same for "iotio.client".
@@ -108,7 +109,10 @@ class IoTManager(Manager):
 
         Raises:
             ValueError: app is neither a Flask nor an ASGI application, or `endpoint_api` is given without Flask.
+            RuntimeError: devices are served alone already.
         """
+        if self.app is None and (self._mount is not None or self._running is not None):
+            raise RuntimeError("devices are served alone already: call init_app(app) before start() and manager.asgi")
         if isinstance(app, flask.Flask):
             tell_of_eventlet()
             guard_logs()
@@ -135,11 +139,7 @@ class IoTManager(Manager):
 
     @property
     def asgi(self) -> DeviceMount:
-        """The whole as an ASGI application, for a foreign server: devices at `/iot.io`, all else to the application.
-
-        Raises:
-            RuntimeError: there is no application yet.
-        """
+        """The whole as an ASGI application, for a foreign server: devices at `/iot.io`, all else to the application."""
         if self._mount is None:
             self._mount = self.asgi_app()
         return self._mount
@@ -163,12 +163,11 @@ class IoTManager(Manager):
             max_body: bytes that the body of a request to Flask may have; None for 8 MiB.
 
         Raises:
-            RuntimeError: the manager has no application.
             ValueError: an argument is Flask's only, or too small.
         """
         from .hosts.asgi.app import DeviceMount
 
-        app, scope_of = _served(self.app, request_context, view_threads, max_body)
+        app, scope_of = _served(self, request_context, view_threads, max_body)
         return DeviceMount(
             self,
             app,
@@ -190,7 +189,7 @@ class IoTManager(Manager):
 
         Raises:
             OSError: the port is in use, or something else of that kind; the text says what to do.
-            RuntimeError: the manager has no application, or gevent has monkey-patched the program.
+            RuntimeError: gevent has monkey-patched the program.
         """
         self._server(host=host, port=port, **options).run()
 
@@ -245,7 +244,9 @@ class IoTManager(Manager):
         from .hosts.native.server import NativeServer
 
         forks.check(self)
-        app, scope_of = _served(self.app, request_context, view_threads, max_body)
+        app, scope_of = _served(self, request_context, view_threads, max_body)
+        if self.app is None:
+            signals.watch(self)  # as `init_app` does: nobody has called it
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
         from .hosts.asgi.app import native_server
@@ -317,15 +318,21 @@ def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:
 
 
 def _served(
-    app: Any, request_context: bool, view_threads: int | None, max_body: int | None
+    manager: IoTManager, request_context: bool, view_threads: int | None, max_body: int | None
 ) -> tuple[ASGIApp, Callable[..., Scope | None]]:
     """Return the application as ASGI, and a function from an upgrade request to the scope of its device's handlers."""
-    if app is None:
-        raise RuntimeError("the manager has no application yet: call init_app(app) first")
+    app = manager.app
     if not isinstance(app, flask.Flask):
+        what = "an ASGI application" if app is not None else "devices alone"
         given = {"request_context": request_context or None, "view_threads": view_threads, "max_body": max_body}
         for name in [name for name, value in given.items() if value is not None]:
-            raise ValueError(f"{name} is Flask's; with an ASGI application leave it out")
+            raise ValueError(f"{name} is Flask's; with {what} leave it out")
+        if app is None and manager.api:
+            raise ValueError("endpoint_api serves Flask applications: call init_app(app) first")
+        if app is None:
+            from .hosts.asgi.app import devices_alone
+
+            app = devices_alone
         return app, lambda request, peer, root="": None
     from .hosts.asgi.views import MAX_BODY, THREADS, Views
 

@@ -47,6 +47,21 @@ def test_devices_and_pages(folder: Path, target: str) -> None:
         assert "Traceback" not in server.output
 
 
+def test_devices_alone(folder: Path) -> None:
+    (folder / "bare.py").write_text(
+        "from iotio import DeviceType, IoTManager\nmanager = IoTManager()\n"
+        "class Plain(DeviceType):\n    def on_echo(self, message, client):\n        return message\n"
+        "manager.add_type(Plain('plain'))\n"
+    )
+    with iotio_run(folder, "bare", "--port", "0") as server:
+        port = port_of(server)
+        with Device(port, "d") as device:
+            device.echo("x")
+        assert get(port, "/") == (
+            b"There is nothing here: this server has devices only, at the WebSocket path /iot.io.\n"
+        )
+
+
 def test_the_quickstart_of_the_readme(tmp_path: Path) -> None:
     """Its `if __name__ == "__main__":` does not run, so gevent has no part in it."""
     (tmp_path / "server.py").write_text(server_code(), encoding="utf-8")
@@ -180,7 +195,6 @@ def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> Non
             " answer (an int); add manager = IoTManager(app), or name it: none:NAME",
         ),
         (["two"], 1, "two has several managers: one, two; say which, for example two:one"),
-        (["bare"], 1, "the manager has no application yet: call init_app(app) first"),
         (["server", "--uds", "x", "--port", "1"], 2, "--uds and --port exclude each other: leave one out"),
         (
             ["server", "--ssl-keyfile", "x"],
@@ -213,7 +227,6 @@ def test_one_line_for_an_error(folder: Path, arguments: list[str], status: int, 
     )
     (folder / "two.py").write_text("from iotio import IoTManager\nfrom flask import Flask\n"
                                    "one, two = IoTManager(Flask('a')), IoTManager(Flask('b'))")  # fmt: skip
-    (folder / "bare.py").write_text("from iotio import IoTManager\nmanager = IoTManager()")
     (folder / "patched.py").write_text("from gevent import monkey\nmonkey.patch_all()\nfrom server import app")
     assert fails(folder, *arguments) == (status, f"Error: {text.format(folder=folder)}\n")
 

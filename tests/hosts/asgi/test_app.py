@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -16,7 +17,7 @@ from starlette.websockets import WebSocket
 
 from iotio import IoTManager
 from iotio_protocol import v1
-from tests.support.asgi import AsgiServer, UvicornThread, connected, make_manager
+from tests.support.asgi import AsgiServer, Echo, UvicornThread, connected, make_manager
 from tests.support.hosts import eventually
 from tests.support.memory import v1_device
 from tests.support.wire import Opcode, RawPeer, v1_headers
@@ -177,5 +178,19 @@ def test_what_only_flask_has() -> None:
         IoTManager(Starlette(), endpoint_api=True)
     with pytest.raises(ValueError, match="request_context is Flask's"):
         IoTManager(Starlette()).asgi_app(request_context=True)
-    with pytest.raises(RuntimeError, match="no application yet"):
-        _ = IoTManager().asgi
+
+
+@pytest.mark.parametrize("ws", ["websockets-sansio", "wsproto"])
+def test_devices_alone_in_a_foreign_server(ws: str) -> None:
+    manager = IoTManager()
+    manager.add_type(Echo())
+    words = "There is nothing here: this server has devices only, at the WebSocket path /iot.io.\n"
+    with UvicornThread(manager.asgi, ws=ws) as server:
+        with RawPeer("127.0.0.1", server.port) as peer:
+            assert peer.upgrade(headers=v1_headers("d", "echo")).status == 101
+            peer.send_binary(v1.encode("same", "x"))
+            assert v1.decode(peer.expect_frame().payload) == ("same", "x")
+        with RawPeer("127.0.0.1", server.port) as lost:
+            assert lost.upgrade("/devices", headers=v1_headers("d", "echo")).status == 404
+        answer = httpx.get(f"http://127.0.0.1:{server.port}/", trust_env=False)
+        assert (answer.status_code, answer.text) == (404, words)

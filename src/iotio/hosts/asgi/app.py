@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from iotio_protocol.reasons import DisconnectReason
@@ -23,7 +24,7 @@ from ..native.connection import NativeConnection
 from ..native.host import NativeHost
 from ..proxies import TrustedProxies
 from ..timing import SHUTDOWN_GRACE
-from ..upgrade import NO_UPGRADE, PATHS, UpgradeRequest, turn_away
+from ..upgrade import NO_UPGRADE, PATH, PATHS, UpgradeRequest, turn_away
 from .lifespan import ends_before
 from .transport import AsgiTransport
 from .types import ASGIApp, AsgiScope, Receive, Send
@@ -31,7 +32,9 @@ from .types import ASGIApp, AsgiScope, Receive, Send
 if TYPE_CHECKING:
     from ..native.server import NativeServer
 
-__all__ = ["DeviceMount", "native_server"]
+__all__ = ["DeviceMount", "devices_alone", "native_server"]
+
+_NOTHING_HERE = f"There is nothing here: this server has devices only, at the WebSocket path {PATH}.\n"
 
 ScopeOf: TypeAlias = Callable[[UpgradeRequest, str, str], "Scope | None"]
 """Returns the scope of a device's handlers, from its upgrade request, its address and the application's prefix."""
@@ -136,12 +139,23 @@ class DeviceMount:
         return [one for one in connections if isinstance(one, NativeConnection) and one.host is host]
 
 
+async def devices_alone(scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """Answer all requests but those of devices with 404, in the place of an application; an ASGI application."""
+    if scope["type"] == "http":
+        await _answer(scope, send, 404, _NOTHING_HERE)
+    elif scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        body = _NOTHING_HERE.encode()
+        headers = Headers({"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))})
+        await _refuse(scope, send, Response(404, "Not Found", headers, body))
+
+
 def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **options: Any) -> NativeServer:
     """Make the native server with an ASGI application, whose own WebSockets are uvicorn's business.
 
     Args:
         manager: the manager whose devices are served.
-        app: the application; its lifespan ends after the connections of all devices.
+        app: the application; its lifespan ends after the connections of all devices. `devices_alone` has no WebSockets.
         scope_of: see `ScopeOf`.
         options: for `NativeServer`.
     """
@@ -157,7 +171,7 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
         manager,
         whole,
         scope_of=lambda request, peer: scope_of(request, peer, ""),
-        other_websockets=WebSocketsSansIOProtocol,
+        other_websockets=None if app is devices_alone else WebSocketsSansIOProtocol,
         **options,
     )
     return server
@@ -170,16 +184,21 @@ def _tell_browsers(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http" or _path(scope) not in PATHS:
             await app(scope, receive, send)
             return
-        body = NO_UPGRADE.encode()
-        headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
-            (b"upgrade", b"websocket"),
-        ]
-        await send({"type": "http.response.start", "status": 426, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await _answer(scope, send, 426, NO_UPGRADE, (b"upgrade", b"websocket"))
 
     return told
+
+
+async def _answer(scope: AsgiScope, send: Send, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
+    """Answer an HTTP request with a text."""
+    body = text.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 def _path(scope: AsgiScope) -> str:
