@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Literal, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 from wsgiref.types import WSGIEnvironment
 
 import flask
@@ -21,11 +22,14 @@ from .core.handles import IoTClient
 from .core.manager import Manager
 from .core.primitives import Signal, wait
 from .core.storage.contract import Store, StoreOfParent
+from .core.waiting import check_no_loop
 from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
 from .hosts.blocking.host_logs import guard_logs
 from .hosts.blocking.loop_thread import LoopThread
 from .hosts.blocking.wsgi import IoTManagerMiddleware, tell_of_eventlet, waiting_here
+from .hosts.native.options import THREADS, ServerOptions, check_options
+from .hosts.native.started import Started
 from .hosts.upgrade import subprotocol_at
 from .http import rest
 from .shortcuts import EXTENSION
@@ -147,68 +151,89 @@ class IoTManager(Manager):
     def asgi_app(
         self,
         *,
-        workers: int = 32,
+        threads: int = THREADS,
         slow_handler: float = 1.0,
         request_context: bool = False,
         view_threads: int | None = None,
         max_body: int | None = None,
+        workers: int | None = None,
     ) -> DeviceMount:
         """Make the ASGI application that `asgi` is, with arguments.
 
         Args:
-            workers: threads for `def` handlers, at most.
+            threads: threads for `def` handlers, at most.
             slow_handler: seconds after which a handler that still runs is named in the log.
             request_context: whether handlers get the request context of the device's upgrade request; Flask only.
             view_threads: threads for Flask's views, at most; None for 32.
             max_body: bytes that the body of a request to Flask may have; None for 8 MiB.
+            workers: the old name of `threads`.
 
         Raises:
             ValueError: an argument is Flask's only, or too small.
         """
         from .hosts.asgi.app import DeviceMount
 
+        check_options("manager.asgi_app()", {"workers": workers})
         app, scope_of = _served(self, request_context, view_threads, max_body)
         return DeviceMount(
             self,
             app,
             scope_of=scope_of,
-            workers=workers,
+            threads=threads if workers is None else workers,
             slow_handler=slow_handler,
             on_first_device=lambda: signals.watch(self),  # the server has its own signal handlers by now: join them
         )
 
-    def run(self, host: str = "0.0.0.0", port: int = 5000, **options: Any) -> None:
+    def run(self, host: str = "0.0.0.0", port: int = 5000, **options: Unpack[ServerOptions]) -> None:
         """Serve devices and the application on one port, until Ctrl-C or SIGTERM.
 
         Args:
             host: the address to listen on; "::" for IPv6 and IPv4.
             port: the port; 0 finds a free one.
-            options: see `iotio.hosts.native.server.NativeServer`; and for Flask `request_context=True`, which gives
-                handlers the request context of the device's upgrade request (`flask.request`), as on the WSGI hosts,
-                and `view_threads` and `max_body`, see `iotio.hosts.asgi.views.Views`.
+            options: see `iotio.hosts.native.options.ServerOptions`.
 
         Raises:
+            TypeError: there is no such option.
             OSError: the port is in use, or something else of that kind; the text says what to do.
-            RuntimeError: gevent has monkey-patched the program.
+            RuntimeError: an event loop runs in this thread, or gevent has monkey-patched the program.
         """
+        check_options("manager.run()", options)
+        check_no_loop("manager.run()", "await manager.serve(), or manager.start() to go on at once")
         self._server(host=host, port=port, **options).run()
 
-    def start(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> int:
-        """Serve in a thread of its own, for notebooks and tests; `stop` ends it.
+    async def serve(self, host: str = "0.0.0.0", port: int = 5000, **options: Unpack[ServerOptions]) -> None:
+        """Serve on the loop that runs, until the task is cancelled; arguments and errors are those of `run`.
+
+        Signals are left to the program. Cancelled, it ends in order: devices get CLOSE 1001, every `on_disconnect`
+        runs; then CancelledError is raised.
+        """
+        check_options("manager.serve()", options)
+        if "loop" in options:
+            raise TypeError("manager.serve() serves on the loop that runs: leave loop= out")
+        server = self._server(host=host, port=port, **options)
+        await server.begin()
+        await server.go_on()
+
+    def start(self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[ServerOptions]) -> int:
+        """Serve in a thread of its own; `stop` ends it.
+
+        Only the address differs from that of `run`: this machine alone, and a free port.
 
         Returns:
             The port.
 
         Raises:
+            TypeError: there is no such option.
             RuntimeError: it runs already, or cannot listen there.
         """
+        check_options("manager.start()", options)
         if self._running is not None:
             raise RuntimeError("the server runs already")
         server = self._server(host=host, port=port, **options)
         try:
             sockets = server.listen()
         except OSError as error:
-            raise RuntimeError(f"the server could not start: {error}") from error
+            raise RuntimeError(f"the server could not start: {error}") from None
         thread = threading.Thread(target=server.run, args=(sockets,), name="iotio-server", daemon=True)
         thread.start()
         while not server.ready.wait(0.05):
@@ -216,6 +241,15 @@ class IoTManager(Manager):
                 raise RuntimeError(f"the server could not start on {host}:{port}; see the log")
         self._running = (server, thread)
         return server.port
+
+    def started(self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[ServerOptions]) -> Started:
+        """Serve for the time of a block, for tests and notebooks; arguments and errors are those of `start`.
+
+        `with manager.started() as port:` serves in a thread of its own, `async with` on the loop that runs.
+        """
+        check_options("manager.started()", options)
+        start = partial(self.start, host, port, **options)
+        return Started(start, self.stop, partial(self._server, host=host, port=port, **options))
 
     def stop(self, timeout: float = 10.0) -> None:
         """End the server that `start` began: devices get CLOSE 1001, every `on_disconnect` runs.
@@ -239,6 +273,8 @@ class IoTManager(Manager):
         request_context: bool = False,
         view_threads: int | None = None,
         max_body: int | None = None,
+        threads: int = THREADS,
+        workers: int | None = None,
         **options: Any,
     ) -> NativeServer:
         from .hosts.native.server import NativeServer
@@ -247,6 +283,7 @@ class IoTManager(Manager):
         app, scope_of = _served(self, request_context, view_threads, max_body)
         if self.app is None:
             signals.watch(self)  # as `init_app` does: nobody has called it
+        options["threads"] = threads if workers is None else workers
         if isinstance(self.app, flask.Flask):
             return NativeServer(self, app, scope_of=scope_of, **options)
         from .hosts.asgi.app import native_server
@@ -334,7 +371,8 @@ def _served(
 
             app = devices_alone
         return app, lambda request, peer, root="": None
-    from .hosts.asgi.views import MAX_BODY, THREADS, Views
+    from .hosts.asgi.views import MAX_BODY, Views
+    from .hosts.asgi.views import THREADS as VIEW_THREADS
 
     without_request = _app_scope(app)
 
@@ -343,7 +381,7 @@ def _served(
             return without_request
         return _scope(app, {**_environ(request, peer), "SCRIPT_NAME": root})
 
-    threads = THREADS if view_threads is None else view_threads
+    threads = VIEW_THREADS if view_threads is None else view_threads
     return Views(app, threads, MAX_BODY if max_body is None else max_body), scope_of
 
 

@@ -51,7 +51,7 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
         (["--port", "65536"], "Invalid value for '--port'"),
         (["--port", "-1"], "Invalid value for '--port'"),
         (["--port", "http"], "Invalid value for '--port'"),
-        (["--workers", "0"], "Invalid value for '--workers'"),
+        (["--threads", "0"], "Invalid value for '--threads'"),
         (["--slow-handler", "-0.1"], "Invalid value for '--slow-handler'"),
         (["--log-level", "loud"], "Invalid value for '--log-level'"),
         (["--reload", "yes"], "unexpected extra argument (yes)"),
@@ -67,6 +67,11 @@ def test_options_that_are_refused(command: CliRunner, arguments: list[str], text
 def test_a_target_is_needed(command: CliRunner) -> None:
     result = command.invoke(main, ["run"])
     assert (result.exit_code, "Missing argument 'TARGET'" in result.output) == (2, True)
+
+
+def test_the_old_name_of_threads(command: CliRunner) -> None:
+    result = command.invoke(main, ["run", "nosuch.py", "--workers", "3"])
+    assert result.output.startswith("--workers has the name --threads now\nError: there is no file nosuch.py in ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--reload"], ["--uds", "x"], ["--log-level", "DEBUG"]])

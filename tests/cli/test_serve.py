@@ -82,7 +82,7 @@ def test_the_options_of_the_server(folder: Path) -> None:
         "def on_slow(self, message, client):\n    time.sleep(0.5)\n    return flask.request.headers['IoT-IO-Id']\n"
         "Plain.on_slow = on_slow\nmanager.add_type(Plain('slow'))\n"
     )
-    options = ["--slow-handler", "0.1", "--workers", "2", "--request-context", "--log-level", "WARNING"]
+    options = ["--slow-handler", "0.1", "--threads", "2", "--request-context", "--log-level", "WARNING"]
     with iotio_run(folder, "slow", "--port", "0", *options) as server:
         with Device(port_of(server), "d", "slow") as device:
             device.send("slow", 1)

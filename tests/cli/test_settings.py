@@ -18,7 +18,7 @@ SETTINGS = Settings(
     uds=None,
     ssl_certfile=None,
     ssl_keyfile=None,
-    workers=3,
+    threads=3,
     view_threads=None,
     slow_handler=0.5,
     request_context=True,
@@ -37,5 +37,5 @@ def test_they_cannot_be_changed() -> None:
 
 def test_each_option_of_the_command_but_reload_is_one_of_them() -> None:
     assert isinstance(run, click.Command)
-    options = {parameter.name for parameter in run.params} - {"reload"}
+    options = {parameter.name for parameter in run.params} - {"reload", "workers"}
     assert options == {field.name for field in dataclasses.fields(Settings)}

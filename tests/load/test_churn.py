@@ -87,7 +87,7 @@ def is_empty(stats: dict[str, Any]) -> bool:
 
 @pytest.mark.timeout(900 if FULL else 120)
 async def test_nothing_is_left_of_devices_that_came_and_went() -> None:
-    with EnduringServer(life=False, server={"workers": WORKERS}, options={"max_devices": MAX_DEVICES}) as server:
+    with EnduringServer(life=False, server={"threads": WORKERS}, options={"max_devices": MAX_DEVICES}) as server:
         before = await server.asked("stats")
         began = time.monotonic()
         curve = []

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from wsgiref.types import WSGIApplication
 
 import pytest
@@ -207,7 +207,7 @@ class NativeHost(LocalHost):
     """The native server, in a thread of its own."""
 
     kind = "native"
-    loop = "auto"  # uvloop's where it is installed
+    loop: Literal["auto", "asyncio"] = "auto"  # uvloop's where it is installed
 
     def __init__(self, options: Options, store: str | None = None) -> None:
         super().__init__(options, store)

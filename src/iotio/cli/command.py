@@ -32,8 +32,9 @@ def main() -> None:
 @click.option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
 @click.option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
 @click.option(
-    "--workers", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
+    "--threads", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
 )
+@click.option("--workers", hidden=True, type=click.IntRange(1), help="The old name of --threads.")
 @click.option(
     "--view-threads",
     type=click.IntRange(1),
@@ -57,7 +58,7 @@ def main() -> None:
     help="What to log: this and what is graver.",
 )
 @click.pass_context
-def run(context: click.Context, /, reload: bool, **options: Any) -> None:
+def run(context: click.Context, /, reload: bool, workers: int | None, **options: Any) -> None:
     """Serve an IoTManager and its application on one port, until Ctrl-C.
 
     TARGET is module:attribute or path/to/file.py:attribute. The attribute is an IoTManager, or a Flask application that
@@ -77,6 +78,9 @@ def run(context: click.Context, /, reload: bool, **options: Any) -> None:
     from .settings import Settings
 
     _check(context)
+    if workers is not None:
+        click.echo("--workers has the name --threads now", err=True)
+        options["threads"] = workers
     run_target(Settings(**options), reload=reload)
 
 

@@ -51,7 +51,7 @@ def serve(
     _configure_logging(settings.log_level)
     with _told():
         server = manager._server(
-            workers=settings.workers,
+            threads=settings.threads,
             view_threads=settings.view_threads,
             slow_handler=settings.slow_handler,
             request_context=settings.request_context,

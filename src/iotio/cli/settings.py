@@ -17,7 +17,7 @@ class Settings:
     uds: str | None
     ssl_certfile: str | None
     ssl_keyfile: str | None
-    workers: int
+    threads: int
     view_threads: int | None
     slow_handler: float
     request_context: bool

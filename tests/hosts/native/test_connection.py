@@ -400,7 +400,7 @@ def test_a_device_that_came_spoke_and_went_while_the_old_one_was_stuck() -> None
 
 
 def test_nothing_that_a_handler_raises_ends_a_worker() -> None:
-    with serving(Probe(), workers=1) as server, server.device() as peer:
+    with serving(Probe(), threads=1) as server, server.device() as peer:
         peer.send_bytes(frames(("exit", 3), ("cancel", 1), ("echo", 1), ("aecho", 2)))
         assert [packet(peer), packet(peer)] == [("echo", 1), ("aecho", 2)]
         assert server.manager.clients == ["d"]

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import flask
 import pytest
@@ -104,7 +105,7 @@ def test_a_certificate_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     certificate, other, key = tmp_path / "certificate.pem", tmp_path / "other.pem", tmp_path / "key.pem"
     authority.issue_cert("localhost").cert_chain_pems[0].write_to_path(certificate)
     authority.issue_cert("localhost").private_key_pem.write_to_path(other)
-    for options, text in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"ssl_certfile": str(key)}, f"the file {key} does not exist; choose another with ssl_certfile="),
         (
             {"ssl_certfile": str(certificate), "ssl_keyfile": str(other)},
@@ -114,7 +115,8 @@ def test_a_certificate_that_cannot_be_used_is_said(tmp_path: Path) -> None:
             {"ssl_certfile": str(other), "ssl_keyfile": str(other)},
             f"no certificate and key in PEM form in {other} and {other}; choose another with ssl_certfile=",
         ),
-    ]:
+    ]
+    for options, text in cases:
         with pytest.raises(OSError, match=f"^{re.escape(text)}$"):
             manager.run("127.0.0.1", 0, **options)
     with pytest.raises(ValueError, match="ssl_keyfile= is of use with ssl_certfile= only"):

@@ -45,7 +45,8 @@ def main() -> None:
                 return
 
     threading.Thread(target=tell, daemon=True).start()
-    manager.run("127.0.0.1", port, loop=sys.argv[2] if len(sys.argv) > 2 else "auto")
+    loop: Any = sys.argv[2] if len(sys.argv) > 2 else "auto"
+    manager.run("127.0.0.1", port, loop=loop)
 
 
 if __name__ == "__main__":

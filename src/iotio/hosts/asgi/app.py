@@ -22,6 +22,7 @@ from ...core.manager import Manager
 from ..forks import serves_at
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
+from ..native.options import THREADS
 from ..proxies import TrustedProxies
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import NO_UPGRADE, PATH, PATHS, UpgradeRequest, turn_away
@@ -47,7 +48,7 @@ class DeviceMount:
         manager: the manager whose devices are served.
         app: the ASGI application for all other paths.
         scope_of: see `ScopeOf`.
-        workers: threads for `def` handlers, at most.
+        threads: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log.
         on_first_device: called on a loop's thread when the first device of that loop comes.
     """
@@ -58,13 +59,13 @@ class DeviceMount:
         app: ASGIApp,
         *,
         scope_of: ScopeOf,
-        workers: int = 32,
+        threads: int = THREADS,
         slow_handler: float = 1.0,
         on_first_device: Callable[[], None] = lambda: None,
     ) -> None:
         self.manager = manager
         self._scope_of = scope_of
-        self._worker_limit = workers
+        self._threads = threads
         self._slow_handler = slow_handler
         self._hosts: dict[asyncio.AbstractEventLoop, NativeHost] = {}
         self._on_first_device = on_first_device
@@ -112,7 +113,7 @@ class DeviceMount:
         if host is None:
             for other in [one for one in list(self._hosts) if one.is_closed()]:
                 self._hosts.pop(other).close()
-            host = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
+            host = NativeHost(self.manager, threads=self._threads, slow_handler=self._slow_handler)
             self._hosts[loop] = host
             self._on_first_device()
         return host

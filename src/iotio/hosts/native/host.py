@@ -17,6 +17,7 @@ from ...core.manager import Manager
 from ...core.waiting import loop_runs_here
 from ..awaitables import as_coroutine
 from ..timing import GO_ON, HELD_UP, PIECE, SWEEP_INTERVAL, TURN
+from .options import THREADS
 from .stand_in import FirstStep
 from .workers import Workers
 
@@ -48,11 +49,11 @@ class NativeHost:
 
     Args:
         manager: the manager whose devices are served.
-        workers: threads for `def` handlers, at most.
+        threads: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log; 0 for never.
     """
 
-    def __init__(self, manager: Manager, *, workers: int = 32, slow_handler: float = 1.0) -> None:
+    def __init__(self, manager: Manager, *, threads: int = THREADS, slow_handler: float = 1.0) -> None:
         self.manager = manager
         self.loop = asyncio.get_running_loop()
         self.clock = manager.clock
@@ -62,7 +63,7 @@ class NativeHost:
         self.max_outbox = manager.options.max_outbox
         self.thread = threading.get_ident()
         self.tasks: set[asyncio.Task[Any]] = set()  # of handlers: a loop does not hold what waits
-        self.workers = Workers(self.loop, most=workers, slow=slow_handler, clock=manager.clock)
+        self.workers = Workers(self.loop, most=threads, slow=slow_handler, clock=manager.clock)
         self._dirty: deque[Flushable] = deque()
         self._ended: deque[Callable[[], None]] = deque()
         self._awake = False  # a flush is on its way

@@ -30,9 +30,11 @@ from ..signals import handling, is_repeated
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .acceptor import Acceptor
+from .connection import NativeConnection
 from .host import NativeHost
 from .http import KEEP_ALIVE
 from .http_places import HttpPlaces
+from .options import THREADS
 from .protocols import FirstReadProtocol, UpgradeProtocol
 from .tls import TlsProtocol
 
@@ -49,7 +51,7 @@ class NativeServer(uvicorn.Server):
         app: the ASGI application for all other paths.
         scope_of: returns the scope of a device's handlers, from its upgrade request and its address.
         other_websockets: uvicorn's WebSocket protocol class for other paths, or None for none.
-        workers: threads for `def` handlers, at most.
+        threads: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log.
         http_connections: HTTP connections at a time; beyond, an idle one makes room.
         options: for `uvicorn.Config`.
@@ -65,18 +67,16 @@ class NativeServer(uvicorn.Server):
         *,
         scope_of: Callable[[UpgradeRequest, str], Scope | None],
         other_websockets: Callable[..., Any] | None = None,
-        workers: int = 32,
+        threads: int = THREADS,
         slow_handler: float = 1.0,
         http_connections: int = 1024,
         **options: Any,
     ) -> None:
-        if options.pop("proxy_headers", False) or options.pop("forwarded_allow_ips", None) is not None:
-            raise ValueError("for devices, too: give IoTManager(..., options=Options(trusted_proxies=[...])) instead")
         self.manager = manager
         self.proxies = TrustedProxies(manager.options.trusted_proxies)
         self.scope_of = scope_of
         self.other_websockets = other_websockets
-        self._worker_limit = workers
+        self._threads = threads
         self._slow_handler = slow_handler
         self._http_connections = http_connections
         self._native: NativeHost | None = None
@@ -137,6 +137,47 @@ class NativeServer(uvicorn.Server):
             for sock in sockets or ():
                 sock.close()
 
+    async def begin(self) -> None:
+        """Listen, on the loop that runs; `go_on` must follow.
+
+        Raises:
+            CannotServe: see `listen`.
+            RuntimeError: gevent has monkey-patched the program, or the application could not start.
+        """
+        sockets = self.listen()
+        self.lifespan = self.config.lifespan_class(self.config)
+        try:
+            await self.startup(sockets)
+        except BaseException as error:
+            for sock in sockets or ():
+                sock.close()
+            if isinstance(error, SystemExit):  # uvicorn's, which would end the loop
+                raise RuntimeError("the application could not start; see the log") from None
+            raise
+
+    async def go_on(self) -> None:
+        """Serve until `should_exit` is set or the task is cancelled, and end in order; signals are the program's.
+
+        A second cancellation ends it at once.
+        """
+        cancelled = None
+        try:
+            try:
+                await self.main_loop()
+            except asyncio.CancelledError as error:
+                cancelled = error
+            await self.shutdown()
+        except asyncio.CancelledError:
+            for connection in self.manager.connections.all():  # the loop goes on, and would go on to serve them
+                if isinstance(connection, NativeConnection) and connection.host is self.native:
+                    connection.abort()
+            raise
+        finally:
+            for sock in self._sockets:
+                sock.close()
+        if cancelled is not None:
+            raise cancelled
+
     @property
     def native(self) -> NativeHost:
         """Return the host of the running loop."""
@@ -151,8 +192,16 @@ class NativeServer(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then set `ready`."""
-        self._native = NativeHost(self.manager, workers=self._worker_limit, slow_handler=self._slow_handler)
-        self.http_places = HttpPlaces(self._http_connections, self._native.loop.time)
+        self._native = NativeHost(self.manager, threads=self._threads, slow_handler=self._slow_handler)
+        try:
+            await self._open(sockets)
+        except BaseException:
+            self._native.close()
+            raise
+        self.ready.set()
+
+    async def _open(self, sockets: list[socket.socket] | None) -> None:
+        self.http_places = HttpPlaces(self._http_connections, self.native.loop.time)
         await super().startup([])  # the application; the sockets are the acceptor's
         config, manager = self.config, self.manager
         self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol)
@@ -163,7 +212,6 @@ class NativeServer(uvicorn.Server):
             serves_at(sock.getsockname())
             limit_silence(sock, *manager.types.all_options)
         await self.acceptor.open(sockets, config.backlog)
-        self.ready.set()
 
     def _make_protocol(self) -> asyncio.Protocol:
         if self.config.ssl is None:
