@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import iotio
 from iotio.cli import main
+from iotio.cli.command import run
+from iotio.cli.settings import Settings
 from tests.support.processes import START_SECONDS
 
 from .program import IOTIO
@@ -64,9 +68,63 @@ def test_options_that_are_refused(command: CliRunner, arguments: list[str], text
     assert text in result.output
 
 
-def test_a_target_is_needed(command: CliRunner) -> None:
+def test_the_usual_file_is_served_without_a_target(command: CliRunner, folder: Path) -> None:
+    (folder / "server.py").write_text("1 / 0")
+    assert "Error: server.py could not be loaded" in command.invoke(main, ["run"]).output
+    (folder / "server.py").unlink()
     result = command.invoke(main, ["run"])
-    assert (result.exit_code, "Missing argument 'TARGET'" in result.output) == (2, True)
+    assert (result.exit_code, result.output) == (
+        2,
+        f"Error: there is no app.py, server.py or main.py in {folder}: say what to serve, such as iotio run FILE\n",
+    )
+
+
+def test_every_option_has_a_variable() -> None:
+    assert isinstance(run, click.Command)
+    for parameter in run.params:
+        if parameter.name != "workers":
+            assert parameter.envvar == f"IOTIO_{str(parameter.name).upper()}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "settings", "reload"),
+    [
+        ({"PORT": "1234", "THREADS": "7", "RELOAD": "1", "TARGET": "x.py"}, [], {"port": 1234, "threads": 7}, True),
+        ({"PORT": "1234", "HOST": "::"}, ["--port", "1"], {"port": 1, "host": "::"}, False),
+        ({"UDS": "x"}, [], {"uds": "x"}, False),
+        ({"UDS": "x"}, ["--port", "1"], {"uds": None, "port": 1}, False),
+        ({"PORT": "1"}, ["--uds", "x"], {"uds": "x"}, False),
+        ({"PORT": ""}, [], {"port": None}, False),
+    ],
+)
+def test_variables(
+    command: CliRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    arguments: list[str],
+    settings: dict[str, Any],
+    reload: bool,
+) -> None:
+    seen: list[tuple[Settings, bool]] = []
+    monkeypatch.setattr("iotio.cli.launch.run_target", lambda found, *, reload: seen.append((found, reload)))
+    environment = {f"IOTIO_{name}": value for name, value in variables.items()}
+    result = command.invoke(main, ["run", *arguments], env=environment)
+    assert result.exit_code == 0, result.output
+    [(found, reloads)] = seen
+    assert found.target == variables.get("TARGET", "server.py")
+    assert ({name: getattr(found, name) for name in settings}, reloads) == (settings, reload)
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"IOTIO_PORT": "http"}, "Invalid value for '--port': 'http' is not"),
+        ({"IOTIO_UDS": "x", "IOTIO_PORT": "1"}, "IOTIO_UDS and IOTIO_PORT exclude each other: leave one out"),
+    ],
+)
+def test_variables_that_are_refused(command: CliRunner, variables: dict[str, str], text: str) -> None:
+    result = command.invoke(main, ["run"], env=variables)
+    assert (result.exit_code, text in result.output) == (2, True), result.output
 
 
 def test_the_old_name_of_threads(command: CliRunner) -> None:

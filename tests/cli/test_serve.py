@@ -180,7 +180,8 @@ def test_a_second_signal_ends_it_at_once(folder: Path, reload: list[str]) -> Non
         (["nosuch.py"], 1, "there is no file nosuch.py in {folder}"),
         (["a/b"], 2, "'a/b' is not of the form module:attribute or path/to/file.py:attribute"),
         (["server:"], 2, "'', after the colon of 'server:', is not the name of an attribute"),
-        (["server:x()"], 2, "'x()', after the colon of 'server:x()', is not the name of an attribute"),
+        (["server:x()"], 1, "server has no attribute 'x'"),
+        (["server:x()()"], 2, "'x()()', after the colon of 'server:x()()', is not the name of an attribute"),
         (["server:manger"], 1, "server has no attribute 'manger'; did you mean 'manager'?"),
         (["server:app.q"], 1, "server:app has no attribute 'q'"),
         (

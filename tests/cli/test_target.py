@@ -10,7 +10,7 @@ from flask import Flask
 
 import iotio
 from iotio import IoTManager
-from iotio.cli.target import Failure, Misuse, Target
+from iotio.cli.target import Failure, Misuse, Target, usual_file
 from tests.load.harness import Device
 from tests.support.processes import START_SECONDS
 
@@ -57,6 +57,8 @@ def test_an_application_that_does_not_know_its_manager() -> None:
         ("a.b:c.d", Target("a.b", "c.d", False)),
         ("a/b-c.py", Target("a/b-c.py", "", True)),
         ("a.py:hub", Target("a.py", "hub", True)),
+        ("a.py:make()", Target("a.py", "make", True, True)),
+        ("a.b:make", Target("a.b", "make", False)),
         ("dir.py/x.py", Target("dir.py/x.py", "", True)),
     ],
 )
@@ -64,7 +66,7 @@ def test_the_forms_of_a_target(text: str, target: Target) -> None:
     assert Target.parse(text) == target
 
 
-@pytest.mark.parametrize("text", ["", ":app", "a b", "a/b", "a..b", "server:", "server.py:", "server:x()", "a:b:c"])
+@pytest.mark.parametrize("text", ["", ":app", "a b", "a/b", "a..b", "server:", "server.py:", "server:x()()", "a:b:c"])
 def test_what_is_no_target(text: str) -> None:
     with pytest.raises(Misuse, match=r"is not "):
         Target.parse(text)
@@ -123,3 +125,82 @@ def test_an_error_in_the_program_is_shown_with_its_traceback(folder: Path, code:
     assert f'File "{folder / "broken.py"}", line' in text
     assert str(Path(iotio.__file__).parent) not in text
     assert "importlib" not in text
+
+
+APP = "from flask import Flask\nfrom iotio import IoTManager\n"
+FACTORY = APP + "def create_app():\n    app = Flask('made')\n    IoTManager(app)\n    return app\n"
+OTHER_FACTORY = (
+    "from starlette.applications import Starlette\nfrom iotio import IoTManager\n"
+    "def make():\n    app = Starlette()\n    app.state.hub = IoTManager(app)\n    return app\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "target", "name"),
+    [
+        (FACTORY, "made.py:create_app", "made.py:create_app()"),
+        (FACTORY, "made:create_app()", "made:create_app()"),
+        (FACTORY, "made", "made:create_app()"),
+        (APP + "def make_app(debug=False):\n    return IoTManager()\n", "made", "made:make_app()"),
+        (OTHER_FACTORY, "made:make", "made:make()"),
+    ],
+)
+def test_factories(folder: Path, code: str, target: str, name: str) -> None:
+    (folder / "made.py").write_text(code)
+    with iotio_run(folder, target, "--port", "0") as server:
+        assert server.wait_line("Serving ", START_SECONDS).startswith(f"Serving {name} (")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (
+            "def make(name): ...",
+            "made:make cannot be called without arguments (missing a required argument: 'name'):"
+            " write a function around it",
+        ),
+        ("def make(): ...", "made:make() returned None, it must return an IoTManager or an application that has one"),
+        (
+            "import flask\ndef make(): return flask.Flask('x')",
+            "made:make() returned a Flask application without an IoTManager, it must return an IoTManager or an"
+            " application that has one",
+        ),
+        (
+            "async def make(): ...",
+            "made:make is an async def, it must be a def that returns an IoTManager or an application",
+        ),
+        ("make = 5", "made:make is an int, it must be a def that returns an IoTManager or an application"),
+    ],
+)
+def test_what_is_no_factory(code: str, text: str) -> None:
+    module = types.ModuleType("made")
+    exec(code, vars(module))
+    with pytest.raises(Failure) as caught:
+        Target.parse("made:make()").find(module)
+    assert caught.value.message == text
+
+
+def test_a_factory_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    module = types.ModuleType("made")
+    exec("def make():\n    return 1 / 0", vars(module))
+    with pytest.raises(Failure, match=r"^made:make\(\) failed: the error above is in its code$"):
+        Target.parse("made:make").find(module)
+    assert capsys.readouterr().err.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_the_file_that_is_served_if_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"there is no app.py, server.py or main.py in {tmp_path}: say what to serve, such as iotio run FILE"
+    with pytest.raises(Misuse) as caught:
+        usual_file()
+    assert caught.value.message == text
+    for name in ("main.py", "server.py", "app.py"):
+        Path(name).touch()
+        assert usual_file() == name
+
+
+def test_a_store_that_cannot_be_opened_is_one_line(folder: Path) -> None:
+    code = "from iotio import IoTManager\nmanager = IoTManager(store='sqlite:////no/such/folder/x.db')\n"
+    (folder / "stored.py").write_text(code)
+    text = "Error: stored.py: the folder '/no/such/folder' does not exist: make it, or name a file in another one\n"
+    assert fails(folder, "stored.py") == (1, text)

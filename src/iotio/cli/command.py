@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -10,7 +11,14 @@ from .. import __version__
 
 __all__ = ["main", "run"]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def _option(name: str, **settings: Any) -> Callable[[Function], Function]:
+    """Add an option that an environment variable can set, too: `--log-level` is IOTIO_LOG_LEVEL."""
+    return click.option(name, envvar=f"IOTIO_{name.removeprefix('--').replace('-', '_').upper()}", **settings)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,22 +33,22 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("target")
-@click.option("--host", show_default="0.0.0.0", help="Address to listen on; :: for IPv6 and IPv4.")
-@click.option("--port", show_default="5000", type=click.IntRange(0, 65535), help="Port; 0 finds a free one.")
-@click.option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
-@click.option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
-@click.option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
-@click.option(
+@click.argument("target", required=False, envvar="IOTIO_TARGET")
+@_option("--host", show_default="0.0.0.0", help="Address to listen on; :: for IPv6 and IPv4.")
+@_option("--port", show_default="5000", type=click.IntRange(0, 65535), help="Port; 0 finds a free one.")
+@_option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
+@_option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
+@_option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
+@_option(
     "--threads", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
 )
 @click.option("--workers", hidden=True, type=click.IntRange(1), help="The old name of --threads.")
-@click.option(
+@_option(
     "--view-threads",
     type=click.IntRange(1),
     help="Threads for the views of a Flask application, at most.  [default: 32]",
 )
-@click.option(
+@_option(
     "--slow-handler",
     metavar="SECONDS",
     default=1.0,
@@ -48,9 +56,9 @@ def main() -> None:
     type=click.FloatRange(0),
     help="Name a handler in the log that runs longer; 0 for never.",
 )
-@click.option("--request-context", is_flag=True, help="Give handlers `flask.request` of their device's upgrade.")
-@click.option("--reload", is_flag=True, help="Restart when a .py file below the current folder changes.")
-@click.option(
+@_option("--request-context", is_flag=True, help="Give handlers `flask.request` of their device's upgrade.")
+@_option("--reload", is_flag=True, help="Restart when a .py file below the current folder changes.")
+@_option(
     "--log-level",
     default="info",
     show_default=True,
@@ -58,12 +66,17 @@ def main() -> None:
     help="What to log: this and what is graver.",
 )
 @click.pass_context
-def run(context: click.Context, /, reload: bool, workers: int | None, **options: Any) -> None:
+def run(context: click.Context, /, target: str | None, reload: bool, workers: int | None, **options: Any) -> None:
     """Serve an IoTManager and its application on one port, until Ctrl-C.
 
-    TARGET is module:attribute or path/to/file.py:attribute. The attribute is an IoTManager, or a Flask application that
-    has one; without it, `manager`, `app` or the only IoTManager of the module is taken. The current folder is searched
-    first. The module's __name__ is not "__main__": a block `if __name__ == "__main__":` does not run.
+    TARGET is module:attribute or path/to/file.py:attribute. The attribute is an IoTManager, an application that has
+    one, or a function that returns either; without it, `manager`, `app`, the only IoTManager of the module or what
+    `create_app()` returns is taken. Without TARGET it is app.py, server.py or main.py. The current folder is searched
+    first. The module's __name__ is not "__main__": a block `if __name__ == "__main__":` does not run, and a server that
+    the program starts while it is imported is left out.
+
+    Each option can be set by an environment variable: IOTIO_PORT for --port, IOTIO_LOG_LEVEL for --log-level. The
+    command line goes before.
 
     A program of iot.io 0.4 that ends in eventlet.wsgi.server(eventlet.listen(...), app) is served as well, without
     eventlet and at that address, if the command line names no other.
@@ -76,12 +89,13 @@ def run(context: click.Context, /, reload: bool, workers: int | None, **options:
     """
     from .launch import run_target
     from .settings import Settings
+    from .target import usual_file
 
-    _check(context)
+    _check(context, options)
     if workers is not None:
         click.echo("--workers has the name --threads now", err=True)
         options["threads"] = workers
-    run_target(Settings(**options), reload=reload)
+    run_target(Settings(target=target or usual_file(), **options), reload=reload)
 
 
 @main.command()
@@ -105,14 +119,18 @@ def backup(target: str, store: str, force: bool) -> None:
     run_backup(store, target, force=force)
 
 
-def _check(context: click.Context) -> None:
-    """Refuse options that contradict each other."""
+def _check(context: click.Context, options: dict[str, Any]) -> None:
+    """Refuse options that contradict each other; but the command line goes before the environment."""
     from .target import Misuse
 
-    given = click.core.ParameterSource.COMMANDLINE
-    if context.params["uds"] is not None:
-        for name in ("host", "port"):
-            if context.get_parameter_source(name) is given:
+    source = click.core.ParameterSource
+    for name in ("host", "port") if options["uds"] is not None else ():
+        said, uds_said = context.get_parameter_source(name), context.get_parameter_source("uds")
+        if said is uds_said is source.ENVIRONMENT:
+            raise Misuse(f"IOTIO_UDS and IOTIO_{name.upper()} exclude each other: leave one out")
+        if said is source.COMMANDLINE:
+            if uds_said is source.COMMANDLINE:
                 raise Misuse(f"--uds and --{name} exclude each other: leave one out")
-    if context.params["ssl_keyfile"] and not context.params["ssl_certfile"]:
+            options["uds"] = None
+    if options["ssl_keyfile"] and not options["ssl_certfile"]:
         raise Misuse("--ssl-keyfile needs --ssl-certfile, the certificate that the key is of")

@@ -2,7 +2,7 @@
 
 Such programs end in `eventlet.wsgi.server(eventlet.listen(("", 5000)), app)`, often below `if __name__ == "__main__":`.
 eventlet hands no socket to an application, so it can serve no device. Its names stand for what this server does anyway,
-whether eventlet is installed or not; `wsgi.server` ends the loading.
+whether eventlet is installed or not; `wsgi.server` returns at once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-__all__ = ["Asked", "Served", "main_block", "standing_in", "wants_async_mode"]
+from .left_out import tell_left_out
 
-
-class Served(BaseException):
-    """The program has come to its server: it is loaded."""
+__all__ = ["Asked", "main_block", "standing_in", "wants_async_mode"]
 
 
 @dataclass
@@ -138,14 +136,14 @@ def _modules(asked: Asked) -> dict[str, ModuleType]:
     eventlet: Any = _Module("eventlet")
     wsgi: Any = _Module("eventlet.wsgi")
 
-    def server(sock: Any, site: Any, *arguments: object, **options: object) -> NoReturn:
+    def server(sock: Any, site: Any, *arguments: object, **options: object) -> None:
+        tell_left_out("eventlet.wsgi.server()")
         asked.app = site
         name = sock.getsockname()
         if isinstance(name, tuple):
             asked.host, asked.port = name[0], name[1]
         asked.certfile, asked.keyfile = getattr(sock, "certfile", None), getattr(sock, "keyfile", None)
         sock.close()
-        raise Served
 
     def wrap_ssl(sock: Any, *arguments: object, **options: Any) -> Any:
         sock.certfile, sock.keyfile = options.get("certfile"), options.get("keyfile")

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..hosts.listen import CannotServe, address, check_files, listen
+from .left_out import leaving_out
 from .old_programs import Asked, standing_in
 from .settings import Settings
+from .slow_import import watching
 from .target import Failure, Target
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def serve(
     Raises:
         click.ClickException: it cannot be served.
     """
-    with standing_in() as asked:
+    with standing_in() as asked, leaving_out(), watching(settings.target):
         name, manager = Target.parse(settings.target).load(asked)
     settings = _as_asked(settings, asked)
     _configure_logging(settings.log_level)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .old_programs import Asked, Served, main_block, wants_async_mode
+from ..core.storage.contract import StoreError
+from ..hosts import forks
+from .old_programs import Asked, main_block, wants_async_mode
 
 if TYPE_CHECKING:
     from ..app import IoTManager
 
-__all__ = ["Failure", "Misuse", "Target"]
+__all__ = ["Failure", "Misuse", "Target", "usual_file"]
 
 _FORM = "module:attribute or path/to/file.py:attribute"
 _FILE = re.compile(r"(?P<place>.+\.py)(?::(?P<attribute>.*))?")
 _MOST_NAMES = 8  # that an error lists
 _DEFAULTS = ("manager", "app")
+_FACTORIES = ("create_app", "make_app")
+_FILES = ("app.py", "server.py", "main.py")
 
 
 class Failure(click.ClickException):
@@ -47,11 +51,13 @@ class Target:
         place: a module's name, or the path of a .py file.
         attribute: a name in it, dotted names of attributes after it; "" for the usual ones.
         is_file: whether place is a path.
+        is_call: whether the attribute is to be called; one that can only be a factory is so in any case.
     """
 
     place: str
     attribute: str
     is_file: bool
+    is_call: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -68,9 +74,10 @@ class Target:
             attribute = attribute if colon else None
             if not _is_dotted(place):
                 raise Misuse(f"{text!r} is not of the form {_FORM}")
-        if attribute is not None and not _is_dotted(attribute):
+        name = (attribute or "").removesuffix("()")
+        if attribute is not None and not _is_dotted(name):
             raise Misuse(f"{attribute!r}, after the colon of {text!r}, is not the name of an attribute")
-        return cls(place, attribute or "", file is not None)
+        return cls(place, name, file is not None, name != (attribute or ""))
 
     @property
     def folder(self) -> Path:
@@ -114,25 +121,18 @@ class Target:
                 f'{self.place} asks Flask-SocketIO for async_mode="eventlet", which serves no device:'
                 " leave this argument out of SocketIO(...)"
             )
-        module = None
         try:
             module = _import_file(Path(self.place)) if self.is_file else importlib.import_module(self.place)
             if self.is_file and asked is not None and asked.app is None:
-                with suppress(Served):
-                    main_block(module, Path(self.place))
-        except Served:
-            pass  # a module that is a part of a package is gone again, but not what it wants to be served
+                main_block(module, Path(self.place))
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and self._is_prefix(error.name):
                 raise self._missing(str(error.name)) from None
-            _print_error_of_the_user(error)
-            raise Failure(f"{self.place} could not be loaded: the error above is in its code") from None
+            raise _failure(error, self.place, "could not be loaded") from None
         if asked is not None and asked.app is not None and not self.attribute:
-            manager = _manager_of(asked.app) or (_manager_beside(asked.app, module) if module is not None else None)
+            manager = _manager_of(asked.app) or _manager_beside(asked.app, module)
             if manager is not None:
                 return self.place, manager
-        if module is None:
-            raise Failure(f"{self.place} has no IoTManager for the application that it gives to eventlet's server")
         return self.find(module)
 
     def _file(self) -> Path | None:
@@ -158,7 +158,7 @@ class Target:
             Failure: there is none, or it is not clear which.
         """
         if self.attribute:
-            return f"{self.place}:{self.attribute}", self._named(module)
+            return self._named(module)
         managers = {name: manager for name, value in vars(module).items() if (manager := _manager_of(value))}
         for name in _DEFAULTS:
             if name in managers:
@@ -171,12 +171,15 @@ class Target:
                 f"{self.place} has several managers: {_listed(managers)};"
                 f" say which, for example {self.place}:{next(iter(managers))}"
             )
+        for name in _FACTORIES:
+            if inspect.isfunction(factory := vars(module).get(name)):
+                return f"{self.place}:{name}()", _made_by(factory, f"{self.place}:{name}")
         raise Failure(
             f"{self.place} has no IoTManager under a name of its own, but {_listed(_described(module)) or 'nothing'};"
             f" add manager = IoTManager(app), or name it: {self.place}:NAME"
         )
 
-    def _named(self, module: ModuleType) -> IoTManager:
+    def _named(self, module: ModuleType) -> tuple[str, IoTManager]:
         value: Any = module
         at = self.place
         for name in self.attribute.split("."):
@@ -187,10 +190,27 @@ class Target:
                 hint = f"; did you mean {like[0]!r}?" if like else ""
                 raise Failure(f"{at} has no attribute {name!r}{hint}") from None
             at = f"{self.place}:{name}" if at == self.place else f"{at}.{name}"
-        manager = _manager_of(value) or _manager_beside(value, module)
-        if manager is None:
-            raise Failure(f"{at} is {_kind(value)}, it must be an IoTManager or an application that has one")
-        return manager
+        manager = None if self.is_call else _manager_of(value) or _manager_beside(value, module)
+        if manager is not None:
+            return at, manager
+        if self.is_call or (inspect.isroutine(value) and not inspect.iscoroutinefunction(value)):
+            return f"{at}()", _made_by(value, at)
+        raise Failure(f"{at} is {_kind(value)}, it must be an IoTManager or an application that has one")
+
+
+def usual_file() -> str:
+    """Return the program in the current folder that is served if none is named.
+
+    Raises:
+        Misuse: there is none.
+    """
+    for name in _FILES:
+        if Path(name).is_file():
+            return name
+    raise Misuse(
+        f"there is no {', '.join(_FILES[:-1])} or {_FILES[-1]} in {Path.cwd()}: say what to serve, such as"
+        " iotio run FILE"
+    )
 
 
 def _is_dotted(text: str) -> bool:
@@ -218,12 +238,47 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Served:
-        pass
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _made_by(factory: Any, at: str) -> IoTManager:
+    """Call a factory, and return the manager that it has made.
+
+    Args:
+        factory: what the target names.
+        at: its name, for errors.
+
+    Raises:
+        Failure: it cannot be called without arguments, fails, or makes no manager.
+    """
+    if not callable(factory) or inspect.iscoroutinefunction(factory):
+        raise Failure(f"{at} is {_kind(factory)}, it must be a def that returns an IoTManager or an application")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise Failure(f"{at} cannot be called without arguments ({error}): write a function around it") from None
+    try:
+        made = factory()
+    except Exception as error:
+        raise _failure(error, f"{at}()", "failed") from None
+    from ..app import IoTManager
+
+    managers = (one for one in forks.watched() if isinstance(one, IoTManager) and one.app is made)
+    manager = _manager_of(made) or (next(managers, None) if made is not None else None)
+    if manager is None:
+        raise Failure(f"{at}() returned {_kind(made)}, it must return an IoTManager or an application that has one")
+    return manager
+
+
+def _failure(error: Exception, what: str, problem: str) -> Failure:
+    """Return the end of the command for an error of the user's code; prints its traceback, if a line cannot tell."""
+    if isinstance(error, StoreError):
+        return Failure(f"{what}: {error}")
+    _print_error_of_the_user(error)
+    return Failure(f"{what} {problem}: the error above is in its code")
 
 
 def _manager_of(value: object) -> IoTManager | None:
@@ -249,6 +304,10 @@ def _kind(value: object) -> str:
         return "a Flask application without an IoTManager"
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if inspect.iscoroutinefunction(value):
+        return "an async def"
+    if value is None:
+        return "None"
     kind = type(value).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 

@@ -26,7 +26,7 @@ from iotio.core.manager import Manager
 
 from . import signals
 
-__all__ = ["check", "disown", "serves_at", "watch"]
+__all__ = ["check", "disown", "serves_at", "watch", "watched"]
 
 _DESCRIPTORS = "/dev/fd"
 
@@ -57,6 +57,11 @@ class _NoLock:
 def watch(manager: Manager) -> None:
     """Disown a manager in every forked child, if it is in use by then."""
     _managers.add(manager)
+
+
+def watched() -> list[Manager]:
+    """Return the managers of this process, those that are left."""
+    return list(_managers)
 
 
 def serves_at(name: Any) -> None:
