@@ -43,6 +43,8 @@ def test_devices_and_pages(folder: Path, target: str) -> None:
             " devices at the WebSocket path /iot.io; Ctrl-C ends it"
         ] or target.startswith("./")
         assert "gone d server_shutdown" in server.lines
+        text = "INFO iotio.server: Ctrl-C: the server ends; connections to close: 1. A second one ends it at once"
+        assert next(one for one in server.lines if "Ctrl-C: " in one).endswith(text)
         assert re.search(r"^[-0-9]+ [:,0-9]+ INFO iotio.connection: device 'd' connected", server.output, re.MULTILINE)
         assert "Traceback" not in server.output
 
@@ -256,7 +258,16 @@ def test_manager_run_tells_port_0_and_a_port_in_use(folder: Path) -> None:
         with Program([sys.executable, "own.py", str(port)], folder=folder) as second:
             assert second.wait(START_SECONDS) == 1
             assert second.lines[-1].endswith(f"CannotServe: port {port} is in use; choose another with port=")
+            assert second.output.count("Traceback") == 1
         assert server.terminate() == 0
+
+
+def test_a_bad_store_is_one_error_without_what_led_to_it(folder: Path) -> None:
+    (folder / "stored.py").write_text("from iotio import IoTManager\nIoTManager(store='sqlite:///stored.py')")
+    with Program([sys.executable, "stored.py"], folder=folder) as program:
+        assert program.wait(START_SECONDS) == 1
+        assert "stored.py cannot be opened: " in program.lines[-1]
+        assert program.output.count("Traceback") == 1
 
 
 def test_manager_run_prints_nothing(folder: Path) -> None:

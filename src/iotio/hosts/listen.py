@@ -64,7 +64,7 @@ def listen(host: str | None, port: int, uds: str | None = None, *, backlog: int 
     except OSError as error:
         for sock in found:
             sock.close()
-        raise _explained(error, host, port) from error
+        raise _explained(error, host, port) from None
     return found
 
 
@@ -90,7 +90,7 @@ def check_files(**files: str | os.PathLike[str] | None) -> None:
                 pass
         except OSError as error:
             problem = "does not exist" if error.errno == errno.ENOENT else f"cannot be read: {error.strerror}"
-            raise CannotServe(f"the file {os.fspath(path)} {problem}", option, error) from error
+            raise CannotServe(f"the file {os.fspath(path)} {problem}", option, error) from None
 
 
 def _addresses(host: str | None, port: int) -> Iterable[tuple[socket.AddressFamily, tuple[str, int]]]:
@@ -148,7 +148,7 @@ def _listen_unix(path: str, backlog: int) -> socket.socket:
     except OSError as error:
         sock.close()
         problem = f"cannot listen on the Unix socket {path}: {error.strerror or error}"
-        raise CannotServe(problem, "uds", error) from error
+        raise CannotServe(problem, "uds", error) from None
     return sock
 
 

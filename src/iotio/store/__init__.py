@@ -36,7 +36,10 @@ def open_store(url: str, *, damaged: Literal["refuse", "set_aside"] = "refuse") 
     from .sql import SqlStore
 
     store = SqlStore(url, damaged=damaged)
-    store.open()
+    try:
+        store.open()
+    except StoreError as error:
+        raise error from None  # its text has the reason: no tracebacks of the database before it
     return store
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -80,7 +81,7 @@ class NativeServer(uvicorn.Server):
         self._slow_handler = slow_handler
         self._http_connections = http_connections
         self._native: NativeHost | None = None
-        self._signalled = False
+        self._signalled = 0  # the number of the first signal
         self.ready = threading.Event()
 
         super().__init__(
@@ -227,6 +228,10 @@ class NativeServer(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Close every device's connection, run every `on_disconnect`, finish what runs, within a deadline."""
+        if self._signalled:
+            name = "Ctrl-C" if self._signalled == signal.SIGINT else signal.Signals(self._signalled).name
+            devices = len(self.manager.connections.all())
+            logger.info("%s: the server ends; connections to close: %d. A second one ends it at once", name, devices)
         self.manager.connections.begin_shutdown()
         deadline = self.manager.clock() + SHUTDOWN_GRACE
         self.acceptor.close()
@@ -255,7 +260,8 @@ class NativeServer(uvicorn.Server):
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._signalled and not is_repeated(number):
             os._exit(128 + number)
-        self._signalled = self.should_exit = True
+        self._signalled = number
+        self.should_exit = True
 
 
 def _refuse_patches() -> None:
@@ -279,6 +285,6 @@ def _load(config: uvicorn.Config) -> None:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             problem = f"the key in {config.ssl_keyfile or config.ssl_certfile} is not that of the certificate"
-            raise CannotServe(problem, "ssl_keyfile", error) from error
+            raise CannotServe(problem, "ssl_keyfile", error) from None
         names = " and ".join(str(name) for name in files.values() if name)
-        raise CannotServe(f"no certificate and key in PEM form in {names}", "ssl_certfile", error) from error
+        raise CannotServe(f"no certificate and key in PEM form in {names}", "ssl_certfile", error) from None
