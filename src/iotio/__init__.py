@@ -6,9 +6,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from iotio_protocol.beside import check_alone
+
 from .same_build import check_build
 
-check_build()  # first: modules of two builds would fail in stranger ways
+check_alone(os.path.dirname(os.path.dirname(__file__)))  # first: what does not belong together fails in stranger ways
+check_build()
 
 from iotio_protocol.version import __version__ as __version__  # noqa: E402  # see above
 
