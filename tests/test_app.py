@@ -122,7 +122,10 @@ def test_one_manager_for_two_apps(app: flask.Flask) -> None:
 def test_two_managers(app: flask.Flask, manager: IoTManager) -> None:
     """The functions of a handler mean the manager of its device, whatever the application's last manager is."""
     a = device(manager)
-    second = IoTManager(app)
+    with pytest.warns(RuntimeWarning) as caught:
+        second = IoTManager(app)
+    text = "<Flask 'ctx app'> has an IoTManager already, which serves no devices from now on: make one only"
+    assert [(str(one.message), one.filename) for one in caught] == [(text, __file__)]
     second.add_type(Ctx("ctx"))
     b = device(second)
     a.send("join", "r")
@@ -338,6 +341,36 @@ def test_start_serves_devices_and_pages(app: flask.Flask, request_context: bool)
         manager.stop()
         assert peer.expect_frame().close_code == 1001
     manager.stop()  # harmless
+
+
+class Lost(DeviceType):
+    """Looks for a request that is not there."""
+
+    def on_address(self, message: Any, client: IoTClient) -> Any:
+        return flask.request.remote_addr
+
+    async def on_address_later(self, message: Any, client: IoTClient) -> Any:
+        return flask.request.remote_addr
+
+    def on_there(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+
+@pytest.mark.parametrize("event", ["address", "address_later"])
+def test_flask_request_without_a_request_is_explained(
+    app: flask.Flask, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = IoTManager(app)
+    manager.add_type(Lost("lost"))
+    with started(manager) as port, RawPeer("127.0.0.1", port) as peer:
+        assert peer.upgrade(headers=v1_headers("d", "lost")).status == 101
+        peer.send_binary(v1.encode(event, ""))
+        assert ask(peer, "there", 1) == ("there", 1)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        f"handler on_{event} of type 'lost' failed for device 'd': flask.request needs"
+        " manager.run(request_context=True), or iotio run --request-context"
+    ]
+    assert manager.explain(RuntimeError("another")) == IoTManager().explain(RuntimeError("x")) == ""
 
 
 def test_start_serves_an_asgi_application() -> None:

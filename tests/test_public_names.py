@@ -63,7 +63,7 @@ MANAGER = """
 """
 # The parts of a manager and what hosts and handles ask of it: for this package only.
 MANAGER_PARTS = """
-    callbacks clock closing codec connections durable_messages emitter epochs gate lifecycle
+    callbacks clock closing codec connections durable_messages emitter epochs explain gate lifecycle
     log_throttle loops make_store_writer notifier presence recorder registry rooms_of run_awaitable scope
     session_factory step_of store_writer sweep types wait_here
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IoTManager"]
 
+_NO_REQUEST = "flask.request needs manager.run(request_context=True), or iotio run --request-context"
 _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(None)`, which is a mistake
 
 
@@ -120,6 +123,8 @@ class IoTManager(Manager):
         if isinstance(app, flask.Flask):
             tell_of_eventlet()
             guard_logs()
+            if app.extensions.get(EXTENSION, self) is not self:
+                _warn_of_two(app)
             app.extensions[EXTENSION] = self
             self.scope = _app_scope(app)
             app.app_protocol = subprotocol_at  # type: ignore[attr-defined]  # where gevent-websocket asks for it
@@ -290,6 +295,11 @@ class IoTManager(Manager):
 
         return native_server(self, app, scope_of=scope_of, **options)
 
+    def explain(self, error: BaseException) -> str:
+        """Say how handlers get `flask.request`, where that is what was missing; see `Manager.explain`."""
+        missing = isinstance(error, RuntimeError) and str(error).startswith("Working outside of request context")
+        return _NO_REQUEST if missing and isinstance(self.app, flask.Flask) else ""
+
     def socket(self, ws: Any) -> None:
         """Serve a device on a gevent-websocket WebSocket until its end; the middleware does this by itself."""
         if self._middleware is None:
@@ -343,6 +353,15 @@ class _RequestScope:
 def _scope(app: flask.Flask, environ: WSGIEnvironment) -> Scope:
     """Return a scope in which handlers see the context of the upgrade request, entered once for a connection."""
     return lambda client: _RequestScope(app, environ, client)
+
+
+def _warn_of_two(app: flask.Flask) -> None:
+    """Warn at the line of the program that gives an application its second manager; iot.io 0.4 takes that, too."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        level, frame = level + 1, frame.f_back
+    text = f"{app} has an IoTManager already, which serves no devices from now on: make one only"
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 def _environ(request: UpgradeRequest, peer: str) -> WSGIEnvironment:

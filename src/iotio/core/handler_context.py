@@ -177,4 +177,7 @@ def _exit_child(error: SystemExit) -> NoReturn:
 def log_failure(throttle: Warnings, client: IoTClient, event: str, error: BaseException) -> None:
     """Log what a handler raised, with handler, type and device: rate-limited, for devices choose how often that is."""
     text = "handler on_%s of type %r failed for device %r"
+    hint = client.manager.explain(error)
+    if hint:
+        text += f": {hint}"
     throttle.error(error, f"handlers of {client.type}", text, event, client.type, client.id)

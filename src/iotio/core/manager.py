@@ -429,6 +429,10 @@ class Manager:
         """Wait in this thread. Returns whether the signal was set."""
         return wait(signal, timeout)
 
+    def explain(self, error: BaseException) -> str:
+        """Return what to do about an error that a handler has raised, for the log; "" if there is nothing to add."""
+        return ""
+
     def sweep(self, now: float) -> bool:
         """Do what is due for connections, presence and durable messages; a host calls this a few times a second.
 

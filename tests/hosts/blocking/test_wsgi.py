@@ -23,6 +23,7 @@ from iotio.hosts.blocking import wsgi
 from iotio.hosts.blocking.wsgi import DeviceEnd, IoTManagerMiddleware, waiting_here
 from iotio_protocol import v1, v2
 from tests.support.hosts import QuietHandler, eventually, serve_local
+from tests.support.processes import START_SECONDS, Program
 from tests.support.v2 import V2Device
 from tests.support.wire import Opcode, RawPeer, encode_frame, v1_headers
 
@@ -267,3 +268,33 @@ def test_eventlet_is_told_once_what_serves_devices(
         "eventlet.wsgi cannot serve devices, as it hands its sockets to no application; start this program with:"
         " iotio run shop.py"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (
+            "--worker-class gthread --workers 2 --threads 4",
+            "the server has several processes, and the devices of one are unknown in the others:"
+            " use gunicorn --worker-class gthread --workers 1 --threads 100",
+        ),
+        (
+            "--worker-class sync --workers 1",
+            "a sync worker of gunicorn does one thing at a time, and one device would hold it for ever:"
+            " use gunicorn --worker-class gthread --workers 1 --threads 100",
+        ),
+    ],
+)
+def test_gunicorn_with_workers_that_serve_no_devices(options: str, why: str) -> None:
+    command = [sys.executable, "-m", "gunicorn", *options.split(), "-b", "127.0.0.1:0", "tests.support.serve:app()"]
+    with Program(command) as server:
+        line = server.wait_line("Listening at: http://127.0.0.1:", START_SECONDS)
+        port = int(line.split("127.0.0.1:")[1].split()[0])
+        for _ in range(2):
+            with RawPeer("127.0.0.1", port, timeout=START_SECONDS) as peer:
+                answer = peer.upgrade(headers=v1_headers("d", "echo"))
+            assert (answer.status, answer.body) == (503, b"This process serves no devices.\n")
+        server.wait_line(why)
+        server.terminate()
+    said = [line for line in server.lines if why in line]
+    assert 1 <= len(said) <= (2 if "2" in options else 1), "one for each process"

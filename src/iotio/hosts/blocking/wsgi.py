@@ -39,6 +39,10 @@ _NO_SOCKET = (
     " ends in eventlet's server is started with 'iotio run FILE'.\n"
 )
 
+_GTHREAD = "use gunicorn --worker-class gthread --workers 1 --threads 100"
+_SEVERAL = f"the server has several processes, and the devices of one are unknown in the others: {_GTHREAD}"
+_SYNC = f"a sync worker of gunicorn does one thing at a time, and one device would hold it for ever: {_GTHREAD}"
+
 
 def tell_of_eventlet(environ: WSGIEnvironment | None = None) -> None:
     """Log once that a program is served by eventlet, which can serve no device.
@@ -116,12 +120,13 @@ class IoTManagerMiddleware:
             self.serve_websocket(websocket, environ)
             return []
         if self.manager._disowned:
-            if not self._told:
-                self._told = True
-                logger.error("no device can be served here: %s", self.manager._disowned)
-            return _answer(start_response, "503 Service Unavailable", "This process serves no devices.\n")
+            return self._refuse(start_response, self.manager._disowned)
         if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
             return _answer(start_response, "426 Upgrade Required", NO_UPGRADE, [("Upgrade", "websocket")])
+        if environ.get("wsgi.multiprocess"):
+            return self._refuse(start_response, _SEVERAL)
+        if "gunicorn.socket" in environ and not environ.get("wsgi.multithread"):
+            return self._refuse(start_response, _SYNC)
         headers = _headers(environ)
         try:
             response = _accept(environ, headers)
@@ -153,6 +158,13 @@ class IoTManagerMiddleware:
             headers = [(name, value) for name, value in headers if name.lower() != "host"]
             headers.append(("Host", environ.get("HTTP_HOST", "")))
         self._serve(environ, headers, sock, GreenletWaits(sock), first, b"", subprotocol)
+
+    def _refuse(self, start_response: StartResponse, why: str) -> Iterable[bytes]:
+        """Answer a device with 503; the first one is logged, with the reason."""
+        if not self._told:
+            self._told = True
+            logger.error("no device can be served here: %s", why)
+        return _answer(start_response, "503 Service Unavailable", "This process serves no devices.\n")
 
     def _serve(
         self,
