@@ -3,13 +3,10 @@
 A name often has an IPv6 and an IPv4 address, and one of the ways to them may swallow packets. So the addresses are
 tried side by side: the next one begins when the one before it has failed, or has not answered within `DELAY`. The first
 that answers is taken, and the others are closed. TLS and the WebSocket begin on that one only.
-
-`asyncio` can do that by itself, but uvloop cannot, and before Python 3.12.8 and 3.13.1 it fails where tasks are eager.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import selectors
@@ -27,7 +24,7 @@ except ImportError:  # websockets 15
 
 from .target import Target
 
-__all__ = ["DELAY", "Address", "connect_any", "connect_any_async", "direct", "interleaved"]
+__all__ = ["DELAY", "Address", "connect_any", "direct", "failure_of", "interleaved"]
 
 DELAY = 0.25
 """Seconds that an address has to itself before the next one is tried, too; what RFC 8305 recommends."""
@@ -69,9 +66,6 @@ def interleaved(found: Iterable[tuple[int, int, int, str, tuple[str | int, ...]]
     families = list(by_family.values())
     longest = max(map(len, families), default=0)
     return [family[place] for place in range(longest) for family in families if place < len(family)]
-
-
-# With threads.
 
 
 def connect_any(host: str, port: int, deadline: float, stopped: Callable[[], bool]) -> socket.socket:
@@ -123,7 +117,7 @@ def connect_any(host: str, port: int, deadline: float, stopped: Callable[[], boo
         finally:
             for sock in trying:
                 sock.close()
-    raise _failure(failures, host)
+    raise failure_of(failures, host)
 
 
 def _begin(
@@ -156,80 +150,7 @@ def _pause(now: float, *ends: float) -> float:
     return max(min(min(ends) - now, _LOOK), 0.0)
 
 
-# With tasks.
-
-
-async def connect_any_async(host: str, port: int) -> socket.socket:
-    """Connect to the address of a name that answers first. Returns a non-blocking socket; the caller sets a time limit.
-
-    Args:
-        host: a name or an address.
-        port: the port.
-
-    Raises:
-        OSError: none takes a connection, or the name is unknown.
-    """
-    waiting = await _resolve(host, port)
-    failures: list[tuple[Address, int]] = []
-    trying: dict[asyncio.Task[socket.socket], Address] = {}
-    try:
-        while waiting or trying:
-            if waiting:
-                address = waiting.pop(0)
-                trying[asyncio.ensure_future(_connect(address))] = address
-            done, _ = await asyncio.wait(
-                trying, timeout=DELAY if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in [one for one in trying if one in done]:  # in the order of the addresses
-                error = task.exception()
-                if error is None:
-                    del trying[task]
-                    return task.result()
-                address = trying.pop(task)
-                if not isinstance(error, OSError):
-                    raise error
-                failures.append((address, error.errno or 0))
-    finally:
-        for task in trying:
-            _give_up(task)
-    raise _failure(failures, host)
-
-
-async def _resolve(host: str, port: int) -> list[Address]:
-    try:
-        try:  # an address needs no resolver, and so no thread
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise OSError(f"{host!r} is no name of a host: {error}") from error
-    return interleaved(found)  # type: ignore[arg-type]  # as above
-
-
-async def _connect(address: Address) -> socket.socket:
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address.address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _give_up(task: asyncio.Task[socket.socket]) -> None:
-    """End an attempt whose socket nobody wants; it may have succeeded in this very moment."""
-    task.cancel()
-    task.add_done_callback(_drop)
-
-
-def _drop(task: asyncio.Task[socket.socket]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
-
-
-def _failure(failures: list[tuple[Address, int]], host: str) -> OSError:
+def failure_of(failures: list[tuple[Address, int]], host: str) -> OSError:
     """Make one error of those of all addresses."""
     codes = {code for _, code in failures}
     if len(codes) == 1:

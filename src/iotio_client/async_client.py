@@ -15,13 +15,14 @@ from websockets.asyncio.client import ClientConnection
 from iotio_protocol.calls import check_timeout
 
 from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, time_limit
-from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, TaskCall, timed_out
+from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, timed_out
 from .commands import perform_async
 from .driver import Driver, raise_unless_clean
 from .errors import ClientError, NotConnected
 from .session import State
 from .target import Target
 from .task_shell import TaskShell
+from .task_waits import TaskCall
 
 __all__ = ["AsyncIoTClient"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
@@ -17,7 +17,6 @@ from iotio_protocol.options import DEFAULT_OPTIONS, MAX_SECONDS, Options
 from .backoff import Backoff
 from .buffer import Buffer
 from .driver import DEFAULT_TIMEOUT, Driver
-from .endpoint_info import EndpointInfo
 from .errors import ClientError
 from .handlers import Handler, Handlers, check_handler
 from .identity import Identity
@@ -25,6 +24,9 @@ from .inbox import MAX_QUEUE
 from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
 from .session import Session, State
+
+if TYPE_CHECKING:
+    from .endpoint_info import EndpointInfo
 
 __all__ = ["HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "time_limit"]
 

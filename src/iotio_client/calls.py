@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import Any, Protocol
 
@@ -19,7 +18,6 @@ __all__ = [
     "DEFAULT_FLUSH_TIMEOUT",
     "DeviceCalls",
     "PendingCall",
-    "TaskCall",
     "ThreadCall",
     "Waiter",
     "timed_out",
@@ -95,43 +93,10 @@ class ThreadCall:
         return self._value
 
 
-def too_many(pending: ThreadCall | TaskCall) -> CallError:
+def too_many(pending: Waiter) -> CallError:
     """Return the error of a call whose answer is behind too much."""
     most = f"{MAX_ASIDE} messages, or {MAX_BYTES + MAX_MORE} bytes,"
     return CallError(f"{most} came before the answer of the call of {pending.event!r}")
-
-
-class TaskCall:
-    """Let a coroutine wait for a call.
-
-    Attributes:
-        event: what is called.
-        future: the result, or its CallError.
-    """
-
-    def __init__(self, event: str) -> None:
-        self.event = event
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def settle(self, value: Any) -> None:
-        """Take the result."""
-        if not self.future.done():
-            self.future.set_result(value)
-
-    def fail(self, error: CallError) -> None:
-        """Take the reason why there is no result."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # has seen it: asyncio need not complain where nobody waits any more
-
-    @property
-    def is_done(self) -> bool:
-        """Whether there is an answer, or will be none."""
-        return self.future.done()
-
-    def result(self) -> Any:
-        """Return the value, once `is_done`. Raises CallError if there is none."""
-        return self.future.result()
 
 
 class DeviceCalls:

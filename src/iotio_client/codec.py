@@ -6,15 +6,14 @@ from typing import Any
 
 from iotio_protocol import v2
 from iotio_protocol.calls import failure, fault_of
-from iotio_protocol.endpoints import DeclarationError, ValidationResponse, parse_endpoint
 from iotio_protocol.errors import CallFault, EncodeError, ErrorCode, InvalidData, InvalidPacket
 from iotio_protocol.options import Options
 from iotio_protocol.unread import read_value
 
-from .buffer import Kept
 from .errors import ConnectFailed, DeviceRejected
 from .identity import Identity
 from .link import Link
+from .message import Kept
 from .opening import Welcome, read_welcome
 from .packets import PacketEncoder, TextCodec, V1Codec, V2Codec
 from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
@@ -184,6 +183,8 @@ class Codec:
         declaration = self._identity.endpoints.get(received.event)
         if received.call is None or declaration is None:
             return received.value
+        from iotio_protocol.endpoints import DeclarationError, ValidationResponse, parse_endpoint  # who has some has it
+
         try:
             verdict, value = parse_endpoint(declaration).check(received.value)
         except DeclarationError:  # the server would have refused it: the program has changed it since

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from time import time as wall_clock
@@ -536,7 +535,7 @@ class Driver(Generic[_C, _W]):
     def _dispatch(self, received: Dispatch, connection: _C) -> Work[None]:
         if type(received.value) is Unread:
             try:
-                received = replace(received, value=received.value.read())
+                received = received._replace(value=received.value.read())
             except InvalidPacket as error:
                 yield from self._ignore(self.session.codec.invalid(error, b""), connection)
                 return

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Protocol
 
 from .received import Received
 
-__all__ = ["MAX_ASIDE", "MAX_BYTES", "MAX_MORE", "MAX_QUEUE", "Inbox", "TaskInbox", "ThreadInbox"]
+__all__ = ["MAX_ASIDE", "MAX_BYTES", "MAX_MORE", "MAX_QUEUE", "Inbox", "ThreadInbox"]
 
 MAX_QUEUE = 256
 """Messages that may wait for a slow handler; beyond, the server feels that this side is slow."""
@@ -96,43 +95,6 @@ class Inbox:
         if len(self._waiting) <= self._most // 2 and self._size <= self._most_bytes // 2:
             self._room.set()
         return received
-
-
-class TaskInbox(Inbox):
-    """An inbox on an event loop.
-
-    Args:
-        most: messages that may wait.
-    """
-
-    _filled: asyncio.Event
-    _room: asyncio.Event
-
-    def __init__(self, most: int = MAX_QUEUE) -> None:
-        super().__init__(most, asyncio.Event(), asyncio.Event())
-
-    async def get(self) -> Received:
-        """Wait for the next message. Raises what `end` got if there is none."""
-        while self._is_empty():
-            self._filled.clear()
-            await self._filled.wait()
-        return self._take()
-
-    async def wait_for_room(self, closed: Coroutine[None, None, None]) -> None:
-        """Wait until no more than half are left, or until `closed` returns.
-
-        When the connection is closed, little can follow, and calls whose answer is not in it must learn of the end.
-        """
-        self._room.clear()
-        tasks = [asyncio.create_task(closed), asyncio.create_task(self._wait_for_room())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _wait_for_room(self) -> None:
-        await self._room.wait()
 
 
 class ThreadInbox(Inbox):

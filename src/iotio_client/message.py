@@ -6,17 +6,33 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from iotio_protocol import v2
 
-__all__ = ["Effect", "Message", "current_message", "milliseconds"]
+__all__ = ["Effect", "Kept", "Message", "current_message", "milliseconds"]
 
 Effect = Callable[[Any], object]
 """What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
 
 _END = 253_402_300_800  # seconds: the year 10000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Kept(NamedTuple):
+    """A message that waits for the server.
+
+    Attributes:
+        event: its event.
+        kind: the type of its value on the wire.
+        body: the value on the wire.
+        time: when it was, in milliseconds since 1970 by the device's own clock.
+    """
+
+    event: str
+    kind: int
+    body: bytes
+    time: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError, InvalidPacket
 from iotio_protocol.options import DEFAULT_OPTIONS, MAX_SECONDS
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
-from iotio_protocol.v2_session import read_heard, read_stream
 from iotio_protocol.version import __version__
 
 from .identity import Identity
@@ -18,8 +17,7 @@ __all__ = ["NO_WELCOME", "Welcome", "hello", "read_welcome"]
 _LIBRARY = f"iotio_client {__version__}"
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(NamedTuple):
     """What the server said.
 
     Attributes:
@@ -88,13 +86,13 @@ def read_welcome(fields: dict[str, object]) -> Welcome:
     server, now = fields.get("server"), _number(fields, "time")
     if now is not None and not 0 <= now <= v2.MAX_TIME:
         raise InvalidPacket(f"the field 'time' must be milliseconds since 1970, at most {v2.MAX_TIME}")
-    stream, upto = read_heard(fields.get("heard"))
+    stream, upto = v2.read_heard(fields.get("heard"))
     if upto > v2.MAX_HEARD:  # it would leave this device no numbers for its messages
         raise InvalidPacket(f"'upto' must be at most {v2.MAX_HEARD}: no stream has come so far")
     return Welcome(
         server if isinstance(server, str) else "",
         now,
-        read_stream(fields.get("sends")),
+        v2.read_stream(fields.get("sends")),
         (stream, upto),
         _limit(fields, "max_event", NO_WELCOME.max_event),
         _limit(fields, "max_payload", NO_WELCOME.max_payload),

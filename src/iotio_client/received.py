@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ClientError
 
 __all__ = ["Acknowledged", "Alive", "Answer", "Dispatch", "Ignored", "Received", "ServerError"]
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """Call the handler of this event; `Codec.answer` and its neighbours say what to send then.
 
     Attributes:
@@ -31,8 +29,7 @@ class Dispatch:
     time: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(NamedTuple):
     """The server has handled durable messages of this device: give it to `acknowledged`, then send more.
 
     Attributes:
@@ -42,8 +39,7 @@ class Acknowledged:
     upto: int
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(NamedTuple):
     """A sign of life, PING or PONG: nothing for handlers.
 
     Attributes:
@@ -53,8 +49,7 @@ class Alive:
     reply: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A call of this device has its answer: give it to `DeviceCalls.answer`, whatever handlers are doing.
 
     Attributes:
@@ -68,8 +63,7 @@ class Answer:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ServerError:
+class ServerError(NamedTuple):
     """The server reports an error: log it, call `on_error(error)`.
 
     Attributes:
@@ -83,8 +77,7 @@ class ServerError:
     rejection: ClientError | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """Nothing to do, but to send `reply` if there is one.
 
     Attributes:

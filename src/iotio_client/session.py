@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from iotio_protocol import v2
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
-from iotio_protocol.session import POLICY
 
 from .backoff import Backoff
 from .buffer import Buffer
@@ -27,6 +26,7 @@ from .received import ServerError
 __all__ = ["Session", "State"]
 
 _CLOCK_TOLERANCE = 1000  # milliseconds that the network may account for
+_NORMAL, _POLICY = 1000, 1008  # RFC 6455, 7.4.1
 
 
 class Session:
@@ -236,7 +236,7 @@ class Session:
     @property
     def close_code(self) -> int:
         """The code of the CLOSE frame by which this side ends the connection."""
-        return POLICY if self._gives_up else 1000
+        return _POLICY if self._gives_up else _NORMAL
 
     def give_up(self, why: str) -> ConnectionBroken:
         """End the connection without a farewell, so that the next one brings a message again.

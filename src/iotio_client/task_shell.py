@@ -14,14 +14,16 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
-from .addresses import connect_any_async, direct
-from .calls import TaskCall, too_many
+from .addresses import direct
+from .calls import too_many
 from .commands import Work, perform_async
 from .driver import ConnectArguments, Driver, OnOneLoop
 from .errors import ClientError, NotConnected
-from .inbox import MAX_QUEUE, TaskInbox
+from .inbox import MAX_QUEUE
 from .received import Received
 from .target import Target
+from .task_addresses import connect_any_async
+from .task_waits import TaskCall, TaskInbox
 
 __all__ = ["TaskShell"]
 

@@ -5,7 +5,7 @@ See docs/protocol/v2.md for the byte table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from struct import Struct
@@ -27,6 +27,7 @@ __all__ = [
     "HEAD",
     "LEAST_HELLO",
     "MAX_HEARD",
+    "MAX_NAME",
     "MAX_NUMBER",
     "MAX_TIME",
     "MAX_VALUE",
@@ -60,6 +61,8 @@ __all__ = [
     "encode_sleep",
     "encode_value",
     "max_message",
+    "read_heard",
+    "read_stream",
 ]
 
 SUBPROTOCOL = "iotio.v2"
@@ -84,6 +87,8 @@ HEAD = 32  # bytes around event and value at most
 LEAST_HELLO = 4096  # bytes that WELCOME, GOODBYE, PROBLEM and a FAILURE may have, however small `max_payload` is
 MAX_NUMBER = (1 << 53) - 1  # of a durable message: JSON readers of other languages know no larger one for sure
 MAX_TIME = 253_402_300_799_999  # milliseconds since 1970: the end of 9999, below the 2**53 that JavaScript knows
+MAX_NAME = 64  # characters of a stream's name
+_STREAM = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")  # a small board keeps it and compares it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_EVENT = 0xFFFF
 MAX_VALUE = 0xFFFFFFFF  # bytes of a value: its length has four
@@ -115,8 +120,7 @@ TAKES_ALL = Takes()
 """A device that says nothing of that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """An event, a call, or the answer to one.
 
     Attributes:
@@ -143,8 +147,7 @@ def is_answer(event: object) -> bool:
     return type(event) is Packet and event.flags & (RESULT | FAILURE) != 0
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(NamedTuple):
     """HELLO or WELCOME.
 
     Attributes:
@@ -156,29 +159,25 @@ class Greeting:
     fields: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """All up to this number of the receiver's stream have been taken."""
 
     upto: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """The device goes to sleep for so many seconds."""
 
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Goodbye:
+class Goodbye(NamedTuple):
     """The sender closes on purpose."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """What v1 has the event `error` for.
 
     Attributes:
@@ -190,14 +189,16 @@ class Problem:
     info: dict[str, object] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(NamedTuple):
     """The sender asks for a sign of life: for those whose WebSocket library sends no PING frames, as in a web page."""
 
+    kind: int = PING
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+
+class Pong(NamedTuple):
     """The answer to it."""
+
+    kind: int = PONG
 
 
 Decoded = Packet | Greeting | Ack | Sleep | Goodbye | Problem | Ping | Pong
@@ -430,6 +431,27 @@ def decode_value(kind: int, body: bytes) -> Value:
             raise InvalidPacket(f"null has no bytes, this one has {len(body)}")
         return None
     raise UnsupportedPacket("type", kind)
+
+
+def read_stream(name: object) -> str | None:
+    """Read the name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
+    if name is None:
+        return None
+    if not isinstance(name, str) or _STREAM.fullmatch(name) is None:
+        raise InvalidPacket(f"the name of a stream has 1 to {MAX_NAME} characters of A-Z, a-z, 0-9, '_', '-' and '.'")
+    return name
+
+
+def read_heard(heard: object) -> tuple[str | None, int]:
+    """Read how much of this side's stream the other side has taken. Raises InvalidPacket."""
+    if heard is None:
+        return None, 0
+    if not isinstance(heard, dict):
+        raise InvalidPacket("'heard' must be an object with 'stream' and 'upto', or null")
+    upto = heard.get("upto")
+    if type(upto) is not int or not 0 <= upto <= MAX_NUMBER:
+        raise InvalidPacket(f"'upto' must be a whole number from 0 to {MAX_NUMBER}")
+    return read_stream(heard.get("stream")), upto
 
 
 def date_of(time: int) -> datetime:

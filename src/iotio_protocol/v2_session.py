@@ -5,7 +5,6 @@ The base class `Session` manages states, pings and closing, as for the older pro
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from . import strict_json, v2
@@ -18,10 +17,8 @@ from .session import LONG, BadGreeting, Event, Greeting, Invalid, Packet, Sessio
 from .stream import MAX_UNACKNOWLEDGED
 from .values import Value
 
-__all__ = ["MAX_NAME", "V2Session", "read_heard", "read_hello", "read_limit", "read_stream"]
+__all__ = ["V2Session", "read_hello", "read_limit"]
 
-MAX_NAME = 64  # characters of a stream's name
-_STREAM = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_NAME}}}")  # a small board keeps it and compares it
 _PROBLEM = bytes((v2.PROBLEM,))
 _PONG_FRAME = encode_frame(BINARY, v2.PONG_PACKET)
 _MAX_HELD = 8  # answers that wait for WELCOME; a device whose opening takes long gets no more of them
@@ -150,9 +147,9 @@ def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFA
     library = fields.get("library", "")
     return Greeting(
         hello,
-        v2.check_text(library[:MAX_NAME]) if isinstance(library, str) else "",
-        read_stream(fields.get("sends")),
-        read_heard(fields.get("heard")),
+        v2.check_text(library[: v2.MAX_NAME]) if isinstance(library, str) else "",
+        v2.read_stream(fields.get("sends")),
+        v2.read_heard(fields.get("heard")),
         v2.Takes(
             min(read_limit(fields, "max_payload"), v2.MAX_VALUE),
             min(read_limit(fields, "max_unacknowledged"), MAX_UNACKNOWLEDGED),
@@ -186,24 +183,3 @@ def read_limit(fields: dict[str, object], name: str) -> int:
     if type(limit) is not int or not 1 <= limit <= v2.MAX_NUMBER:
         raise InvalidPacket(f"{name!r} must be a whole number from 1 to {v2.MAX_NUMBER}")
     return limit
-
-
-def read_stream(name: object) -> str | None:
-    """Read the name of a stream in HELLO or WELCOME. Raises InvalidPacket."""
-    if name is None:
-        return None
-    if not isinstance(name, str) or _STREAM.fullmatch(name) is None:
-        raise InvalidPacket(f"the name of a stream has 1 to {MAX_NAME} characters of A-Z, a-z, 0-9, '_', '-' and '.'")
-    return name
-
-
-def read_heard(heard: object) -> tuple[str | None, int]:
-    """Read how much of this side's stream the other side has taken. Raises InvalidPacket."""
-    if heard is None:
-        return None, 0
-    if not isinstance(heard, dict):
-        raise InvalidPacket("'heard' must be an object with 'stream' and 'upto', or null")
-    upto = heard.get("upto")
-    if type(upto) is not int or not 0 <= upto <= v2.MAX_NUMBER:
-        raise InvalidPacket(f"'upto' must be a whole number from 0 to {v2.MAX_NUMBER}")
-    return read_stream(heard.get("stream")), upto

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from iotio_client import addresses
-from iotio_client.addresses import Address, connect_any, connect_any_async, direct, interleaved
+from iotio_client.addresses import Address, connect_any, direct, interleaved
 from iotio_client.target import Target
+from iotio_client.task_addresses import connect_any_async
 
 from .devices import AsyncDevice, Kind, Running, SyncDevice, make
 from .fake_server import TIMEOUT, FakeServer, Peer
@@ -191,20 +192,6 @@ def test_a_thread_that_is_told_to_stop_gives_up(names: Names) -> None:
     running = Running(connect_any, NAME, port, time.monotonic() + 1000, stopped.is_set)
     stopped.set()
     assert isinstance(running.join(), ConnectionAbortedError)
-
-
-async def test_a_task_that_is_cancelled_leaves_nothing(names: Names) -> None:
-    with socket.create_server((ANSWERS, 0)) as listener:
-        port = listener.getsockname()[1]
-        names.swallow(port)
-    names.hosts = [HOLE]
-    task = asyncio.create_task(connect_any_async(NAME, port))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
 
 
 # The clients.

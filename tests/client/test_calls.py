@@ -1,19 +1,18 @@
-"""Calls of a device that have no answer yet, without a connection; and the two ways to wait for one."""
+"""Calls of a device that have no answer yet, without a connection."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from typing import Any
 
 import pytest
 
-from iotio_client.calls import DeviceCalls, TaskCall, ThreadCall, timed_out
+from iotio_client.calls import DeviceCalls, ThreadCall, timed_out
 from iotio_client.codec import Codec
 from iotio_client.identity import Identity
 from iotio_client.link import Link, State
 from iotio_client.packets import DefaultPacketEncoder
 from iotio_client.received import Answer
+from iotio_client.task_waits import TaskCall
 from iotio_protocol import v2
 from iotio_protocol.errors import CallDisconnected, CallsUnsupported, CallTimeout, NoHandler
 from iotio_protocol.options import Options
@@ -74,17 +73,6 @@ def test_where_no_call_can_be_sent() -> None:
         made.begin(pending)
 
 
-def test_a_task_that_waits() -> None:
-    async def main() -> Any:
-        pending = TaskCall("a")
-        pending.settle(5)
-        pending.settle(6)
-        pending.fail(timed_out("a", 1))
-        return await pending.future
-
-    assert asyncio.run(main()) == 5
-
-
 def test_threads_and_tasks_say_whether_they_are_done() -> None:
     async def main() -> None:
         for kind in (ThreadCall, TaskCall):
@@ -99,15 +87,3 @@ def test_threads_and_tasks_say_whether_they_are_done() -> None:
                 failed.result()
 
     asyncio.run(main())
-
-
-def test_a_task_that_waits_no_longer_needs_no_look_at_its_error() -> None:
-    complaints: list[Any] = []
-
-    async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        TaskCall("a").fail(timed_out("a", 1))
-        gc.collect()
-
-    asyncio.run(main())
-    assert not complaints

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from iotio_client.buffer import Kept
 from iotio_client.codec import RESERVED, Codec
 from iotio_client.errors import ConnectFailed, DeviceRejected
 from iotio_client.identity import Identity
 from iotio_client.link import Link
+from iotio_client.message import Kept
 from iotio_client.opening import Welcome
 from iotio_client.packets import DefaultPacketEncoder
 from iotio_client.received import Acknowledged, Answer, Dispatch, Ignored, ServerError

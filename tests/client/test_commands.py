@@ -17,7 +17,9 @@ from iotio_client.commands import Invoke, Shell, Sleep, Work, perform, perform_a
 from iotio_client.task_shell import TaskShell
 from iotio_client.thread_shell import ThreadShell
 
-KINDS: list[Any] = [one for one in vars(commands).values() if inspect.isclass(one) and issubclass(one, tuple)]
+KINDS: list[Any] = [
+    one for one in vars(commands).values() if inspect.isclass(one) and issubclass(one, tuple) and hasattr(one, "run")
+]
 
 
 class Calls:

@@ -134,3 +134,44 @@ def test_no_two_files_differ_by_case_only() -> None:
     for folder in (Path(str(iotio_client.__file__)).parent, Path(str(iotio_client.__file__)).parent / "compat"):
         names = [path.name.lower() for path in folder.iterdir()]
         assert len(names) == len(set(names))
+
+
+BOTH_CLIENTS = {"iotio_client.sync_client", "iotio_client.async_client"}
+SYNC = {"iotio_client.thread_shell", "websockets.sync.client"}
+ASYNC = {"asyncio", "iotio_client.task_shell", "iotio_client.task_waits", "websockets.asyncio.client"}
+SELDOM = {"sqlite3", "iotio_client.buffer_file", "iotio_protocol.endpoints", "iotio_protocol.session"}
+
+
+def loaded(code: str) -> set[str]:
+    """Which modules a fresh interpreter has after running this."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_neither_client_brings_along_the_other() -> None:
+    none = loaded("import iotio_client")
+    sync = loaded("from iotio_client import IoTClient")
+    asynchronous = loaded("from iotio_client import AsyncIoTClient")
+    assert none & (BOTH_CLIENTS | SYNC | ASYNC | SELDOM) == set()
+    assert sync & (BOTH_CLIENTS | SYNC | ASYNC | SELDOM) == {"iotio_client.sync_client", *SYNC}
+    assert asynchronous & (BOTH_CLIENTS | SYNC | ASYNC | SELDOM) == {"iotio_client.async_client", *ASYNC}
+
+
+def test_what_a_client_brings_beside_the_library() -> None:
+    """Time and memory of an import are spent on modules."""
+    library = loaded("import websockets.sync.client")
+    more = loaded("from iotio_client import IoTClient") - library
+    assert len([name for name in more if not name.startswith("iotio_")]) < 12, sorted(more)
+    assert len(more) < 60, sorted(more)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'iotio_client' has no attribute 'Nonsense'"):
+        iotio_client.Nonsense  # noqa: B018  # the access is the test
+    assert set(iotio_client.__all__) <= set(dir(iotio_client))

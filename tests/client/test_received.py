@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
 from typing import Any, get_args
 
 import pytest
@@ -74,9 +73,9 @@ def test_every_meaning_is_public_and_cannot_be_changed() -> None:
     assert {type(sample) for sample in samples} == set(KINDS)
     assert {kind.__name__ for kind in KINDS} | {"Received"} == set(received.__all__)
     for sample in samples:
-        for field in fields(sample):
-            with pytest.raises(FrozenInstanceError):
-                setattr(sample, field.name, None)
+        for field in sample._fields:
+            with pytest.raises(AttributeError):
+                setattr(sample, field, None)
 
 
 def test_equal_fields_do_not_make_two_meanings_equal() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from iotio_client import Buffer, NotConnected
-from iotio_client.calls import TaskCall
 from iotio_client.commands import Sleep, Work
 from iotio_client.errors import ClientError, ConnectFailed
 from iotio_client.task_shell import TaskShell
+from iotio_client.task_waits import TaskCall
 
 from .devices import AsyncDevice, make
 from .fake_server import TIMEOUT, FakeServer, Peer

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from iotio_protocol import calls, v0, v1, v2, v2_session
+from iotio_protocol import calls, v0, v1, v2
 from iotio_protocol.endpoints import EndpointParseResponse, EndpointType
 from iotio_protocol.errors import CallFault, ErrorCode, HandshakeError, InvalidPacket
 from iotio_protocol.frames import BINARY, TEXT, Close, FrameDecoder, encode_close, encode_frame
@@ -308,7 +308,7 @@ def test_fixed_limits_of_v2() -> None:
         v2.MAX_TIME,
         v2.LEAST_HELLO,
         v2.HEAD,
-        v2_session.MAX_NAME,
+        v2.MAX_NAME,
         calls.MAX_TEXT,
         Options().handshake_timeout,
     ]

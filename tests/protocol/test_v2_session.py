@@ -28,7 +28,8 @@ from iotio_protocol.session import (
     Session,
     State,
 )
-from iotio_protocol.v2_session import V2Session, read_heard, read_hello, read_stream
+from iotio_protocol.v2 import read_heard, read_stream
+from iotio_protocol.v2_session import V2Session, read_hello
 
 OPTIONS = Options()
 HELLO = v2.encode_json(v2.HELLO, {"id": "kitchen", "type": "lamp"})
