@@ -8,15 +8,16 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 
 from iotio_protocol.calls import check_timeout
 
-from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, time_limit
+from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, ctrl_c, time_limit
 from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, timed_out
-from .commands import perform_async
+from .commands import Work, perform_async
 from .driver import Driver, raise_unless_clean
 from .errors import ClientError, NotConnected
 from .session import State
@@ -32,7 +33,7 @@ class AsyncIoTClient(BaseClient):
 
     Handlers are awaited one after the other; pings are answered, and answers of calls taken, beside them. Methods
     `on_<event>` may be `async def` or `def`; what `on` gets must be `async def`. All methods but `stop` and `sleep`
-    belong to the event loop.
+    belong to the event loop. As a context manager (`async with`) it is stopped at the end.
     """
 
     _allow_async = True
@@ -60,11 +61,24 @@ class AsyncIoTClient(BaseClient):
         """Whether the server has been told who this is, on the current connection."""
         return self._driver.connection is not None
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        await self._shell.join()
+
     async def wait_until_ready(self, timeout: float | None = None) -> None:
-        """Wait until the client is connected and has said who it is.
+        """`wait_connected`, under its name in iot.io-client 0.1.0."""
+        await self.wait_connected(timeout)
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait until the client is connected, and `on_connect` has returned.
 
         Args:
-            timeout: seconds; None, the default, for no limit, as in 0.1.0.
+            timeout: seconds; None, the default, for no limit.
 
         Raises:
             TimeoutError: not connected in time.
@@ -127,7 +141,7 @@ class AsyncIoTClient(BaseClient):
         shell.check_idle()
         connection = self._driver.connection
         try:
-            end = await shell.guard(self._driver.receive())
+            end = await shell.run(self._driver.receive())
         finally:
             if connection is not None:  # stopped before the task's first step
                 await perform_async(self._driver.finish(connection), shell)
@@ -164,7 +178,8 @@ class AsyncIoTClient(BaseClient):
             UpgradeRefused: an HTTP status that no new attempt would change (401, 403, 404, ...).
             ConnectFailed: only with `reconnect=False`.
             ConnectionLost: only with `reconnect=False`: the connection did not end in order.
-            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called.
+            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called. If nobody catches it, the
+                program ends with status 0 and without a traceback.
             ClientError: the client is running already.
             ValueError: an argument is wrong, or `client_data` is not JSON.
             RuntimeError: an event loop runs in this thread; await `run_async` there.
@@ -172,7 +187,7 @@ class AsyncIoTClient(BaseClient):
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("run() cannot be called from a running event loop; await run_async() there")
         self._shell.check_idle()
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+        with ctrl_c(self.logger), asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(
                 self.run_async(
                     domain,
@@ -199,26 +214,63 @@ class AsyncIoTClient(BaseClient):
         """`run`, for a program that has an event loop already. Ends by `stop` or when it is cancelled."""
         target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
         limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        await self._run(self._driver.run(target, limit, backoff if reconnect else None))
+
+    def start(
+        self,
+        domain: str,
+        ssl_context: ssl.SSLContext | None = None,
+        use_tls: bool | None = None,
+        *,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        reconnect: bool = True,
+        reconnect_delay: float | None = None,
+    ) -> Self:
+        """`run_async` in a task of its own, which ends with `stop` or with the event loop. Returns at once.
+
+        What ends it otherwise is logged as an error, and `wait_connected` raises it.
+
+        Args: as for `run`.
+
+        Returns:
+            The client: `async with client.start(domain):` stops it at the end.
+
+        Raises:
+            ClientError: the client is running already.
+            ValueError: an argument is wrong.
+            RuntimeError: no event loop runs in this thread.
+        """
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        if asyncio._get_running_loop() is None:
+            raise RuntimeError("start() needs a running event loop: call it in a coroutine, or use run()")
+        self._shell.check_not_started()
+        self._driver.begin()
+        self._shell.start(self._run(self._driver.run(target, limit, backoff if reconnect else None)))
+        return self
+
+    async def _run(self, work: Work[None]) -> None:
+        failure: ClientError | None = None
         await self._shell.leave_dead()
         self._driver.check_free()
-        failure: ClientError | None = None
         try:
-            await self._shell.guard(self._driver.run(target, limit, backoff if reconnect else None))
+            await self._shell.run(work)
         except ClientError as error:
             failure = error
             raise
         finally:
             self._shell.end(failure)
 
-    async def send(
-        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    async def emit(
+        self, event: str, data: Any = None, *, durable: bool = False, time: datetime | float | None = None
     ) -> int | None:
-        """Send a message to the server.
+        """Send an event to the server.
 
         Args:
-            event: its event.
-            message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no
-                None, protocol 0 bool, int, float, str and dict only.
+            event: its name.
+            data: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no None,
+                protocol 0 bool, int, float, str and dict only.
             durable: keep it until the server has it, over any number of connections; it need not be connected.
             time: when it was, by this device's clock: a datetime with a time zone, or seconds since 1970. None: now.
 
@@ -227,12 +279,18 @@ class AsyncIoTClient(BaseClient):
 
         Raises:
             NotConnected: there is no connection, or it ended; the message is not sent later. Not if it is durable.
-            EncodeError: the message or the event cannot be sent, or a time without `durable` with protocol 1 (a
+            EncodeError: the data or the event cannot be sent, or a time without `durable` with protocol 1 (a
                 ValueError).
             BufferFull: too many durable messages wait.
             BufferFailed: the buffer's file cannot be written; the message is not kept.
             ValueError: `time` has no time zone, or is not within the years 1970 to 9999.
         """
+        return await perform_async(self._driver.send(event, data, durable, time), self._shell)
+
+    async def send(
+        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    ) -> int | None:
+        """`emit`, under its name in iot.io-client. Raises as `emit` does."""
         return await perform_async(self._driver.send(event, message, durable, time), self._shell)
 
     async def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:

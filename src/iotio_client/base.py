@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
+from logging import Logger
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -18,17 +22,18 @@ from .backoff import Backoff
 from .buffer import Buffer
 from .driver import DEFAULT_TIMEOUT, Driver
 from .errors import ClientError
-from .handlers import Handler, Handlers, check_handler
+from .handlers import Handlers, check_fallback, check_handler, check_periodic
 from .identity import Identity
 from .inbox import MAX_QUEUE
 from .message import Message, current_message
 from .packets import DefaultPacketEncoder, PacketEncoder
+from .periodic import Periodic, check_seconds
 from .session import Session, State
 
 if TYPE_CHECKING:
     from .endpoint_info import EndpointInfo
 
-__all__ = ["HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "time_limit"]
+__all__ = ["HANDLE_PATIENCE", "NO_CONNECT", "BaseClient", "Interrupted", "ctrl_c", "time_limit"]
 
 HANDLE_PATIENCE = 20.0
 """Seconds that `handle` waits for somebody to begin to connect: the original waited for ever."""
@@ -39,7 +44,7 @@ _MAX_SLEEP = 0xFFFFFFFF  # SLEEP has four bytes for the seconds
 _MOST = 2_000_000.0  # seconds; a socket counts milliseconds in 32 bits
 _SHORTEST_CAP = 0.1  # seconds; a reconnect_delay of 0 shall not become a busy loop
 
-_Function = TypeVar("_Function", bound=Handler)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class BaseClient:
@@ -97,18 +102,30 @@ class BaseClient:
             buffer=buffer,
             takes=v2.Takes(min(options.max_payload, v2.MAX_VALUE), MAX_QUEUE),
         )
-        handlers = Handlers(self, allow_async=self._allow_async, logger=self.logger)
+        self._handlers = Handlers(self, BaseClient, allow_async=self._allow_async, logger=self.logger)
         self._changed = self._shell_type.changed()
         self._driver = Driver[Any, Any](
             self,
             self._session,
-            handlers,
+            self._handlers,
             options,
             self.logger,
             changed=self._changed,
             waiter=self._shell_type.waiter,
         )
         self._shell = self._shell_type(self._driver)
+
+    # No properties: a program of iot.io-client may set attributes of these names.
+
+    @cached_property
+    def id(self) -> str:
+        """The device id."""
+        return self._session.identity.id
+
+    @cached_property
+    def type(self) -> str:
+        """The name of its device type."""
+        return self._session.identity.type
 
     def on_connect(self) -> Any:
         """Run when the device is connected. Override it, or assign a function."""
@@ -132,18 +149,64 @@ class BaseClient:
 
         Raises:
             InvalidEndpoint: type and constraints of `endpoint_info` do not fit.
-            TypeError: not a function (or, with IoTClient, a coroutine function).
-            ValueError: it cannot take a message (or, with AsyncIoTClient, is no coroutine function).
+            TypeError: not a function (or, with IoTClient, a coroutine function); `on` without parentheses.
+            ValueError: it cannot take a message (or, with AsyncIoTClient, is no coroutine function); an empty event.
         """
+        _check_event(event)
+        if endpoint_info is not None:
+            from .endpoint_info import EndpointInfo  # here: who has one has loaded it
+
+            if not isinstance(endpoint_info, EndpointInfo):
+                raise TypeError(f"on() takes an EndpointInfo beside the event, not {endpoint_info!r}")
         declaration = None if endpoint_info is None else endpoint_info.get_info(event)
 
         def decorator(handler: _Function) -> _Function:
             self._check_handler(f"on_{event}", handler)
-            setattr(self, f"on_{event}", handler)
+            self._handlers.add(event, handler)
             if declaration is not None:
                 self._session.identity.endpoints[event] = declaration
             self.logger.debug("Added Handler: on_%s", event)
             return handler
+
+        return decorator
+
+    def on_event(self, handler: _Function | None = None) -> _Function:
+        """Have a function take the events that have no handler of their own; a decorator without parentheses.
+
+        Args:
+            handler: gets the event and its data; what it returns goes back, as of other handlers. It may be a coroutine
+                function with AsyncIoTClient. A method `on_event(self, event, data)` of a subclass does the same.
+
+        Raises:
+            TypeError: not a function (or, with IoTClient, a coroutine function); parentheses.
+            ValueError: it cannot take two arguments.
+        """
+        if handler is None or isinstance(handler, str):
+            raise TypeError('write @client.on_event, without parentheses; or @client.on("event") for one event')
+        check_fallback(handler, allow_async=self._allow_async)
+        self._handlers.fallback = handler
+        return handler
+
+    def every(self, seconds: float) -> Callable[[_Function], _Function]:
+        """Have a function called every so many seconds while the client runs; a decorator.
+
+        It is never called twice at once, and its times do not drift. While there is no connection, each turn waits for
+        it, until the next turn is due: the first one comes right after `on_connect`, and one that was due meanwhile
+        right after the client is back. A turn that ends in NotConnected is over; other exceptions are logged.
+
+        Args:
+            seconds: from the beginning of one turn to that of the next.
+
+        Raises:
+            TypeError: not a function (or, with IoTClient, a coroutine function); `every` without parentheses.
+            ValueError: the function takes an argument, or `seconds` is not above 0.
+        """
+        wait = check_seconds(seconds)
+
+        def decorator(function: _Function) -> _Function:
+            check_periodic(getattr(function, "__name__", "it"), function, allow_async=self._allow_async)
+            self._shell.add(Periodic(function, wait))
+            return function
 
         return decorator
 
@@ -215,6 +278,36 @@ class BaseClient:
             most = f"{MAX_SECONDS:.0f}"
             raise ValueError(f"reconnect_delay must be seconds, 0 or more and at most {most}, not {reconnect_delay!r}")
         return replace(self._backoff, cap=max(reconnect_delay, _SHORTEST_CAP))
+
+
+def _check_event(event: object) -> None:
+    if callable(event):
+        name = getattr(event, "__name__", repr(event))
+        raise TypeError(f'write @client.on("event"), with the name of the event: on() got the function {name}')
+    if not isinstance(event, str):
+        raise TypeError(f'the name of an event is a str, not {event!r}: write @client.on("event")')
+    if not event:
+        raise ValueError('the name of an event must not be empty: write @client.on("event")')
+
+
+class Interrupted(KeyboardInterrupt, SystemExit):
+    """Ctrl-C has ended `run` in order: a KeyboardInterrupt, of which Python writes no traceback. The status is 0."""
+
+
+@contextmanager
+def ctrl_c(logger: Logger) -> Iterator[None]:
+    """Have Ctrl-C end the program without a traceback, as it is no error.
+
+    Raises:
+        Interrupted: in the place of another KeyboardInterrupt, but not at Python's prompt, which it would end.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        logger.info("Stopped by Ctrl-C.")
+        if hasattr(sys, "ps1"):
+            raise
+        raise Interrupted from error
 
 
 def time_limit(timeout: float | None) -> float:

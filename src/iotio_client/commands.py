@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .inbox import Inbox
+from .periodic import Periodic
 from .target import Target
 
 __all__ = [
     "Abort",
     "Announce",
+    "AwaitTurn",
     "Close",
     "Command",
     "Finish",
@@ -31,6 +33,7 @@ __all__ = [
     "Shell",
     "Sleep",
     "StartReading",
+    "TakeTurn",
     "Wait",
     "Work",
     "perform",
@@ -72,6 +75,10 @@ class Shell(Protocol):
     def wait(self, waiter: Any, deadline: float) -> Any: ...
 
     def sleep(self, seconds: float) -> Any: ...
+
+    def await_turn(self, over: Any, due: float, latest: float) -> Any: ...
+
+    def take_turn(self, periodic: Periodic) -> Any: ...
 
     def close(self, connection: Any) -> Any: ...
 
@@ -280,6 +287,34 @@ class Sleep(NamedTuple):
 
     def run(self, shell: Shell) -> Any:
         return shell.sleep(self.seconds)
+
+
+class AwaitTurn(NamedTuple):
+    """Wait until `due` on the monotonic clock, and then until the client is connected, or `latest`.
+
+    Returns False if the run has ended, True otherwise.
+
+    Attributes:
+        over: what the shell has given to `Driver.repeat`; names the run.
+        due: when the turn is.
+        latest: when it is taken without a connection.
+    """
+
+    over: Any
+    due: float
+    latest: float
+
+    def run(self, shell: Shell) -> Any:
+        return shell.await_turn(self.over, self.due, self.latest)
+
+
+class TakeTurn(NamedTuple):
+    """Call a periodic function, beside the handlers."""
+
+    periodic: Periodic
+
+    def run(self, shell: Shell) -> Any:
+        return shell.take_turn(self.periodic)
 
 
 # Durable messages.

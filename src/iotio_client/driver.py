@@ -34,6 +34,7 @@ from .calls import Waiter, timed_out
 from .commands import (
     Abort,
     Announce,
+    AwaitTurn,
     Close,
     Finish,
     InBuffer,
@@ -48,6 +49,7 @@ from .commands import (
     SendMore,
     Sleep,
     StartReading,
+    TakeTurn,
     Wait,
     Work,
 )
@@ -66,6 +68,7 @@ from .handlers import Handlers
 from .inbox import Inbox
 from .liveness import Liveness
 from .message import Message, current_message, milliseconds
+from .periodic import Periodic
 from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, ServerError
 from .session import Session, State
 from .target import Target
@@ -74,6 +77,8 @@ from .upgrade import HeaderChoice, Headers
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
 
 _READ_AHEAD = 16  # messages that the library reads before they are received; each has `max_message` bytes at most
+
+_NO_EVENT = "the name of an event must not be empty"
 
 DEFAULT_TIMEOUT = 20.0
 """Seconds for connecting, and for each write: long enough for TLS on a small board behind a phone."""
@@ -159,6 +164,7 @@ class Driver(Generic[_C, _W]):
         changed: as above.
         connection: the one that the client counts as connected by, or None.
         flushes: who waits in `flush`.
+        periodic: what is called every so many seconds.
         stopping: the client has been told to stop; the loops look at it between two messages.
         finishing: the connection is being ended, and `on_disconnect` called.
         limit: seconds for a write.
@@ -181,6 +187,7 @@ class Driver(Generic[_C, _W]):
         self.changed = changed
         self.connection: _C | None = None
         self.flushes: Flushes[_W] = Flushes(session.buffer, partial(waiter, "flush"))
+        self.periodic: list[Periodic] = []
         self.stopping = False
         self.finishing = False
         self._owner = owner
@@ -206,6 +213,16 @@ class Driver(Generic[_C, _W]):
         """Raise ClientError if the client is connected or connecting."""
         if self.session.state not in (State.IDLE, State.ENDED):
             raise ClientError("this client is connected, or connecting, already")
+
+    def begin(self) -> None:
+        """Count as not ended, as a run is about to begin: who waits for it, or stops it, need not wait for its thread.
+
+        Raises:
+            ClientError: the client is connected or connecting.
+        """
+        with self.changed:
+            self.check_free()
+            self.session.begin()
 
     def why_not_connected(self) -> str:
         """Return what an error says when nothing can be sent."""
@@ -429,6 +446,26 @@ class Driver(Generic[_C, _W]):
             self.stopping = False
             self.changed.notify_all()
 
+    # What the program wants done from time to time.
+
+    def repeat(self, periodic: Periodic, over: Any) -> Work[None]:
+        """Call a function every so many seconds, until the run ends. Each turn waits for the connection for a while.
+
+        Args:
+            periodic: the function.
+            over: names the run, for the shell.
+        """
+        due = time.monotonic()
+        while (yield AwaitTurn(over, due, due + periodic.seconds)):
+            try:
+                yield TakeTurn(periodic)
+            except NotConnected as error:
+                self.logger.debug("%s has ended early: %s", periodic.name, error)
+            except (Exception, SystemExit):
+                text = "Exception in %s of device %r, which is called every %g seconds"
+                self.logger.exception(text, periodic.name, self.session.identity.id, periodic.seconds)
+            due = periodic.following(due, time.monotonic())
+
     # What comes.
 
     def read(self, connection: _C, inbox: Inbox) -> Work[str]:
@@ -572,7 +609,10 @@ class Driver(Generic[_C, _W]):
     def _run_handler(self, name: str, received: Dispatch, message: Message | None) -> Work[bytes | str | None]:
         """Run the handler of a message if there is one. Returns what to send."""
         codec = self.session.codec
-        handler = self._handlers.find(received.event)
+        handler: Callable[..., Any] | None = self._handlers.find(received.event)
+        about: tuple[str, ...] = ()
+        if handler is None and self._handlers.fallback is not None:
+            handler, about, name = self._handlers.fallback, (received.event,), "on_event"
         if handler is None:
             self.logger.debug("No handler %s", name)
             return codec.unhandled(received)
@@ -583,7 +623,7 @@ class Driver(Generic[_C, _W]):
             self.logger.warning("Refused a call: %s", error)
             return codec.failed(received, error)
         try:
-            return codec.answer(received, (yield Invoke(handler, (value,))))
+            return codec.answer(received, (yield Invoke(handler, (*about, value))))
         except Exception as error:
             self._log_handler_error(name)
             if message is not None:
@@ -624,6 +664,8 @@ class Driver(Generic[_C, _W]):
 
     def send(self, event: str, message: Any, durable: bool, moment: datetime | float | None) -> Work[int | None]:
         """Send a message, or keep it if it is durable. Returns the number of a durable one."""
+        if not event:
+            raise EncodeError(_NO_EVENT)
         when = None if moment is None else milliseconds(moment)
         if durable:
             made = milliseconds(wall_clock()) if when is None else when
@@ -636,6 +678,8 @@ class Driver(Generic[_C, _W]):
 
     def call(self, event: str, data: Any, timeout: float) -> Work[Any]:
         """Call a handler of the server and wait for what it returns. Raises CallError and what `send` raises."""
+        if not event:
+            raise EncodeError(_NO_EVENT)
         limit = check_timeout(timeout)
         deadline = time.monotonic() + limit
         pending = self._waiter(event)

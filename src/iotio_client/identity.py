@@ -38,6 +38,8 @@ class Identity:
         if not isinstance(self.data, dict):
             raise ValueError("client_data must be a dict.")
         for name, value in (("client_id", self.id), ("client_type", self.type)):
+            if not value:
+                raise ValueError(f"{name} must not be empty")
             if _CONTROL.search(value):
                 raise ValueError(f"{name} must not hold line breaks or other control characters: {value!r}")
             try:

@@ -19,7 +19,7 @@ class State(Enum):
         IDLE ──> CONNECTING ──> OPEN ──> WAITING ──> CONNECTING ...
                      │            │         │
                      ├─> WAITING  │         │
-                     └────────────┴─────────┴──> ENDED ──> CONNECTING (run or connect, once more)
+                     └────────────┴─────────┴──> ENDED ──> IDLE (run) or CONNECTING (connect), once more
     """
 
     IDLE = auto()
@@ -34,7 +34,7 @@ _MOVES: dict[State, frozenset[State]] = {
     State.CONNECTING: frozenset({State.OPEN, State.WAITING, State.ENDED}),
     State.OPEN: frozenset({State.WAITING, State.ENDED}),
     State.WAITING: frozenset({State.CONNECTING, State.ENDED}),
-    State.ENDED: frozenset({State.CONNECTING, State.ENDED}),
+    State.ENDED: frozenset({State.IDLE, State.CONNECTING, State.ENDED}),
 }
 
 

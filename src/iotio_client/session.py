@@ -110,6 +110,11 @@ class Session:
         """Whether the connection speaks v1 although v2 was asked for."""
         return self._link.wanted is None and self.version == 1
 
+    def begin(self) -> None:
+        """Count as not ended, as a run is about to begin."""
+        if self.state is State.ENDED:
+            self._link.move(State.IDLE)
+
     def connecting(self) -> list[tuple[str, str]]:
         """Begin an attempt.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from websockets.sync.client import ClientConnection
 
-from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, time_limit
+from .base import HANDLE_PATIENCE, NO_CONNECT, BaseClient, ctrl_c, time_limit
 from .calls import DEFAULT_CALL_TIMEOUT, DEFAULT_FLUSH_TIMEOUT, ThreadCall
-from .commands import perform
+from .commands import Work, perform
 from .driver import Driver, raise_unless_clean
 from .errors import NotConnected
 from .session import State
@@ -25,29 +26,43 @@ class IoTClient(BaseClient):
     """A device, for programs without asyncio.
 
     Handlers run one after the other in the thread that called `run` or `handle`; pings are answered beside
-    them. `send`, `call`, `sleep` and `stop` may be called from handlers and from any thread.
+    them. `emit`, `call`, `sleep` and `stop` may be called from handlers and from any thread. As a context manager it is
+    stopped at the end.
     """
 
     _shell_type = ThreadShell
     _shell: ThreadShell
     _driver: Driver[ClientConnection, ThreadCall]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def ensure_open(self, timeout: float | None = None) -> None:
+        """`wait_connected`, under its name in iot.io-client 0.4.12."""
+        self.wait_connected(timeout)
+
+    def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until the client is connected.
 
         Args:
-            timeout: seconds; None, the default, for no limit, as in 0.4.12.
+            timeout: seconds; None, the default, for no limit.
 
         Raises:
             TimeoutError: not connected in time.
-            NotConnected: the client has given up, or was stopped.
+            NotConnected: the client was stopped.
+            ClientError: it has given up; the error is that of `run`.
         """
         settled = (State.OPEN, State.ENDED)
         with self._changed:
             if not self._changed.wait_for(lambda: self._session.state in settled, timeout):
                 raise TimeoutError(f"not connected within {timeout} s")
             if self._session.state is State.ENDED:
-                raise NotConnected("the client is not connected, and does not try to")
+                raise self._shell.failure or NotConnected("the client is not connected, and does not try to")
 
     def connect(
         self,
@@ -76,6 +91,7 @@ class IoTClient(BaseClient):
         except BaseException:
             self._shell.end()
             raise
+        self._shell.announce()
 
     def handle(self) -> None:
         """Receive until the connection ends, then call `on_disconnect`.
@@ -126,30 +142,78 @@ class IoTClient(BaseClient):
             UpgradeRefused: an HTTP status that no new attempt would change (401, 403, 404, ...).
             ConnectFailed: only with `reconnect=False`.
             ConnectionLost: only with `reconnect=False`: the connection did not end in order.
-            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called.
+            KeyboardInterrupt: Ctrl-C, after CLOSE 1000 was sent and `on_disconnect` called. If nobody catches it, the
+                program ends with status 0 and without a traceback.
             ClientError: the client is running already.
             ValueError: an argument is wrong, or `client_data` is not JSON.
         """
+        work = self._begin(domain, timeout, sslopt, use_tls, reconnect, reconnect_delay, ssl_context)
+        with ctrl_c(self.logger):
+            self._shell.run(work)
+
+    def start(
+        self,
+        domain: str,
+        timeout: float | None = None,
+        sslopt: Mapping[str, Any] | None = None,
+        use_tls: bool | None = None,
+        reconnect: bool = True,
+        reconnect_delay: float | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> Self:
+        """`run` in a thread of its own, which ends with `stop` or with the program. Returns at once.
+
+        What ends it otherwise is logged as an error, and `wait_connected` raises it.
+
+        Args: as for `run`.
+
+        Returns:
+            The client: `with client.start(domain):` stops it at the end.
+
+        Raises:
+            ClientError: the client is running already.
+            ValueError: an argument is wrong.
+        """
+        self._shell.start(self._begin(domain, timeout, sslopt, use_tls, reconnect, reconnect_delay, ssl_context))
+        return self
+
+    def stop(self) -> None:
+        """End `run` or `handle`, or the thread of `start`: CLOSE 1000, `on_disconnect`, and they return.
+
+        May be called from any thread, from handlers and from signal handlers. It returns at once; after `start`, when
+        that thread has ended, or after 10 s. Called before the first `run`, it makes that return at once; after the end
+        of a `run`, it does nothing.
+        """
+        super().stop()
+        self._shell.join()
+
+    def _begin(
+        self,
+        domain: str,
+        timeout: float | None,
+        sslopt: Mapping[str, Any] | None,
+        use_tls: bool | None,
+        reconnect: bool,
+        reconnect_delay: float | None,
+        ssl_context: ssl.SSLContext | None,
+    ) -> Work[None]:
+        """Check what `run` and `start` got, and count the client as running."""
         target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
         limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
         self._shell.leave_dead()
-        self._driver.check_free()
+        self._driver.begin()
         self._shell.enter_loop()
-        try:
-            perform(self._driver.run(target, limit, backoff if reconnect else None), self._shell)
-        finally:
-            if self._driver.connection is not None:  # Ctrl-C at a bad moment
-                perform(self._driver.finish(self._driver.connection), self._shell)
-            self._shell.end()
+        return self._driver.run(target, limit, backoff if reconnect else None)
 
-    def send(
-        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    def emit(
+        self, event: str, data: Any = None, *, durable: bool = False, time: datetime | float | None = None
     ) -> int | None:
-        """Send a message to the server. May be called from any thread.
+        """Send an event to the server. May be called from any thread.
 
         Args:
-            event: its event.
-            message: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no None.
+            event: its name.
+            data: bytes, bytearray, bool, int, float, str, list, dict or None; protocol 1 has no float and no None.
             durable: keep it until the server has it, over any number of connections; it need not be connected.
             time: when it was, by this device's clock: a datetime with a time zone, or seconds since 1970. None: now.
 
@@ -158,12 +222,18 @@ class IoTClient(BaseClient):
 
         Raises:
             NotConnected: there is no connection, or it ended; the message is not sent later. Not if it is durable.
-            EncodeError: the message or the event cannot be sent, or a time without `durable` with protocol 1 (a
+            EncodeError: the data or the event cannot be sent, or a time without `durable` with protocol 1 (a
                 ValueError).
             BufferFull: too many durable messages wait.
             BufferFailed: the buffer's file cannot be written; the message is not kept.
             ValueError: `time` has no time zone, or is not within the years 1970 to 9999.
         """
+        return perform(self._driver.send(event, data, durable, time), self._shell)
+
+    def send(
+        self, event: str, message: Any, *, durable: bool = False, time: datetime | float | None = None
+    ) -> int | None:
+        """`emit`, under its name in iot.io-client. Raises as `emit` does."""
         return perform(self._driver.send(event, message, durable, time), self._shell)
 
     def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:

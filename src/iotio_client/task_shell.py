@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -14,12 +14,15 @@ from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
 
+from iotio_protocol.errors import IoTError
+
 from .addresses import direct
 from .calls import too_many
 from .commands import Work, perform_async
 from .driver import ConnectArguments, Driver, OnOneLoop
 from .errors import ClientError, NotConnected
 from .inbox import MAX_QUEUE
+from .periodic import Periodic
 from .received import Received
 from .target import Target
 from .task_addresses import connect_any_async
@@ -67,6 +70,8 @@ class TaskShell:
         self.leaving: asyncio.Task[None] | None = None
         self._announced: ClientConnection | None = None  # the one whose on_connect is through
         self._waiting: set[asyncio.Future[None]] = set()  # until it is ready
+        self._beside: asyncio.Task[None] | None = None  # made by `start`
+        self._turns: set[asyncio.Task[None]] | None = None  # of periodic functions, while the client runs
         self._task: asyncio.Task[Any] | None = None  # what stop() cancels
         self._calling = False  # that task is in a handler
         self._asking: set[TaskCall] = set()  # calls that wait for their answers
@@ -102,6 +107,44 @@ class TaskShell:
         finally:
             self._task = None
 
+    async def run(self, work: Work[_T]) -> _T | None:
+        """`guard` it, and call the periodic functions meanwhile."""
+        self._turns = set()
+        for periodic in self._driver.periodic:
+            self._repeat(periodic)
+        try:
+            return await self.guard(work)
+        finally:
+            turns, self._turns = self._turns, None
+            for task in turns:
+                task.cancel()
+            if turns:
+                await asyncio.wait(turns)
+
+    def start(self, running: Coroutine[Any, Any, None]) -> None:
+        """Run the client in a task of its own. Raises RuntimeError outside of an event loop."""
+        self._beside = asyncio.get_running_loop().create_task(self._run_beside(running))
+
+    def check_not_started(self) -> None:
+        """Raise ClientError if there is such a task."""
+        self.check_idle()
+        if self._beside is not None and not self._beside.done():
+            raise ClientError("this client is in start() already")
+
+    async def _run_beside(self, running: Coroutine[Any, Any, None]) -> None:
+        try:
+            await running
+        except IoTError as error:
+            self._driver.logger.error("The client has ended: %s", error)
+        except Exception:
+            self._driver.logger.exception("The client has ended")
+
+    async def join(self) -> None:
+        """Wait for the end of that task, if there is one, or of what `stop` has begun."""
+        for task in (self._beside, self.leaving):
+            if task is not None and task is not asyncio.current_task():
+                await asyncio.wait([task])
+
     def end(self, failure: ClientError | None) -> None:
         """End `run`, `handle` or `begin`, and fail those who wait until the client is ready."""
         self._driver.end()
@@ -109,6 +152,31 @@ class TaskShell:
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_exception(failure or NotConnected(self._driver.why_not_connected()))
+
+    # Functions that are called every so many seconds, each in a task of its own.
+
+    def add(self, periodic: Periodic) -> None:
+        """Call a function every so many seconds, from the next run on; from now on if there is one."""
+        self._driver.periodic.append(periodic)
+        if self._turns is not None:
+            self._repeat(periodic)
+
+    def _repeat(self, periodic: Periodic) -> None:
+        assert self._turns is not None
+        task = asyncio.create_task(perform_async(self._driver.repeat(periodic, None), self))
+        self._turns.add(task)
+
+    async def await_turn(self, over: None, due: float, latest: float) -> bool:
+        await asyncio.sleep(max(due - time.monotonic(), 0))
+        if not self.ready:
+            with suppress(ClientError):  # the run has ended, and this task with it
+                await self.wait_ready(max(latest - time.monotonic(), 0))
+        return True
+
+    async def take_turn(self, periodic: Periodic) -> None:
+        result = periodic.function()
+        if inspect.isawaitable(result):
+            await result
 
     def interrupt(self) -> None:
         """Have the driver look at `stopping` soon, wherever it waits."""

@@ -19,21 +19,23 @@ from websockets.protocol import State as WireState
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
-from iotio_protocol.errors import CallDisconnected, CallError
+from iotio_protocol.errors import CallDisconnected, CallError, IoTError
 from iotio_protocol.logs import get_logger
 
 from .addresses import connect_any, direct
 from .calls import ThreadCall, too_many
-from .commands import perform
+from .commands import Work, perform
 from .driver import ConnectArguments, Driver
 from .errors import ClientError, NotConnected
 from .inbox import MAX_QUEUE, Inbox, ThreadInbox
+from .periodic import Periodic
 from .received import Received
 from .target import Target
 from .tls import TurnTakingSocket
 
 __all__ = ["ThreadShell"]
 
+_PATIENCE = 10.0  # seconds that `stop` waits for the thread of `start`, whose handler may take longer
 _INTERVAL = 1.0  # seconds between two looks at what wakes no event: Ctrl-C on Windows, a connection that ends
 
 _T = TypeVar("_T")
@@ -48,6 +50,7 @@ class ThreadShell:
     Attributes:
         inbox: the messages that the reading thread has received.
         looping: whether a thread is in `run` or `handle`; that thread cleans up.
+        failure: why the last of them ended, if that was an error of the client.
     """
 
     changed = threading.Condition
@@ -57,6 +60,11 @@ class ThreadShell:
         self._driver = driver
         self.inbox = ThreadInbox()
         self.looping = False
+        self.failure: ClientError | None = None
+        self._changed = cast(threading.Condition, driver.changed)
+        self._over = threading.Event()  # the run has ended; another one has another event
+        self._announced: ClientConnection | None = None  # the one whose on_connect is through
+        self._beside: threading.Thread | None = None  # made by `start`
         self._pending: ClientConnection | None = None  # before it counts
         self._calling: int | None = None  # the thread that is in a handler
         self._reader: threading.Thread | None = None  # fills the inbox
@@ -74,17 +82,83 @@ class ThreadShell:
             if self.looping:
                 raise ClientError("this client is in run() or handle() already")
             self.looping = True
+            self.failure = None
+            self._over = threading.Event()
+            for periodic in self._driver.periodic:
+                self._repeat(periodic)
 
     def leave_dead(self) -> None:
         """Clean up after a connection that ended while nobody was in `handle`."""
         if not self.looping and perform(self._driver.leave_dead(), self):
             self.end()
 
-    def end(self) -> None:
+    def run(self, work: Work[None]) -> None:
+        """Carry out `Driver.run`, after `enter_loop`."""
+        failure: ClientError | None = None
+        try:
+            perform(work, self)
+        except ClientError as error:
+            failure = error
+            raise
+        finally:
+            if self._driver.connection is not None:  # Ctrl-C at a bad moment
+                perform(self._driver.finish(self._driver.connection), self)
+            self.end(failure)
+
+    def start(self, work: Work[None]) -> None:
+        """Have another thread do what `run` does, after `enter_loop`."""
+        self._beside = threading.Thread(target=self._run_beside, args=(work,), name="iotio-client", daemon=True)
+        self._beside.start()
+
+    def _run_beside(self, work: Work[None]) -> None:
+        try:
+            self.run(work)
+        except IoTError as error:
+            self._driver.logger.error("The client has ended: %s", error)
+        except Exception:
+            self._driver.logger.exception("The client has ended")
+
+    def join(self) -> None:
+        """Wait for the end of that thread, if there is one; not in itself."""
+        if self._beside is not None and self._beside is not threading.current_thread():
+            self._beside.join(_PATIENCE)
+
+    def end(self, failure: ClientError | None = None) -> None:
         """End `run`, `handle` or `connect`."""
         with self._driver.changed:
+            self.failure = failure
+            self._over.set()
             self._driver.end()
             self.looping = False
+
+    # Functions that are called every so many seconds, each in a thread of its own.
+
+    def add(self, periodic: Periodic) -> None:
+        """Call a function every so many seconds, from the next run on; from now on if there is one."""
+        with self._changed:
+            self._driver.periodic.append(periodic)
+            if self.looping:
+                self._repeat(periodic)
+
+    def _repeat(self, periodic: Periodic) -> None:
+        work = self._driver.repeat(periodic, self._over)
+        name = f"iotio-client-{periodic.name}"
+        threading.Thread(target=perform, args=(work, self), name=name, daemon=True).start()
+
+    def await_turn(self, over: threading.Event, due: float, latest: float) -> bool:
+        with self._changed:
+            self._changed.wait_for(over.is_set, max(due - time.monotonic(), 0))
+            self._changed.wait_for(lambda: over.is_set() or self._ready, max(latest - time.monotonic(), 0))
+            return not over.is_set()
+
+    def take_turn(self, periodic: Periodic) -> None:
+        with periodic.turn:
+            periodic.function()
+
+    @property
+    def _ready(self) -> bool:
+        """Whether the client is connected, and `on_connect` is through."""
+        return self._announced is not None and self._announced is self._driver.connection
 
     def interrupt(self) -> None:
         """Have the driver look at `stopping` soon, wherever it waits."""
@@ -146,7 +220,9 @@ class ThreadShell:
                 inbox.allow()
 
     def announce(self) -> None:
-        """Do nothing: `ensure_open` looks at the session's state."""
+        with self._changed:
+            self._announced = self._driver.connection
+            self._changed.notify_all()
 
     def close(self, connection: ClientConnection) -> None:
         connection.close()

@@ -125,7 +125,7 @@ async def test_begin_send_stop() -> None:
         async def on_disconnect() -> None:
             gone.set()
 
-        one.on("disconnect")(on_disconnect)  # type: ignore[type-var]
+        one.on("disconnect")(on_disconnect)
         await one.begin(server.domain)
         one.stop()
         await asyncio.wait_for(gone.wait(), TIMEOUT)
@@ -198,7 +198,7 @@ async def test_coroutine_handlers() -> None:
         one.stop()
         return "bye"
 
-    @one.on("connect")  # type: ignore[type-var]
+    @one.on("connect")
     async def connected() -> None:
         seen.append("connect")
 

@@ -22,14 +22,17 @@ from iotio_client import (
     ClientError,
     ConnectFailed,
     ConnectionLost,
+    EncodeError,
     EndpointInfo,
     EndpointType,
     InvalidEndpoint,
     IoTClient,
     NotConnected,
     Options,
+    UpgradeRefused,
     __version__,
 )
+from iotio_client.failures import ERROR_HEADER
 from iotio_client.packets import DefaultPacketEncoder
 from iotio_protocol import v2
 from tests.support.wire import Opcode
@@ -80,6 +83,8 @@ def add(device: Device, event: str, function: Callable[[Any], object], info: End
     ("arguments", "text"),
     [
         ({"client_id": None}, "client_id must be a str"),
+        ({"client_id": ""}, "client_id must not be empty"),
+        ({"client_type": ""}, "client_type must not be empty"),
         ({"client_id": "a\nb"}, "client_id must not hold line breaks"),
         ({"client_type": 5}, "client_type must be a str"),
         ({"client_data": ["no", "dict"]}, "client_data must be a dict"),
@@ -412,3 +417,254 @@ def test_errors_of_the_server_and_what_is_ignored_are_logged(kind: Kind, caplog:
 def test_any_id_has_a_logger_of_its_own_level(kind: Kind, name: str) -> None:
     device: Device = make(kind, client_id=name)
     assert device.logger.name.count(".") == 2
+
+
+# Running beside the program.
+
+
+def greet_and_hold(peer: Peer) -> None:
+    peer.greet()
+    see_off(peer)
+
+
+async def drive(device: Device, function: Callable[[], Any]) -> Any:
+    """Call a function of a client that may be a coroutine function."""
+    result = function()
+    return await result if asyncio.iscoroutine(result) else result
+
+
+@KINDS
+def test_a_client_says_who_it_is_and_a_program_may_use_the_names(kind: Kind) -> None:
+    device: Any = kind("kitchen", "lamp")
+    assert (device.id, device.type) == ("kitchen", "lamp")
+
+    class Own(kind):  # type: ignore[misc, valid-type]
+        type = 5
+
+        def __init__(self) -> None:
+            super().__init__("d1", "t")
+            self.id = 7
+
+    own: Any = Own()
+    assert (own.id, own.type) == (7, 5)
+    assert own._session.identity.id == "d1"
+
+
+@KINDS
+async def test_start_emit_and_the_end_of_with(kind: Kind) -> None:
+    device: Any = make(kind)
+    heard: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        heard.append(peer.recv_v2())
+        heard.append(peer.recv_v2())
+        see_off(peer)
+
+    with FakeServer(script, greet_and_hold) as server:
+        for number in range(2):
+            async with Both(device.start(server.domain)) as same:
+                assert same is device
+                with pytest.raises(ClientError, match="already"):
+                    device.start(server.domain)
+                await drive(device, lambda: device.wait_connected(10))
+                assert device.connected
+                await drive(device, lambda: device.emit("level", 5))
+                await drive(device, lambda: device.send("level", 6))
+            assert not device.connected, number
+            assert device.log.rest() == [("connect",), ("disconnect",)]
+    assert [(packet.event, packet.value) for packet in heard] == [("level", 5), ("level", 6)]
+
+
+class Both:
+    """`with` or `async with`, as the client is."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def __aenter__(self) -> Any:
+        if isinstance(self._client, IoTClient):
+            return self._client.__enter__()
+        return await self._client.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        if isinstance(self._client, IoTClient):
+            self._client.__exit__(*error)
+        else:
+            await self._client.__aexit__(*error)
+
+
+@KINDS
+async def test_stop_right_behind_start(kind: Kind) -> None:
+    device: Any = make(kind)
+
+    def script(peer: Peer) -> None:
+        with suppress(EOFError, ConnectionError):  # wherever it is when it is stopped
+            greet_and_hold(peer)
+
+    with FakeServer(script) as server:
+        for _ in range(3):
+            async with Both(device.start(server.domain)):
+                device.stop()
+    assert not device.connected
+
+
+@KINDS
+async def test_a_refused_device_is_logged_and_wait_connected_raises_it(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    device: Any = make(kind)
+    more = f"{ERROR_HEADER}: not_here\r\n"
+    with FakeServer(lambda peer: peer.answer(404, more)) as server:
+        async with Both(device.start(server.domain)):
+            with pytest.raises(UpgradeRefused, match="the server says not_here"):
+                await drive(device, lambda: device.wait_connected(10))
+    assert "The client has ended: " in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@KINDS
+async def test_wrong_arguments_are_told_by_start_itself(kind: Kind) -> None:
+    device: Any = make(kind)
+    with pytest.raises(ValueError, match="is not an address"):
+        device.start("")
+    with pytest.raises(ValueError, match="timeout must be seconds above 0"):
+        device.start("localhost:1", timeout=0)
+    with pytest.raises(TimeoutError, match=r"not connected within 0\.01 s"):
+        await drive(device, lambda: device.wait_connected(0.01))
+
+
+def test_start_of_the_async_client_wants_a_loop() -> None:
+    with pytest.raises(RuntimeError, match=r"start\(\) needs a running event loop"):
+        make(AsyncDevice).start("localhost:1")
+
+
+# Events without a handler.
+
+
+@KINDS
+@pytest.mark.parametrize("way", ["decorator", "method"])
+def test_what_has_no_handler(kind: Kind, way: str) -> None:
+    seen: list[Any] = []
+
+    def other(event: str, data: Any) -> Any:
+        seen.append((event, data))
+        return data
+
+    class Catching(kind):  # type: ignore[misc, valid-type]
+        def on_event(self, event: str, data: Any) -> Any:
+            return other(event, data)
+
+    made = make(Catching if way == "method" else kind)
+    device: Any = made
+    if way == "decorator":
+        assert device.on_event(other) is other
+        add(made, "event", lambda message: seen.append(message))
+        assert device.on_event(other) is other, "it is the decorator still"
+    answers: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(Opcode.BINARY, v2.encode("nobody", 1))
+        answers.append(peer.recv_v2())
+        peer.send(Opcode.BINARY, v2.encode("nothing", 2, v2.CALL, call=7))
+        answers.append(peer.recv_v2())
+        peer.send(Opcode.BINARY, v2.encode("event", 3))
+        peer.send(Opcode.BINARY, v2.encode("quit", 0))
+        see_off(peer)
+
+    with FakeServer(script) as server:
+        assert Running(device.run, server.domain).join() is None
+    assert answers == [v2.Packet("nobody", 1), v2.Packet("", 2, v2.RESULT, call=7)]
+    assert seen == [("nobody", 1), ("nothing", 2), ("event", 3) if way == "method" else 3]
+
+
+def test_a_method_on_event_with_one_argument_is_the_handler_of_that_event() -> None:
+    class Old(IoTClient):
+        def on_event(self, message: Any) -> Any:  # type: ignore[override]
+            return message
+
+    old = Old("d1", "t")
+    assert old._handlers.fallback is None
+    found = old._handlers.find("event")
+    assert found is not None
+    assert found(5) == 5
+    assert IoTClient("d1", "t")._handlers.find("event") is None
+
+
+# Wrong use is told at the line that is wrong.
+
+
+def takes_nothing() -> None: ...
+
+
+async def is_late(event: str, data: Any) -> None: ...
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("use", "error", "text"),
+    [
+        (
+            lambda client: client.on(takes_nothing),
+            TypeError,
+            r'write @client.on\("event"\), with the name of the event: on\(\) got the function takes_nothing',
+        ),
+        (lambda client: client.on(5), TypeError, "the name of an event is a str, not 5"),
+        (
+            lambda client: client.on(""),
+            ValueError,
+            r'the name of an event must not be empty: write @client.on\("event"\)',
+        ),
+        (
+            lambda client: client.on("level", EndpointType.INTEGER),
+            TypeError,
+            r"on\(\) takes an EndpointInfo beside the event, not <EndpointType.INTEGER",
+        ),
+        (lambda client: client.on_event(), TypeError, "write @client.on_event, without parentheses"),
+        (lambda client: client.on_event("x"), TypeError, "write @client.on_event, without parentheses"),
+        (
+            lambda client: client.on_event(lambda message: None),
+            ValueError,
+            "on_event must take two arguments, the event and its data: too many positional arguments",
+        ),
+        (lambda client: client.on_event(5), TypeError, "on_event must be a function, not int"),
+    ],
+)
+def test_wrong_use(kind: Kind, use: Callable[[Any], Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        use(make(kind))
+
+
+@pytest.mark.parametrize(
+    ("event", "handler", "text"),
+    [
+        ("level", takes_nothing, "on_level must take one argument, the message: too many positional arguments"),
+        (
+            "level",
+            lambda message, client: None,
+            "on_level must take one argument, the message: missing a required argument: 'client'",
+        ),
+        ("connect", lambda client: None, "on_connect must take no argument: missing a required argument: 'client'"),
+        ("error", takes_nothing, "on_error must take one argument, the error"),
+    ],
+)
+def test_a_handler_with_the_wrong_number_of_parameters(event: str, handler: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        IoTClient("d1", "t").on(event)(handler)
+
+
+def test_coroutine_functions_of_the_sync_client() -> None:
+    with pytest.raises(TypeError, match="on_level is a coroutine function: use AsyncIoTClient, or a plain function"):
+        IoTClient("d1", "t").on("level")(is_late)
+    with pytest.raises(TypeError, match="on_event is a coroutine function: use AsyncIoTClient, or a plain function"):
+        IoTClient("d1", "t").on_event(is_late)
+    assert AsyncIoTClient("d1", "t").on_event(is_late) is is_late
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["emit", "send", "call"])
+async def test_an_event_without_a_name(kind: Kind, name: str) -> None:
+    device = make(kind)
+    with pytest.raises(EncodeError, match="the name of an event must not be empty"):
+        await drive(device, lambda: getattr(device, name)("", 5))

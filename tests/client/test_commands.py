@@ -81,7 +81,7 @@ def test_a_command_calls_one_method_with_its_fields(kind: Any) -> None:
 
 
 def test_there_are_as_many_commands_as_methods() -> None:
-    assert len(KINDS) == len([name for name in vars(Shell) if not name.startswith("_")]) == 17
+    assert len(KINDS) == len([name for name in vars(Shell) if not name.startswith("_")]) == 19
 
 
 @BOTH

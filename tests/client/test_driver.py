@@ -32,6 +32,7 @@ from iotio_client.handlers import Handlers
 from iotio_client.identity import Identity
 from iotio_client.inbox import ThreadInbox
 from iotio_client.message import current_message
+from iotio_client.periodic import Periodic
 from iotio_client.session import Session, State
 from iotio_client.target import Target
 from iotio_protocol import v1, v2
@@ -163,6 +164,13 @@ class FakeShell:
     def wait(self, waiter: ThreadCall, deadline: float) -> None:
         self.note("wait")
         self.answer(waiter)
+
+    def await_turn(self, over: Any, due: float, latest: float) -> bool:
+        self.asked.append(f"turn {latest - due:g}")
+        return bool(over and over.pop())
+
+    def take_turn(self, periodic: Periodic) -> None:
+        periodic.function()
 
     def sleep(self, seconds: float) -> None:
         self.note("sleep")
@@ -726,3 +734,16 @@ def test_a_buffer_that_cannot_begin_makes_no_connection() -> None:
         shell.run()
     assert shell.asked == [*IN[:4], "close", "abort"]
     assert shell.session.state is State.CONNECTING
+
+
+def test_turns_follow_each_other_until_the_run_has_ended() -> None:
+    shell = FakeShell()
+    called: list[int] = []
+
+    def function() -> None:
+        called.append(1)
+        raise NotConnected("away")
+
+    perform(shell.driver.repeat(Periodic(function, 5), [True, True]), shell)
+    assert called == [1, 1]
+    assert shell.asked == ["turn 5"] * 3

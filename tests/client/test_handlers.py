@@ -69,9 +69,9 @@ def test_on_checks() -> None:
     with pytest.raises(TypeError, match="must be a function"):
         lamp.on("x")(5)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="one argument"):
-        lamp.on("x")(lambda: None)  # type: ignore[type-var]
+        lamp.on("x")(lambda: None)
     with pytest.raises(ValueError, match="one argument"):
-        lamp.on("x")(lambda a, b: None)  # type: ignore[type-var]
+        lamp.on("x")(lambda a, b: None)
     assert not hasattr(lamp, "on_x")
 
 
@@ -89,7 +89,7 @@ def test_on_of_the_async_client_wants_coroutine_functions() -> None:
 def test_on_may_set_on_connect() -> None:
     lamp = Lamp("d", "t")
     called = []
-    lamp.on("connect")(lambda: called.append(1))  # type: ignore[type-var]
+    lamp.on("connect")(lambda: called.append(1))
     lamp.on_connect()
     assert called == [1]
 

@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from iotio_client import IoTClient, NotConnected
+from iotio_client.base import Interrupted, ctrl_c
 from iotio_client.errors import ClientError, ConnectFailed, ConnectionLost
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError
@@ -210,6 +211,60 @@ def test_ctrl_c(tmp_path: Path, reconnect: str) -> None:
             assert process.communicate(timeout=TIMEOUT)[0] == "disconnect\ninterrupted\n"
         assert process.returncode == 0
     assert codes == [1000]
+
+
+QUIET = """
+import logging, sys
+from iotio_client import AsyncIoTClient, IoTClient
+
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+client = {client}("d1", "t")
+client.run(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("client", ["IoTClient", "AsyncIoTClient"])
+@pytest.mark.parametrize("when", ["connected", "connecting", "waiting"])
+def test_ctrl_c_is_no_error(tmp_path: Path, client: str, when: str) -> None:
+    """No traceback, one line, status 0, whatever the client does."""
+    program = tmp_path / "device.py"
+    program.write_text(QUIET.format(client=client))
+    asked = threading.Event()
+    ended: list[object] = []
+
+    def script(peer: Peer) -> None:
+        if when == "connected":
+            ended.append(peer.accept().recv_close())
+        elif when == "connecting":
+            peer.read_request()
+            asked.set()
+            peer.wait_eof()
+        else:
+            peer.answer(503)
+
+    with FakeServer(script) as server:
+        with subprocess.Popen(
+            [sys.executable, str(program), server.domain], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            last = {"connected": "Connected successfully.", "connecting": "Connecting to", "waiting": "Waiting"}[when]
+            while last not in process.stdout.readline():
+                pass
+            assert when != "connecting" or asked.wait(TIMEOUT)
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=TIMEOUT)
+        assert (process.returncode, errors) == (0, "")
+    assert said.splitlines()[-1] == "Stopped by Ctrl-C."
+    assert ended == ([1000] if when == "connected" else [])
+
+
+def test_ctrl_c_at_the_prompt_leaves_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted), ctrl_c(logging.getLogger("iotio.client.d1")):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    with pytest.raises(KeyboardInterrupt) as caught, ctrl_c(logging.getLogger("iotio.client.d1")):
+        raise KeyboardInterrupt
+    assert not isinstance(caught.value, SystemExit)
 
 
 def test_stop_in_a_signal_handler(tmp_path: Path) -> None:
