@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -40,6 +41,14 @@ ERROR_HEADER = "iotio-error"
 
 CONNECT_ERRORS = (OSError, WebSocketException, EOFError)
 """What `connect` of the WebSocket library raises for reasons outside this program."""
+
+
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_UNKNOWN = 'if it is to be trusted, name its authority, sslopt={"ca_certs": "ca.pem"}'
+_CLOCK = "check this device's clock, and the certificate"
+_ANOTHER = "check the address: the certificate is for another one"
+_CERTIFICATE_HINTS = {9: _CLOCK, 10: _CLOCK, 18: _UNKNOWN, 19: _UNKNOWN, 20: _UNKNOWN, 21: _UNKNOWN}
+_CERTIFICATE_HINTS |= {62: _ANOTHER, 64: _ANOTHER}  # by the codes of OpenSSL, X509_V_ERR_...
 
 
 def _takes(value: str) -> bool:
@@ -81,18 +90,34 @@ def connect_failure(error: Exception, target: Target, timeout: float) -> Connect
         codes = refused.response.headers.get_all(ERROR_HEADER)
         return UpgradeRefused(where, refused.response.status_code, codes[0] if codes else "")
     if isinstance(error, ssl.SSLError):  # before OSError and time-outs: it is an OSError
-        return ConnectFailed(f"TLS with {where} failed: {error}")
+        return ConnectFailed(f"TLS with {where} failed: {_tls_problem(error)}")
     if isinstance(error, TimeoutError):
         return ConnectTimeout(f"no connection to {where} within {timeout:g} s")
     if isinstance(error, (InvalidMessage, ConnectionClosed, EOFError)):
         hint = "" if target.context else "; if its port speaks TLS, write wss:// before the host or pass sslopt"
         return ConnectFailed(f"{where} ended the connection before it answered the upgrade, or not in HTTP{hint}")
+    if isinstance(error, socket.gaierror):
+        known = f"no connection to {where}: the name is not known ({error.strerror})"
+        return ConnectFailed(f"{known}: check the address, and the network")
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectFailed(f"no connection to {where}: {error}: check that the server runs, and its port")
     if isinstance(error, (OSError, ProxyError)):
         return ConnectFailed(f"no connection to {where}: {error}")
     failure = ConnectFailed(f"{where} did not upgrade the connection: {error}")
     failure.retry = not isinstance(error, InvalidURI)
     failure.slow = isinstance(error, InvalidHandshake)  # said by something in between
     return failure
+
+
+def _tls_problem(error: ssl.SSLError) -> str:
+    code = getattr(error, "verify_code", 0)  # missing where the certificate is not the problem
+    if code:
+        assert isinstance(error, ssl.SSLCertVerificationError)
+        hint = _CERTIFICATE_HINTS.get(code, "check it")
+        return f"its certificate is not accepted ({error.verify_message}): {hint}"
+    if getattr(error, "reason", None) in _NO_TLS:
+        return f"{error}: if its port speaks no TLS, leave out wss://, use_tls and sslopt"
+    return str(error)
 
 
 def refusal(error: BaseException) -> InvalidStatus | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import pytest
@@ -34,6 +35,7 @@ from iotio_client.failures import (
 from iotio_client.target import Target
 from iotio_protocol.errors import EncodeError
 
+from .devices import Running, SyncDevice, make
 from .fake_server import FakeServer, Peer
 
 PLAIN = Target.parse("ws://me:secret@h:1")
@@ -74,7 +76,11 @@ def test_ascii_headers_are_left_as_they_are() -> None:
         (EOFError("stream ends"), ConnectFailed, "h:1 ended the connection before it answered the upgrade"),
         (InvalidMessage("no HTTP"), ConnectFailed, "h:1 ended the connection before it answered the upgrade"),
         (ConnectionClosedError(None, None), ConnectFailed, "h:1 ended the connection before"),
-        (ConnectionRefusedError(111, "refused"), ConnectFailed, r"no connection to h:1: \[Errno 111\] refused"),
+        (
+            ConnectionRefusedError(111, "refused"),
+            ConnectFailed,
+            r"no connection to h:1: \[Errno 111\] refused: check that the server runs, and its port",
+        ),
         (ProxyError("proxy says no"), ConnectFailed, "no connection to h:1: proxy says no"),
         (InvalidUpgrade("Upgrade", "h2c"), ConnectFailed, "h:1 did not upgrade the connection: .*h2c"),
     ],
@@ -193,3 +199,48 @@ def test_a_server_that_ends_an_open_connection() -> None:
         with pytest.raises(ConnectionClosedError) as caught:
             connection.recv(timeout=10)
         assert (connection_lost(caught.value).code, connection_lost(caught.value).reason) == (4000, "enough")
+
+
+def certificate_error(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            "no connection to h:1: the name is not known (Name or service not known):"
+            " check the address, and the network",
+        ),
+        (
+            certificate_error(18, "self-signed certificate"),
+            "TLS with h:1 failed: its certificate is not accepted (self-signed certificate):"
+            ' if it is to be trusted, name its authority, sslopt={"ca_certs": "ca.pem"}',
+        ),
+        (
+            certificate_error(10, "certificate has expired"),
+            "TLS with h:1 failed: its certificate is not accepted (certificate has expired):"
+            " check this device's clock, and the certificate",
+        ),
+        (
+            certificate_error(62, "Hostname mismatch"),
+            "TLS with h:1 failed: its certificate is not accepted (Hostname mismatch):"
+            " check the address: the certificate is for another one",
+        ),
+        (
+            certificate_error(23, "certificate revoked"),
+            "TLS with h:1 failed: its certificate is not accepted (certificate revoked): check it",
+        ),
+    ],
+)
+def test_what_to_do_stands_in_one_line(error: Exception, text: str) -> None:
+    assert str(connect_failure(error, TLS, 1)) == text
+
+
+def test_a_port_without_tls() -> None:
+    with FakeServer(lambda peer: peer.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+        error = Running(make(SyncDevice).run, f"wss://{server.domain}", reconnect=False).join()
+    assert str(error).endswith(": if its port speaks no TLS, leave out wss://, use_tls and sslopt")

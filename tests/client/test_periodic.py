@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Queue
 from typing import Any
 
@@ -21,14 +22,11 @@ KINDS = pytest.mark.parametrize("kind", [SyncDevice, AsyncDevice])
 
 
 def hold(peer: Peer) -> None:
-    """A connection that the device ends."""
-    peer.accept()
-    while True:
-        try:
-            if peer.recv().close_code is not None:
-                return
-        except (EOFError, OSError):
-            return
+    """A connection that the device ends, wherever it is."""
+    with suppress(EOFError, OSError):
+        peer.accept()
+        while peer.recv().close_code is None:
+            pass
 
 
 # When the turns are.
@@ -104,13 +102,14 @@ def test_the_first_turn_comes_behind_on_connect_and_then_one_after_the_other(kin
 
     every(device, 0.1, turn, late=late)
     with FakeServer(hold) as server:
+        begun = time.monotonic()
         running = Running(device.run, server.domain)
         seen = [times.get(timeout=TIMEOUT) for _ in range(4)]
         device.stop()
         assert running.join() is None
     entries = device.log.rest()
     assert entries[:2] == [("connect",), ("turn",)]
-    assert seen[3] - seen[0] >= 0.29, "not faster than told"
+    assert seen[3] - begun >= 0.3, "not faster than told"
 
 
 @BOTH_AND_LATE
@@ -158,8 +157,8 @@ def test_turns_without_a_connection_come_late_and_not_connected_is_no_failure(
     seen = [turns.get(timeout=TIMEOUT) for _ in range(3)]
     device.stop()
     assert running.join() is None
-    assert seen[0] - begun >= 0.045
-    assert seen[2] - begun >= 0.145
+    assert seen[0] - begun >= 0.05
+    assert seen[2] - begun >= 0.15
     ended = [record for record in caplog.records if "has ended early: nothing can be sent" in record.getMessage()]
     assert ended
     assert {record.levelno for record in ended} == {logging.DEBUG}
