@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["MAX_LINE", "get_logger", "safe"]
+__all__ = ["LINE_FORMAT", "MAX_LINE", "Duration", "get_logger", "safe", "show_lines"]
+
+LINE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""How a line looks where the program has not said it."""
 
 MAX_LINE = 1024  # bytes of UTF-8, of a message and of the text of an exception
 _CUT = "..."
@@ -23,6 +28,36 @@ def get_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.addFilter(_FILTER)
     return logger
+
+
+def show_lines() -> None:
+    """Write our lines to stderr, from INFO on, if nobody has configured logging: as Werkzeug does it.
+
+    For hosts that begin to serve, and for clients that begin to run. A handler or a level of the logger "iotio" or of
+    the root logger is a configuration.
+    """
+    ours, root = logging.getLogger("iotio"), logging.getLogger()
+    if ours.handlers or root.handlers or ours.level != logging.NOTSET or root.level != logging.WARNING:
+        return
+    ours.setLevel(logging.INFO)
+    ours.addHandler(_SHOWN)
+
+
+class Duration(float):
+    """Seconds, which a line of the log tells in words: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 7 h."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        seconds = max(int(self), 0)
+        if seconds < 10:
+            return f"{max(float(self), 0.0):.1f} s"
+        if seconds < 60:
+            return f"{seconds} s"
+        minutes, hours = seconds // 60, seconds // 3600
+        if hours == 0:
+            return f"{minutes} min {seconds % 60} s"
+        return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def safe(text: str) -> str:
@@ -57,6 +92,30 @@ class _Filter(logging.Filter):
 
 
 _FILTER = _Filter()
+
+
+class _Shown(logging.StreamHandler[Any]):
+    """Write to stderr, whatever that is by then, until the program configures logging."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)  # a stream that is kept could be closed, or not the program's any more
+        self.setFormatter(logging.Formatter(LINE_FORMAT))
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if not logging.getLogger().handlers:
+            return bool(super().handle(record))
+        ours = logging.getLogger("iotio")
+        ours.removeHandler(self)
+        if ours.level == logging.INFO:
+            ours.setLevel(logging.NOTSET)
+        return False
+
+
+_SHOWN = _Shown()
 
 
 def _is_safe(error: BaseException) -> bool:

@@ -28,7 +28,27 @@ class DisconnectReason(StrEnum):
         """Whether the device, or its network, ended the connection, and not the server."""
         return self in _BY_DEVICE
 
+    @property
+    def words(self) -> str:
+        """The reason for people, as it ends a line of the log: the subject is the device."""
+        return _WORDS[self]
+
 
 _BY_DEVICE = frozenset(
     {DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED, DisconnectReason.PROTOCOL_ERROR}
 )
+
+_WORDS = {
+    DisconnectReason.CLIENT_CLOSE: "it has closed the connection",
+    DisconnectReason.TRANSPORT_CLOSED: "its network connection has ended without a goodbye",
+    DisconnectReason.PING_TIMEOUT: "it has not answered a ping",
+    DisconnectReason.PROTOCOL_ERROR: "it has broken a rule of WebSocket",
+    DisconnectReason.TAKEOVER: "a new connection with its id has taken its place",
+    DisconnectReason.BACKPRESSURE: "it reads too slowly",
+    DisconnectReason.RATE_LIMIT: "it sends more than it may",
+    DisconnectReason.STORE_UNAVAILABLE: "the store could not take what it sent, so it is to send that again",
+    DisconnectReason.REMOVED: "the program has closed its connection",
+    DisconnectReason.SERVER_SHUTDOWN: "the server goes down",
+    DisconnectReason.REFUSED: "it was refused",
+    DisconnectReason.HANDSHAKE_TIMEOUT: "it has not said who it is",
+}

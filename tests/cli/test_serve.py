@@ -251,8 +251,9 @@ def test_manager_run_tells_port_0_and_a_port_in_use(folder: Path) -> None:
         "manager.run('127.0.0.1', int(sys.argv[1]))\n"
     )
     with Program([sys.executable, "own.py", "0", "log"], folder=folder) as server:
-        line = server.wait_line("INFO:iotio.server:listening on 127.0.0.1:", START_SECONDS)
-        port = int(line.rpartition(":")[2])
+        line = server.wait_line("INFO:iotio.server:serving on http://127.0.0.1:", START_SECONDS)
+        assert line.endswith("; devices at the path /iot.io; 1 device type")
+        port = int(line.partition(";")[0].rpartition(":")[2])
         with Device(port, "d") as device:
             device.echo("x")
         with Program([sys.executable, "own.py", str(port)], folder=folder) as second:
@@ -270,7 +271,7 @@ def test_a_bad_store_is_one_error_without_what_led_to_it(folder: Path) -> None:
         assert program.output.count("Traceback") == 1
 
 
-def test_manager_run_prints_nothing(folder: Path) -> None:
+def test_manager_run_says_where_it_serves_and_no_more(folder: Path) -> None:
     (folder / "own.py").write_text(
         "from server import manager\nmanager.run('127.0.0.1', int(__import__('sys').argv[1]))"
     )
@@ -285,4 +286,5 @@ def test_manager_run_prints_nothing(folder: Path) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
         assert server.terminate() == 0
-        assert server.output == ""
+        assert len(server.lines) == 1
+        assert f" INFO iotio.server: serving on http://127.0.0.1:{port}; " in server.output

@@ -28,11 +28,40 @@ from .log import Log
 def test_an_event_without_a_handler_is_counted_and_logged(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "iotio")
     device = v1_device(make_manager(log))
-    for event in ("nosuch", "connect", "disconnect", "", "__class__", "event"):
+    for event in ("nosuch", "connect", "disconnect", "", "__class__", "event", "nosuch"):
         device.send(event)
-    assert device.connection.counters["unhandled"] == 6
+    assert device.connection.counters["unhandled"] == 7
     assert "device 'd1' sent event 'nosuch', type 'echo' has no handler" in caplog.text
     assert log.calls == ["connect"], "on_connect and on_disconnect are nobody's to call"
+
+
+def test_an_event_without_a_handler_is_named_once_for_its_type(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio")
+    manager = make_manager(log)
+    for name in ("d1", "d2"):
+        device = v1_device(manager, name)
+        for event in ("ecko", "ecko", "nosuch", "connect", "no such"):
+            device.send(event)
+    assert [line for line in caplog.messages if line.startswith("no handler")] == [
+        "no handler of type 'echo' takes the event 'ecko' of device 'd1': on_echo exists; did you mean on_ecko?",
+        "no handler of type 'echo' takes the event 'nosuch' of device 'd1': on_nosuch would take it",
+        *(
+            f"no handler of type 'echo' takes the event '{event}' of device 'd1':"
+            " on_event(self, event, data, client) would take it"
+            for event in ("connect", "no such")
+        ),
+    ]
+    for number in range(200):
+        device.send(f"e{number}")
+    assert device.connection.handlers is not None
+    assert len(device.connection.handlers.unhandled) == 100
+
+
+def test_an_event_without_a_handler_costs_nothing_where_nobody_reads_of_it(log: Log) -> None:
+    device = v1_device(make_manager(log))
+    device.send("nosuch")
+    assert device.connection.handlers is not None
+    assert device.connection.handlers.unhandled == set()
 
 
 def test_on_event_takes_the_rest() -> None:

@@ -65,7 +65,10 @@ def test_a_closing_manager_turns_devices_away(log: Log) -> None:
 
 def test_the_log_names_who_was_refused_and_why(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     v1_device(make_manager(log), client_type="nosuch")
-    assert "device at memory refused: client_invalid_type" in caplog.text
+    assert caplog.messages == [
+        "device at memory refused: client_invalid_type; it calls itself 'd1' of type 'nosuch'."
+        " Add the type by manager.add_type(), or change client_type on the device"
+    ]
 
 
 @pytest.mark.parametrize(

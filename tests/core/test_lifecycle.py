@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from iotio.core.manager import Manager
 from tests.support.hosts import eventually
 from tests.support.lanes import DeviceEnd, LoopDevices, Scopes, ThreadDevices
 from tests.support.lives import Kind, LateKind, together
+from tests.support.memory import Clock, make_manager, v1_device
 
 LANES = ["threads", "loop"]
 ENDS_OF_THE_DEVICE = (DisconnectReason.CLIENT_CLOSE, DisconnectReason.TRANSPORT_CLOSED)
@@ -62,6 +64,32 @@ def world(lane: str, kind: Kind, **options: Any) -> Iterator[World]:
                 yield World(kind, devices, manager, scopes)
             finally:
                 kind.gate.set()
+
+
+def test_the_log_tells_who_comes_and_goes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    clock = Clock()
+    manager = make_manager(Kind(), clock=clock)
+    first = v1_device(manager, "d", Kind().type)
+    clock.now += 185
+    v1_device(manager, "d", Kind().type)
+    first.drop()
+    device = manager.devices["d"]
+    clock.now += 2
+    manager.remove("d")
+    device.state.last_seen -= 7200
+    third = v1_device(manager, "d", Kind().type)
+    manager.close(0)
+    third.drop()
+    of = f"type {Kind().type!r}, protocol 1, from memory"
+    assert caplog.messages == [
+        f"device 'd' connected: {of}",
+        "device 'd' disconnected after 3 min 5 s: a new connection with its id has taken its place",
+        f"device 'd' came back before its old connection had ended: {of}",
+        "device 'd' disconnected after 2.0 s: the program has closed its connection",
+        f"device 'd' came back after 2 h 0 min: {of}",
+        "device 'd' disconnected after 0.0 s: the server goes down",
+    ]
 
 
 @pytest.mark.parametrize("lane", LANES)

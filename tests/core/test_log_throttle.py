@@ -90,6 +90,107 @@ def test_an_exception_comes_with_its_line(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.records[0].exc_info[1] is error
 
 
+# Lines of what peers do all day.
+
+
+def news(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The INFO lines so far; they are forgotten."""
+    lines = [one.getMessage() for one in caplog.records if one.levelno == logging.INFO]
+    caplog.clear()
+    return lines
+
+
+def test_of_too_many_lines_in_a_second_the_last_one_counts_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    clock = Clock()
+    throttle = LogThrottle(clock)
+    for number in range(5000):
+        throttle.info("connected", "device %d", number)
+    assert news(caplog) == [f"device {number}" for number in range(100)]
+    throttle.sweep(clock.now)
+    assert news(caplog) == [], "the second is not over"
+    clock.now += 1
+    throttle.sweep(clock.now)
+    throttle.sweep(clock.now)
+    assert news(caplog) == ["device 4999 (and 4899 more like this)"]
+
+
+def test_a_flood_is_one_line_each_second_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    clock = Clock()
+    throttle = LogThrottle(clock)
+    for second in range(4):
+        for number in range(101 if second < 2 else 3):
+            throttle.info("connected", "device %d.%d", second, number)
+        assert len(news(caplog)) == (100, 1, 1, 4)[second]
+        clock.now += 1
+    throttle.sweep(clock.now, ends=True)
+    assert news(caplog) == []
+
+
+def test_lines_that_are_left_out_at_the_end_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    clock = Clock()
+    throttle = LogThrottle(clock)
+    for number in range(102):
+        throttle.info("connected", "device %d", number)
+    caplog.clear()
+    throttle.sweep(clock.now, ends=True)
+    assert news(caplog) == ["device 101 (and 1 more like this)"]
+
+
+def test_kinds_of_lines_are_counted_apart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    throttle = LogThrottle(Clock())
+    for _ in range(100):
+        throttle.info("connected", "c")
+        throttle.info("disconnected", "d")
+    assert len(news(caplog)) == 200
+
+
+@pytest.mark.parametrize("each_second", [99, 3000])
+@pytest.mark.parametrize("size", [10, 900])
+def test_no_flood_makes_a_megabyte_a_minute(each_second: int, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    clock = Clock()
+    throttle = LogThrottle(clock)
+    for _ in range(60):
+        for _ in range(each_second):
+            throttle.info("connected", "%s", "x" * size)
+            throttle.info("disconnected", "%s", "x" * size)
+            throttle.warning("refused", "%s", "x" * size)
+        clock.now += 1
+        throttle.sweep(clock.now)
+    assert sum(len(one.getMessage()) + 100 for one in caplog.records) < 700_000
+
+
+def test_of_errors_with_long_tracebacks_few_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    throttle = LogThrottle(clock)
+
+    def nested(depth: int) -> None:
+        if depth:
+            nested(depth - 1)
+        raise ValueError("x" * 100_000)
+
+    for number in range(200):
+        try:
+            nested(number % 2)
+        except ValueError as error:
+            throttle.error(error, f"kind {number}", "a handler has failed")
+    assert 50 < len(caplog.records) < 180
+    assert throttle.ask("kind 199") == 1, "one was left out"
+
+
+def test_nothing_is_done_where_info_is_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "iotio.connection")
+    throttle = LogThrottle(Clock())
+    assert not throttle.tells_news
+    throttle.info("connected", "%d", "no number, and nobody formats it")
+    throttle.sweep(2000.0)
+    assert caplog.records == []
+
+
 # What devices can cause at will.
 
 

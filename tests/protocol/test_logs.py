@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import io
 import logging
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotio_protocol.logs import MAX_LINE, get_logger, safe
+from iotio_protocol.logs import LINE_FORMAT, MAX_LINE, Duration, get_logger, safe
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 FAKE = "\r\n2026-01-01 CRITICAL iotio.server: \x1b[31mfake\x9b0m\u2028\x85\t\x00\x7f\ud800"
@@ -136,9 +139,73 @@ def test_all_loggers_are_made_here() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "getLogger"
     ]
-    others = {  # they turn to loggers of uvicorn, asyncio, and servers of others
-        "iotio/cli/serve.py",
+    others = {  # they turn to loggers of uvicorn, asyncio, Alembic, and servers of others
         "iotio/hosts/blocking/host_logs.py",
         "iotio/hosts/native/acceptor.py",
+        "iotio/hosts/native/server.py",
+        "iotio/store/schema.py",
     }
     assert set(found) == {"iotio_protocol/logs.py", *others}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0.0 s"),
+        (0.44, "0.4 s"),
+        (12.9, "12 s"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+        (4.3 * 86400, "4 d 7 h"),
+    ],
+)
+def test_a_duration_is_told_in_words(seconds: float, words: str) -> None:
+    assert str(Duration(seconds)) == words
+    assert f"{Duration(seconds)!s}" == "%s" % Duration(seconds) == words  # noqa: UP031  # as logging does it
+
+
+def said(program: str) -> str:
+    """What a program of its own writes to stderr; nobody configures logging there but the program."""
+    head = "import logging\nfrom iotio_protocol.logs import get_logger, show_lines\nlogger = get_logger('iotio.x')\n"
+    done = subprocess.run([sys.executable, "-c", head + program], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_lines_are_shown_where_nobody_has_configured_logging() -> None:
+    lines = said(
+        "show_lines(); show_lines()\nlogger.info('one'); logger.debug('no'); logger.warning('two')"
+    ).splitlines()
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line) for line in lines] == [
+        "INFO iotio.x: one",
+        "WARNING iotio.x: two",
+    ]
+    assert LINE_FORMAT.startswith("%(asctime)s %(levelname)s ")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "shown"),
+    [
+        ("logging.getLogger('iotio').addHandler(logging.NullHandler())", ""),
+        ("logging.getLogger('iotio').setLevel(logging.ERROR)", ""),
+        ("logging.getLogger().addHandler(logging.NullHandler())", ""),
+        ("logging.getLogger().setLevel(logging.ERROR)", ""),
+        ("logging.basicConfig(format='mine %(message)s')", ""),
+        ("logging.basicConfig(format='mine %(message)s', level=logging.INFO)", "mine one\n"),
+    ],
+)
+def test_a_configuration_is_left_as_it_is(configuration: str, shown: str) -> None:
+    assert said(f"{configuration}\nshow_lines()\nlogger.info('one')") == shown
+
+
+def test_a_configuration_that_comes_later_takes_over() -> None:
+    text = said(
+        "show_lines()\nlogging.basicConfig(format='mine %(message)s')\n"
+        "logger.warning('one'); logger.info('no'); logger.warning('two')"
+    )
+    assert text == "mine one\nmine two\n"
+
+
+@pytest.mark.parametrize("module", ["iotio", "iotio_client", "iotio_protocol.logs"])
+def test_an_import_configures_nothing(module: str) -> None:
+    said(f"import {module}\nassert logging.getLogger('iotio').handlers == logging.getLogger().handlers == []")

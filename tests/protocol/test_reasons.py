@@ -14,6 +14,12 @@ def test_each_text_is_the_name_of_its_reason() -> None:
         assert DisconnectReason(reason.value) is reason
 
 
+def test_each_reason_has_words_for_people() -> None:
+    words = [reason.words for reason in DisconnectReason]
+    assert len(set(words)) == len(words)
+    assert DisconnectReason.PING_TIMEOUT.words == "it has not answered a ping"
+
+
 def test_each_reason_is_documented() -> None:
     page = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
     table = page.partition("| `DisconnectReason` |")[2].partition("\n\n")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -106,3 +107,10 @@ def test_the_migrations_are_found_wherever_they_are_installed(monkeypatch: pytes
     """Alembic reads its settings as an ini file, in which % begins a name."""
     monkeypatch.setattr("iotio.store.schema._MIGRATIONS", Path("/srv/100%(here)s/migrations"))
     assert alembic_config().get_main_option("script_location") == "/srv/100%(here)s/migrations"
+
+
+@pytest.mark.parametrize(("level", "told"), [(logging.INFO, False), (logging.DEBUG, True)])
+def test_what_alembic_does_is_not_told(path: Path, level: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(level)
+    open_store(f"sqlite:///{path}").close()
+    assert any(one.name.startswith("alembic") and one.levelno == logging.INFO for one in caplog.records) is told

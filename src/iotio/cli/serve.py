@@ -108,8 +108,6 @@ def _told() -> Iterator[None]:
 def _configure_logging(level: str) -> None:
     """Log one line a record to stderr, unless the program has configured logging."""
     logging.basicConfig(level=level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
-    if level != "debug":
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that it starts and stops is said by us
 
 
 def _banner(name: str, manager: IoTManager, sockets: Sequence[socket.socket], *, tls: bool) -> str:

@@ -435,14 +435,11 @@ class Connection:
         Returns:
             Whether `on_connect` is to be called; False if a third connection of this id, or a shutdown, was quicker.
         """
-        client = self.client
-        assert client is not None
         with self._lock:
             if not self.takes_events:
                 return False
             self._connected = True
             self.since = self.manager.clock()
-        logger.info("device %r connected, type %r, protocol v%d", client.id, client.type, self.session.version)
         return True
 
     def claim_teardown(self) -> list[Callable[..., Any]] | None:

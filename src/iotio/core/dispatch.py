@@ -8,6 +8,7 @@ from typing import Any
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.logs import get_logger
+from iotio_protocol.near_names import missing_handler
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
 from iotio_protocol.unread import Unread, read_value
@@ -16,11 +17,14 @@ from .answers import answering, refuse_call
 from .connection import Connection, count_invalid
 from .durable.delivery import DeliveryState
 from .durable.taking import taking
+from .handlers import RESERVED, Handlers
 from .lane import Kind, Step, is_coroutine_function
 
 __all__ = ["reading", "step_of"]
 
 logger = get_logger("iotio.connection")
+
+_MOST_NAMED = 100  # events without a handler, of one type, that the log names
 
 
 def step_of(connection: Connection, event: Event) -> Step | None:
@@ -93,8 +97,22 @@ def _route(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable
     if handlers.fallback is not None:
         return handlers.fallback, (packet.event, packet.value, client)
     connection.n_unhandled += 1
-    logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
+    if packet.event in handlers.unhandled or not _name_unhandled(connection, handlers, packet.event):
+        logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
     return None
+
+
+def _name_unhandled(connection: Connection, handlers: Handlers, event: str) -> bool:
+    """Have the log name an event that no handler takes, once for each type. Returns False if it names no more."""
+    client, throttle = connection.client, connection.log_throttle
+    assert client is not None
+    if not throttle.tells_news or len(handlers.unhandled) >= _MOST_NAMED:
+        return False
+    handlers.unhandled.add(event)
+    hint = missing_handler(event, handlers.events, RESERVED, "on_event(self, event, data, client) would take it")
+    text = "no handler of type %r takes the event %r of device %r: %s"
+    throttle.info("unhandled", text, client.type, event, client.id, hint)
+    return True
 
 
 def reading(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:

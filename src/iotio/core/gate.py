@@ -26,6 +26,7 @@ from .log_throttle import LogThrottle
 from .pending import PendingSockets, address_of
 from .ports import Operations
 from .presence import PresenceMonitor
+from .refusals import ForeignPage, Refusal
 from .registry import Registry
 
 __all__ = ["Gate"]
@@ -49,16 +50,7 @@ class Server(Operations, Protocol):
     def log_throttle(self) -> LogThrottle: ...
 
 
-class _ForeignPage(HandshakeError):
-    """Refuse a web page.
-
-    Attributes:
-        foreign: why.
-    """
-
-    def __init__(self, foreign: Foreign) -> None:
-        super().__init__(ErrorCode.ORIGIN_NOT_ALLOWED, foreign.info)
-        self.foreign = foreign
+_UNNAMED = (None, None)
 
 
 class Gate:
@@ -96,7 +88,8 @@ class Gate:
             if hello is None:
                 _give_place(connections.pending, connection)
         except HandshakeError as error:
-            self.refuse(connection, error)
+            headers = upgrade.headers
+            self.refuse(connection, error, (headers.get("id"), headers.get("type")))
         else:
             if hello is not None:
                 self.introduce(connection, hello)
@@ -125,7 +118,7 @@ class Gate:
             _check_endpoints(client, hello)
             server.presence.admit(client)
         except HandshakeError as error:
-            self.refuse(connection, error)
+            self.refuse(connection, error, (hello.id, hello.type))
         else:
             connection.accept(client, handlers)
 
@@ -136,9 +129,11 @@ class Gate:
             foreign: why.
             peer: the other end's address.
         """
-        self._note(_ForeignPage(foreign), peer)
+        self._note(ForeignPage(foreign), peer, _UNNAMED)
 
-    def refuse(self, connection: Connection, error: HandshakeError) -> None:
+    def refuse(
+        self, connection: Connection, error: HandshakeError, named: tuple[str | None, str | None] = _UNNAMED
+    ) -> None:
         """Refuse a device: count and log it, and tell the device.
 
         Its CLOSE frame is held back, unless too many are: a device that is refused comes back at once.
@@ -146,16 +141,18 @@ class Gate:
         Args:
             connection: the device's.
             error: the reason.
+            named: the id and the type that it gave itself, for the log.
         """
         self._server.connections.pending.leave(connection)
         hold = self._server.connections.hold_back(connection)
-        self._note(error, connection.peer)
+        self._note(error, connection.peer, named)
         connection.refuse(error, hold=hold)
 
-    def _note(self, error: HandshakeError, peer: str) -> None:
+    def _note(self, error: HandshakeError, peer: str, named: tuple[str | None, str | None]) -> None:
         server, code = self._server, error.code
         server.connections.count_refusal(code)
-        server.log_throttle.warning(code.value, "device at %s refused: %s%s", peer or "?", error, _advice(error))
+        refusal = Refusal(error, named, server.types.names)
+        server.log_throttle.warning(code.value, "device at %s refused: %s", peer or "?", refusal)
 
 
 def _give_place(pending: PendingSockets, connection: Connection) -> None:
@@ -167,7 +164,7 @@ def _give_place(pending: PendingSockets, connection: Connection) -> None:
 
 def _check_origin(upgrade: Upgrade) -> None:
     if upgrade.foreign is not None:
-        raise _ForeignPage(upgrade.foreign)
+        raise ForeignPage(upgrade.foreign)
 
 
 def _check_version(upgrade: Upgrade) -> None:
@@ -180,16 +177,3 @@ def _check_endpoints(client: IoTClient, hello: Hello) -> None:
     if problem is not EndpointParseResponse.VALID:
         info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
         raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
-
-
-def _advice(error: HandshakeError) -> str:
-    """Return what to change on the server, where the reason of a refusal is there."""
-    info = error.info or {}
-    if isinstance(error, _ForeignPage):
-        return f". {error.foreign.advice}"
-    if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
-        return (
-            ". The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was"
-            " given: where that wraps the Flask application, give it the same attribute app_protocol"
-        )
-    return ""

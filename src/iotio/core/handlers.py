@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from iotio_protocol import v1, v2
@@ -15,6 +15,7 @@ from iotio_protocol.values import Value
 from .route import Route
 
 __all__ = [
+    "RESERVED",
     "HandlerSource",
     "Handlers",
     "default_callback",
@@ -30,6 +31,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _DEFAULTS: set[Callable[..., Any]] = set()
 _PREFIX = "on_"
 _LIFE_CYCLE = ("on_connect", "on_disconnect")
+RESERVED = frozenset({"connect", "disconnect", "event", "presence"})
+"""Events that no method `on_<event>` takes, as it is called for something else."""
+
 _WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, client, old, new, reason)"}
 
 
@@ -78,6 +82,7 @@ class Handlers:
         on_connect: called with the client.
         on_disconnect: called with the client and the reason; None if the type has none of its own.
         on_presence: called with the device, its presence before and now, and the reason, if the type has one.
+        unhandled: events without a handler that the log has named; few, as devices choose the names.
     """
 
     routes: dict[int, dict[bytes, Route]]
@@ -87,6 +92,7 @@ class Handlers:
     on_connect: Callable[..., Any]
     on_disconnect: Callable[..., Any] | None
     on_presence: Callable[..., Any] | None
+    unhandled: set[str] = field(default_factory=set)
 
 
 def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> Handlers:

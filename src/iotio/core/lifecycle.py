@@ -9,10 +9,12 @@ A connection is torn down: `on_disconnect` runs if `on_connect` was called, then
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from iotio_protocol.logs import Duration
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 
@@ -79,7 +81,7 @@ class Lifecycle:
             self._server.connections.evict(before)
             patience = self._server.options.takeover_timeout
             lane.hold(before.socket.teardown_done, patience, partial(self._lose_patience, connection, before.socket))
-        lane.run(self._greet, connection)
+        lane.run(self._greet, connection, before is not None)
 
     def _lose_patience(self, connection: Connection, before: Link) -> None:
         """Wait no longer for the handler of an evicted connection; its `on_disconnect` runs now, and is awaited."""
@@ -92,12 +94,14 @@ class Lifecycle:
         )
         before.abandon()
 
-    def _greet(self, connection: Connection) -> None:
+    def _greet(self, connection: Connection, replaces: bool) -> None:
         """Run `on_connect`, tell presence, let durable messages flow."""
         client, handlers = connection.client, connection.handlers
         assert client is not None
         assert handlers is not None
         if connection.enter():
+            if connection.log_throttle.tells_news:
+                _log_arrival(connection, client, replaces)
             steps = [
                 Step.of(Kind.CONNECT, "connect", function, client)
                 for function in (handlers.on_connect, self._server.on_connect)
@@ -138,6 +142,8 @@ class Lifecycle:
         if owed is None:
             return
         lane, client = connection.lane, connection.client
+        if connection.since and connection.log_throttle.tells_news:
+            _log_departure(connection)
         try:
             for function in owed:
                 lane.push(Step.of(Kind.DISCONNECT, "disconnect", function, client, connection.gone))
@@ -184,3 +190,23 @@ class Lifecycle:
     def _tell_presence(self, connection: Connection) -> None:
         assert connection.client is not None
         self._server.notifier.tell(connection.client.id, connection.handler_context.run_observer)
+
+
+def _log_arrival(connection: Connection, client: IoTClient, replaces: bool) -> None:
+    device, came = client.device, "connected"
+    if replaces:
+        came = "came back before its old connection had ended"
+    elif device is not None and device.state.returned and device.state.last_seen:
+        came = f"came back after {Duration(time.time() - device.state.last_seen)}"
+    text = "device %r %s: type %r, protocol %d, from %s"
+    connection.log_throttle.info(
+        "connected", text, client.id, came, client.type, connection.session.version, connection.peer
+    )
+
+
+def _log_departure(connection: Connection) -> None:
+    reason = connection.gone or DisconnectReason.TRANSPORT_CLOSED
+    there = Duration(connection.manager.clock() - connection.since)
+    connection.log_throttle.info(
+        "disconnected", "device %r disconnected after %s: %s", connection.name, there, reason.words
+    )

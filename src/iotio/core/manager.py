@@ -439,6 +439,7 @@ class Manager:
         Returns:
             Whether a few milliseconds were not enough, and it is to be called again soon.
         """
+        self.log_throttle.sweep(now)
         if self.connections.sweep(now):
             return True
         self.presence.sweep(now)
@@ -470,6 +471,7 @@ class Manager:
             self.connections.begin_close(timeout, wait)
         finally:
             self.connections.finish_close()
+            self.log_throttle.sweep(self.clock(), ends=True)
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
 from alembic import command, util
 from alembic.config import Config
@@ -39,7 +43,8 @@ def upgrade(connection: Connection, name: str) -> None:
     """
     config = alembic_config()
     script = ScriptDirectory.from_config(config)
-    context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
+    with _quiet():
+        context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
     try:
         there = context.get_current_revision()
     except util.CommandError as error:  # several
@@ -53,4 +58,21 @@ def upgrade(connection: Connection, name: str) -> None:
             " install the newer iotio again (pip install --upgrade iotio), or name another file"
         )
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _quiet():
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Alembic says of its ordinary work out of the log of the program, unless that is at DEBUG."""
+    mine = get_ident()  # another thread may use Alembic for itself
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno != logging.INFO or record.thread != mine or log.isEnabledFor(logging.DEBUG)
+
+    log = logging.getLogger("alembic.runtime.migration")
+    log.addFilter(passes)
+    try:
+        yield
+    finally:
+        log.removeFilter(passes)

@@ -84,7 +84,17 @@ def test_a_port_that_was_found_is_logged(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO, "iotio.server"):
         port = manager.start()
     manager.stop()
-    assert ("iotio.server", logging.INFO, f"listening on 127.0.0.1:{port}") in caplog.record_tuples
+    line = f"serving on http://127.0.0.1:{port}; devices at the path /iot.io; no device type yet"
+    assert [one.partition(",")[0] for one in caplog.messages] == [line]
+
+
+def test_the_lines_of_uvicorn_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
+    manager = make_manager()
+    with caplog.at_level(logging.INFO):
+        manager.start()
+        manager.stop()
+    assert {one.name for one in caplog.records} == {"iotio.server"}
 
 
 def test_a_name_with_several_addresses() -> None:

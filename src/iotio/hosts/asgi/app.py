@@ -19,6 +19,7 @@ from iotio_protocol.v2 import SUBPROTOCOL
 
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ..announce import announce
 from ..forks import serves_at
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
@@ -70,12 +71,16 @@ class DeviceMount:
         self._hosts: dict[asyncio.AbstractEventLoop, NativeHost] = {}
         self._on_first_device = on_first_device
         self._serve = TrustedProxies(manager.options.trusted_proxies).before(self._route)
+        self._announced = False
         self._rest = _tell_browsers(ends_before(app, self.shutdown))
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await self._serve(scope, receive, send)
 
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if not self._announced and scope["type"] in ("http", "websocket"):
+            self._announced = True
+            announce(self.manager, [_place(scope)], "an ASGI server")
         if scope["type"] == "websocket" and _path(scope) in PATHS:
             await self._serve_device(scope, receive, send)
         else:
@@ -238,6 +243,15 @@ def _own_name(scope: AsgiScope) -> Any:
     if not server:
         return None
     return server[0] if server[1] is None else tuple(server)
+
+
+def _place(scope: AsgiScope) -> str:
+    name = _own_name(scope)
+    if not isinstance(name, tuple):
+        return "an address that it does not tell" if name is None else f"the Unix socket {name}"
+    host, port = name
+    scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _peer(scope: AsgiScope) -> str:

@@ -19,6 +19,7 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio_protocol.logs import get_logger
 
+from ..announce import announce
 from ..proxies import TrustedProxies
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge, turn_away
 from .connection import SocketConnection
@@ -101,10 +102,15 @@ class IoTManagerMiddleware:
         self._scope_of = scope_of
         self._proxies = TrustedProxies(manager.options.trusted_proxies)
         self._told = False  # that no device can be served
+        self._announced = False
         guard_logs()  # of what the program has loaded already; of the rest with the first request
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         guard_logs()
+        if not self._announced:
+            self._announced = True
+            if not self.manager._disowned:
+                announce(self.manager, [_place(environ)], environ.get("SERVER_SOFTWARE", "").partition(" ")[0])
         if self._proxies:
             self._proxies.correct(environ)
         if environ.get("PATH_INFO") not in PATHS:
@@ -242,6 +248,14 @@ def _extra(response: Response) -> list[tuple[str, str]]:
     """Return the headers that say what a right request would have been."""
     wanted = ("allow", "upgrade", "sec-websocket-version")
     return [(name, value) for name, value in response.headers.raw_items() if name.lower() in wanted]
+
+
+def _place(environ: WSGIEnvironment) -> str:
+    """Return where the server listens, as far as it tells its applications."""
+    host, port = environ.get("SERVER_NAME", "?"), environ.get("SERVER_PORT", "")
+    if not port:
+        return f"the Unix socket {host}"
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _peer(environ: WSGIEnvironment) -> str:

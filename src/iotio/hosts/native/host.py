@@ -75,6 +75,7 @@ class NativeHost:
     def close(self) -> None:
         """Stop sweeping and end the workers."""
         self._sweeper.cancel()
+        self.manager.log_throttle.sweep(self.clock(), ends=True)
         self.manager.loops.remove(self)
         self.workers.close()
 

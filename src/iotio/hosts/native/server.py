@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -19,10 +20,9 @@ from typing import Any, cast
 
 import uvicorn
 
-from iotio_protocol.logs import get_logger
-
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ..announce import announce
 from ..forks import serves_at
 from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
@@ -40,8 +40,6 @@ from .protocols import FirstReadProtocol, UpgradeProtocol
 from .tls import TlsProtocol
 
 __all__ = ["NativeServer"]
-
-logger = get_logger("iotio.server")
 
 
 class NativeServer(uvicorn.Server):
@@ -107,6 +105,9 @@ class NativeServer(uvicorn.Server):
         _refuse_patches()
         if not self.config.loaded:
             _load(self.config)
+        log = logging.getLogger("uvicorn.error")
+        if log.level == logging.NOTSET and not log.isEnabledFor(logging.DEBUG):
+            log.setLevel(logging.WARNING)  # that it starts and stops is said by us
 
     def listen(self) -> list[socket.socket] | None:
         """Open the sockets that the options ask for, to be given to `run`. Returns None where uvicorn is given one.
@@ -120,9 +121,12 @@ class NativeServer(uvicorn.Server):
         if config.fd is not None:
             return None
         sockets = listen(config.host, config.port, config.uds, backlog=config.backlog)
-        for sock in sockets:
-            logger.info("listening on %s", address(sock))
+        self._announce(sockets)
         return sockets
+
+    def _announce(self, sockets: list[socket.socket]) -> None:
+        scheme = "https://" if self.config.is_ssl else "http://"
+        announce(self.manager, (_place(sock, scheme) for sock in sockets))
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until the end, on these sockets or on those of `listen`. uvicorn's `sys.exit` ends a thread only."""
@@ -207,7 +211,10 @@ class NativeServer(uvicorn.Server):
         config, manager = self.config, self.manager
         self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol)
         if sockets is None:
-            sockets = self.listen() or [socket.socket(fileno=os.dup(cast(int, config.fd)))]
+            sockets = self.listen()
+        if sockets is None:
+            sockets = [socket.socket(fileno=os.dup(cast(int, config.fd)))]
+            self._announce(sockets)
         self._sockets = sockets
         for sock in sockets:
             serves_at(sock.getsockname())
@@ -262,6 +269,11 @@ class NativeServer(uvicorn.Server):
             os._exit(128 + number)
         self._signalled = number
         self.should_exit = True
+
+
+def _place(sock: socket.socket, scheme: str) -> str:
+    where = address(sock)
+    return f"{scheme}{where}" if isinstance(sock.getsockname(), tuple) else f"the Unix socket {where}"
 
 
 def _refuse_patches() -> None:
