@@ -165,7 +165,7 @@ class BaseClient:
             self._handlers.add(event, handler)
             if declaration is not None:
                 self._session.identity.endpoints[event] = declaration
-            self.logger.debug("Added Handler: on_%s", event)
+            self.logger.debug("added the handler on_%s", event)
             return handler
 
         return decorator

@@ -25,6 +25,8 @@ from websockets.version import version as websockets_version
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData, InvalidPacket
+from iotio_protocol.logs import Duration, show_lines
+from iotio_protocol.near_names import missing_handler
 from iotio_protocol.options import MAX_SECONDS, Options
 from iotio_protocol.unread import Unread
 from iotio_protocol.version import __version__
@@ -76,6 +78,7 @@ from .upgrade import HeaderChoice, Headers
 
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
 
+_MOST_NAMED = 100  # events without a handler that the log names: a server chooses the names
 _READ_AHEAD = 16  # messages that the library reads before they are received; each has `max_message` bytes at most
 
 _NO_EVENT = "the name of an event must not be empty"
@@ -198,6 +201,10 @@ class Driver(Generic[_C, _W]):
         self._told_fallback = False
         self._lean: bool | None = None  # see `HeaderChoice`
         self._failures = FailedAttempts()
+        self._where = ""  # the server, for the log
+        self._since = 0.0  # when the connection has begun
+        self._away_since: float | None = None  # when it has ended
+        self._unhandled: set[str] = set()  # events without a handler that the log has named
 
     @property
     def connected(self) -> bool:
@@ -241,6 +248,8 @@ class Driver(Generic[_C, _W]):
             if self.asked_to_stop():
                 return
             if end is None or backoff is None or not end.retry:
+                if end is not None and backoff is not None:
+                    self.logger.error("%s; it is not tried again", end)
                 return raise_unless_clean(end)
             slow = isinstance(end, ConnectFailed) and end.slow
             with self.changed:
@@ -269,7 +278,8 @@ class Driver(Generic[_C, _W]):
         with self.changed:
             headers = self.session.connecting()
         self.limit = limit
-        self.logger.info("Connecting to the domain: %s", target.where)
+        show_lines()
+        self.logger.debug("connecting to %s", target.where)
         connection: _C | None = None
         try:
             connection = yield from self._upgraded(target, headers, deadline)
@@ -285,12 +295,12 @@ class Driver(Generic[_C, _W]):
             if connection is None or connection is not self.connection:  # Ctrl-C, a cancellation or the like, too
                 yield Abort(connection)
         self._failures.connected(target)
+        self._log_connected(target)
         try:
             yield from self._call("on_connect")
         except BaseException:  # stopped, cancelled, sys.exit() or Ctrl-C in there: nobody will call handle()
             yield from self.finish(connection)
             raise
-        self.logger.info("Connected successfully.")
 
     def _upgraded(self, target: Target, headers: Headers, deadline: float) -> Work[_C]:
         """Open a connection; with another request if a proxy or a server of v1 only needs one, see `HeaderChoice`."""
@@ -366,7 +376,7 @@ class Driver(Generic[_C, _W]):
         if self.session.fell_back and not self._told_fallback:
             self._told_fallback = True
             self.logger.info(
-                "The server speaks protocol 1: events work, calls and durable messages need iotio 0.5 or newer there"
+                "the server speaks protocol 1: events work, calls and durable messages need iotio 0.5 or newer there"
             )
         return greeting
 
@@ -385,23 +395,35 @@ class Driver(Generic[_C, _W]):
         if connection is None:  # stopped since it was opened
             return None
         following = Next()
+        end: ClientError | None = None
         try:
             while not self.asked_to_stop():
                 try:
                     received = yield following
                 except ConnectionLost as error:
-                    return None if self.asked_to_stop() else error
+                    if not self.asked_to_stop():
+                        end = error
+                    return cast("ConnectionLost | None", end)
                 if received is not None:
                     try:
                         yield from self._take(received, connection)
                     except ConnectionBroken as error:
+                        end = error
                         return error
+                    except ClientError as error:
+                        end = error
+                        raise
             return None
         finally:
-            yield from self.finish(connection)
+            yield from self.finish(connection, end)
 
-    def finish(self, connection: _C) -> Work[None]:
-        """Close a connection and call `on_disconnect`, once."""
+    def finish(self, connection: _C, end: ClientError | None = None) -> Work[None]:
+        """Close a connection and call `on_disconnect`, once.
+
+        Args:
+            connection: the one to close.
+            end: why it has ended, for the log; None: this program ends it.
+        """
         if connection is not self.connection:
             return
         self.finishing = True
@@ -417,8 +439,8 @@ class Driver(Generic[_C, _W]):
                 if mine:
                     self.session.durable.suspend()
                     self.end_calls("it is closed")
+                    self._log_disconnected(end)
                     yield from self._call("on_disconnect")
-                    self.logger.info("Disconnected.")
         finally:
             self.finishing = False
 
@@ -435,7 +457,7 @@ class Driver(Generic[_C, _W]):
         connection = self.connection
         if connection is None or self.connected:
             return False
-        yield from self.finish(connection)
+        yield from self.finish(connection, ConnectionLost(1006))
         return True
 
     def end(self) -> None:
@@ -443,6 +465,7 @@ class Driver(Generic[_C, _W]):
         with self.changed:
             self.session.ended()
             self._failures = FailedAttempts()
+            self._away_since = None
             self.stopping = False
             self.changed.notify_all()
 
@@ -538,7 +561,7 @@ class Driver(Generic[_C, _W]):
         with self.changed:
             late = not self.session.calls.answer(received)
         if late:
-            self.logger.debug("Dropped an answer that nobody waits for any more")
+            self.logger.debug("dropped an answer that nobody waits for any more")
         return None
 
     def _take(self, received: Received, connection: _C) -> Work[None]:
@@ -551,9 +574,9 @@ class Driver(Generic[_C, _W]):
 
     def _take_error(self, received: ServerError) -> Work[None]:
         if received.rejection is not None:
-            self.logger.error("Connection rejected: %s", received.rejection)
+            self.logger.error("%s; it is not tried again", received.rejection)
         else:
-            self.logger.error("The server reports the error %s (info: %s)", received.error, received.info)
+            self.logger.error("the server reports the error %s (info: %s)", received.error, received.info)
         yield from self._call("on_error", received.error)
         if received.rejection is not None:
             raise received.rejection
@@ -561,7 +584,7 @@ class Driver(Generic[_C, _W]):
     def _ignore(self, received: Received, connection: _C) -> Work[None]:
         if isinstance(received, Ignored):
             level = logging.WARNING if received.invalid else logging.DEBUG
-            self.logger.log(level, "Ignored %s", received.why)
+            self.logger.log(level, "ignored %s", received.why)
             if received.reply is not None:
                 yield from self._answer("the protocol", received.reply, connection)
             if received.durable is not None and not (yield from self._known(received.durable, connection)):
@@ -614,13 +637,13 @@ class Driver(Generic[_C, _W]):
         if handler is None and self._handlers.fallback is not None:
             handler, about, name = self._handlers.fallback, (received.event,), "on_event"
         if handler is None:
-            self.logger.debug("No handler %s", name)
+            self._name_unhandled(received.event)
             return codec.unhandled(received)
-        self.logger.debug("Calling Event Handler: %s", name)
+        self.logger.debug("calling the handler %s", name)
         try:
             value = codec.check(received)
         except InvalidData as error:
-            self.logger.warning("Refused a call: %s", error)
+            self.logger.warning("refused a call: %s", error)
             return codec.failed(received, error)
         try:
             return codec.answer(received, (yield Invoke(handler, (*about, value))))
@@ -643,7 +666,7 @@ class Driver(Generic[_C, _W]):
                 self._log_handler_error(name)
                 ack = yield InBuffer(partial(durable.handled, received))
         except BufferFailed as error:
-            self.logger.error("A durable message cannot be noted as handled, and has to come again: %s", error)
+            self.logger.error("a durable message cannot be noted as handled, and has to come again: %s", error)
             raise self.session.give_up(str(error)) from error
         return cast("bytes | None", ack)
 
@@ -651,7 +674,7 @@ class Driver(Generic[_C, _W]):
         try:
             yield from self._write(packet, connection)
         except NotConnected as error:
-            self.logger.warning("The answer of %s is lost: %s", name, error)
+            self.logger.warning("the answer of %s is lost: %s", name, error)
 
     def _call(self, name: str, *args: Any) -> Work[None]:
         """Call on_connect, on_disconnect or on_error."""
@@ -730,7 +753,7 @@ class Driver(Generic[_C, _W]):
             try:
                 packet = yield following
             except (EncodeError, BufferFailed) as error:
-                self.logger.error("A durable message was dropped, which the server cannot take: %s", error)
+                self.logger.error("a durable message was dropped, which the server cannot take: %s", error)
                 self.flushes.settle()
                 continue
             if packet is None:
@@ -747,7 +770,7 @@ class Driver(Generic[_C, _W]):
         try:
             wrong = yield InBuffer(partial(self.session.durable.acknowledged, upto))
         except BufferFailed as error:
-            self.logger.warning("What the server has acknowledged is not noted in the file: %s", error)
+            self.logger.warning("what the server has acknowledged is not noted in the file: %s", error)
             wrong = None
         self.flushes.settle()
         yield SendMore()
@@ -769,11 +792,40 @@ class Driver(Generic[_C, _W]):
     def _log_handler_error(self, name: str) -> None:
         """Log the exception that is being handled."""
         identity = self.session.identity
-        self.logger.exception("Exception in the handler %s of device %r of type %r", name, identity.id, identity.type)
+        self.logger.exception("the handler %s of device %r of type %r has failed", name, identity.id, identity.type)
+
+    def _log_connected(self, target: Target) -> None:
+        self._where, self._since = target.where, time.monotonic()
+        away, self._away_since = self._away_since, None
+        again = "" if away is None else f" again after {Duration(self._since - away)}"
+        identity = self.session.identity
+        text = "connected to %s%s: device %r, type %r, protocol %d"
+        self.logger.info(text, self._where, again, identity.id, identity.type, self.session.version)
+
+    def _log_disconnected(self, end: ClientError | None) -> None:
+        self._away_since = time.monotonic()
+        is_in_order = end is None or (isinstance(end, ConnectionLost) and end.clean)
+        level = logging.INFO if is_in_order else logging.WARNING
+        there = Duration(self._away_since - self._since)
+        why = "this program has ended the connection" if end is None else end
+        self.logger.log(level, "disconnected from %s after %s: %s", self._where, there, why)
 
     def _log_end(self, end: ClientError, wait: float) -> None:
+        if isinstance(end, ConnectionLost):  # that it ended, and why, is said
+            self.logger.info("next attempt in %.1f s", wait)
+            return
         level = logging.ERROR if self._failures.is_news(end) else logging.WARNING
-        self.logger.log(level, "%s. Waiting %.1f seconds before attempting to re-connect.", end, wait)
+        self.logger.log(level, "%s; next attempt in %.1f s", end, wait)
+
+    def _name_unhandled(self, event: str) -> None:
+        """Have the log name an event that no handler takes, once."""
+        named = event in self._unhandled or len(self._unhandled) >= _MOST_NAMED
+        if named or not self.logger.isEnabledFor(logging.INFO):
+            self.logger.debug("no handler takes the event %r", event)
+            return
+        self._unhandled.add(event)
+        hint = missing_handler(event, self._handlers.names(), (), f"@client.on({event!r}) makes one")
+        self.logger.info("no handler takes the event %r of the server: %s", event, hint)
 
 
 _USER_AGENT = (

@@ -73,6 +73,15 @@ class Handlers:
             return self._methods.get(event)
         return found if callable(found) else None
 
+    def names(self) -> list[str]:
+        """Return the events that have a handler."""
+        own = (
+            name[len(_PREFIX) :]
+            for name, value in vars(self._owner).items()
+            if name.startswith(_PREFIX) and callable(value)
+        )
+        return sorted({*self._methods, *own} - RESERVED)
+
 
 def check_handler(name: str, handler: Any, *, allow_async: bool) -> None:
     """Check what is to become a handler.

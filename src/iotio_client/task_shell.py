@@ -363,5 +363,5 @@ class TaskShell:
         except NotConnected:  # the connection has ended; the messages go over the next connection
             return
         except Exception:
-            self._driver.logger.exception("Durable messages cannot be sent over this connection")
+            self._driver.logger.exception("durable messages cannot be sent over this connection")
             connection.transport.abort()

@@ -233,7 +233,7 @@ def test_reconnect_delay_is_the_longest_wait(kind: Kind, caplog: pytest.LogCaptu
 
     with FakeServer(lambda peer: peer.answer(503), last) as server:
         assert Running(device.run, server.domain, reconnect_delay=0).join() is None
-    assert "Waiting 0.1 seconds before attempting to re-connect." in caplog.text
+    assert "next attempt in 0.1 s" in caplog.text
 
 
 # What a client knows.
@@ -407,8 +407,8 @@ def test_errors_of_the_server_and_what_is_ignored_are_logged(kind: Kind, caplog:
 
     with FakeServer(script) as server:
         assert Running(device.run, server.domain, reconnect=False).join() is None
-    assert "The server reports the error client_invalid_packet (info: {'problem': 'odd'})" in caplog.text
-    (ignored,) = [record for record in caplog.records if record.getMessage().startswith("Ignored")]
+    assert "the server reports the error client_invalid_packet (info: {'problem': 'odd'})" in caplog.text
+    (ignored,) = [record for record in caplog.records if record.getMessage().startswith("ignored")]
     assert ignored.levelno == logging.WARNING
 
 

@@ -720,8 +720,8 @@ def test_exception_is_logged_with_all_that_helps(kind: Kind, caplog: pytest.LogC
         assert Running(make(kind).run, server.domain).join() is None
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "Exception in the handler on_raises of device 'd1' of type 't'",
-        "Exception in the handler on_attribute of device 'd1' of type 't'",
+        "the handler on_raises of device 'd1' of type 't' has failed",
+        "the handler on_attribute of device 'd1' of type 't' has failed",
     ]
     kinds: list[Any] = [record.exc_info[0] for record in caplog.records if record.exc_info]
     assert kinds == [ValueError, AttributeError]

@@ -493,7 +493,7 @@ def test_an_answer_that_is_lost_is_logged(error: Exception, caplog: pytest.LogCa
     shell = FakeShell(WELCOME, v2.encode("echo", 1))
     shell.fails["send"] = [None, error]
     shell.run()
-    assert "The answer of on_echo is lost" in caplog.text
+    assert "the answer of on_echo is lost" in caplog.text
     assert shell.device.seen == ["connect", 1, "disconnect"]
 
 
@@ -747,3 +747,72 @@ def test_turns_follow_each_other_until_the_run_has_ended() -> None:
     perform(shell.driver.repeat(Periodic(function, 5), [True, True]), shell)
     assert called == [1, 1]
     assert shell.asked == ["turn 5"] * 3
+
+
+def test_the_log_tells_of_connections(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.client")
+    shell = FakeShell(WELCOME, ConnectionLost(1001, "shutdown"), WELCOME, ConnectionLost(1006), WELCOME)
+    shell.fails["open"] = [None, OSError("refused")]
+    shell.fails["next"] = [None, None]
+
+    def stop(seconds: float) -> None:
+        shell.slept.append(seconds)
+        if len(shell.slept) == 3:
+            shell.driver.stopping = True
+
+    shell.sleep = stop  # type: ignore[method-assign]
+    shell.run(reconnect=True)
+    where = TARGET.where
+    connected = f"{where}: device 'd1', type 't', protocol 2"
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("INFO", f"connected to {connected}"),
+        (
+            "INFO",
+            f"disconnected from {where} after 0.0 s: the server closed the connection with code 1001: shutdown",
+        ),
+        ("INFO", "next attempt in 1.0 s"),
+        ("WARNING", f"no connection to {where}: refused; next attempt in 2.0 s"),
+        ("INFO", f"connected to {connected}".replace(where, f"{where} again after 0.0 s")),
+        ("WARNING", f"disconnected from {where} after 0.0 s: the connection ended without a CLOSE frame"),
+        ("INFO", "next attempt in 4.0 s"),
+    ]
+
+
+def test_the_log_tells_that_this_program_ends_a_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.client")
+    shell = FakeShell(WELCOME)
+    shell.open_now()
+    perform(shell.driver.finish(shell.connection), shell)
+    where = TARGET.where
+    assert caplog.messages[1:] == [f"disconnected from {where} after 0.0 s: this program has ended the connection"]
+
+
+def test_a_refusal_that_is_not_tried_again_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    shell = FakeShell(v2.encode_json(v2.PROBLEM, {"error": "client_invalid_type"}))
+    with pytest.raises(DeviceRejected):
+        shell.run(reconnect=True)
+    assert caplog.messages == [
+        "the server refuses this device (client_invalid_type): it does not know the device type 't': change"
+        " client_type, or add a DeviceType of this name on the server; it is not tried again"
+    ]
+    shell = FakeShell(protocol_version=2)
+    shell.connection.subprotocol = None
+    caplog.clear()
+    with pytest.raises(ConnectFailed):
+        shell.run(reconnect=True)
+    assert caplog.messages[0].startswith("the server does not speak protocol 2, ")
+    assert caplog.messages[0].endswith("; it is not tried again")
+
+
+def test_an_event_without_a_handler_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.client")
+    shell = FakeShell(WELCOME, *(v2.encode(event, 1) for event in ("ecko", "ecko", "volume", "no such")))
+    shell.run()
+    assert [line for line in caplog.messages if line.startswith("no handler")] == [
+        "no handler takes the event 'ecko' of the server: on_echo exists; did you mean on_ecko?",
+        "no handler takes the event 'volume' of the server: on_volume would take it",
+        "no handler takes the event 'no such' of the server: @client.on('no such') makes one",
+    ]
+    for number in range(200):
+        shell.driver._name_unhandled(f"e{number}")
+    assert len(shell.driver._unhandled) == 100

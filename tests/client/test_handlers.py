@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from iotio_client import AsyncIoTClient, EndpointInfo, EndpointType, InvalidEndpoint, IoTClient
+from iotio_client.handlers import Handlers
 
 
 class Lamp(IoTClient):
@@ -120,3 +121,14 @@ def test_endpoints_are_declared_once() -> None:
     assert declared == '[{"id": "e", "name": "new", "type": "boolean", "specialId": null, "constraints": null}]'
     with pytest.raises(InvalidEndpoint):
         client.on("f", EndpointInfo("n", EndpointType.ENUM))
+
+
+def test_the_names_of_all_handlers() -> None:
+    class Lamp:
+        def on_light(self, message: Any) -> None: ...
+        def on_connect(self) -> None: ...
+
+    lamp = Lamp()
+    lamp.on_sound = print  # type: ignore[attr-defined]
+    lamp.on_word = "no function"  # type: ignore[attr-defined]
+    assert Handlers(lamp, allow_async=False, logger=logging.getLogger("iotio.client.x")).names() == ["light", "sound"]
