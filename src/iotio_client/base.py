@@ -304,7 +304,7 @@ def ctrl_c(logger: Logger) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        logger.info("Stopped by Ctrl-C.")
+        logger.info("stopped by Ctrl-C")
         if hasattr(sys, "ps1"):
             raise
         raise Interrupted from error

@@ -25,14 +25,14 @@ from websockets.version import version as websockets_version
 from iotio_protocol import v2
 from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData, InvalidPacket
-from iotio_protocol.logs import Duration, show_lines
-from iotio_protocol.near_names import missing_handler
+from iotio_protocol.logs import show_lines
 from iotio_protocol.options import MAX_SECONDS, Options
 from iotio_protocol.unread import Unread
 from iotio_protocol.version import __version__
 
 from .backoff import Backoff
 from .calls import Waiter, timed_out
+from .client_log import ClientLog
 from .commands import (
     Abort,
     Announce,
@@ -78,7 +78,6 @@ from .upgrade import HeaderChoice, Headers
 
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
 
-_MOST_NAMED = 100  # events without a handler that the log names: a server chooses the names
 _READ_AHEAD = 16  # messages that the library reads before they are received; each has `max_message` bytes at most
 
 _NO_EVENT = "the name of an event must not be empty"
@@ -201,10 +200,7 @@ class Driver(Generic[_C, _W]):
         self._told_fallback = False
         self._lean: bool | None = None  # see `HeaderChoice`
         self._failures = FailedAttempts()
-        self._where = ""  # the server, for the log
-        self._since = 0.0  # when the connection has begun
-        self._away_since: float | None = None  # when it has ended
-        self._unhandled: set[str] = set()  # events without a handler that the log has named
+        self._log = ClientLog(logger, session, handlers)
 
     @property
     def connected(self) -> bool:
@@ -254,7 +250,7 @@ class Driver(Generic[_C, _W]):
             slow = isinstance(end, ConnectFailed) and end.slow
             with self.changed:
                 wait = min(self.session.wait(time.monotonic(), backoff, longest=slow), MAX_SECONDS)
-            self._log_end(end, wait)
+            self._log.waits(end, wait, is_news=self._failures.is_news(end))
             yield Sleep(wait)
 
     def _attempt(self, target: Target, limit: float) -> Work[ClientError | None]:
@@ -295,7 +291,7 @@ class Driver(Generic[_C, _W]):
             if connection is None or connection is not self.connection:  # Ctrl-C, a cancellation or the like, too
                 yield Abort(connection)
         self._failures.connected(target)
-        self._log_connected(target)
+        self._log.connected(target)
         try:
             yield from self._call("on_connect")
         except BaseException:  # stopped, cancelled, sys.exit() or Ctrl-C in there: nobody will call handle()
@@ -439,7 +435,7 @@ class Driver(Generic[_C, _W]):
                 if mine:
                     self.session.durable.suspend()
                     self.end_calls("it is closed")
-                    self._log_disconnected(end)
+                    self._log.disconnected(end)
                     yield from self._call("on_disconnect")
         finally:
             self.finishing = False
@@ -465,7 +461,7 @@ class Driver(Generic[_C, _W]):
         with self.changed:
             self.session.ended()
             self._failures = FailedAttempts()
-            self._away_since = None
+            self._log.run_ended()
             self.stopping = False
             self.changed.notify_all()
 
@@ -485,7 +481,7 @@ class Driver(Generic[_C, _W]):
             except NotConnected as error:
                 self.logger.debug("%s has ended early: %s", periodic.name, error)
             except (Exception, SystemExit):
-                text = "Exception in %s of device %r, which is called every %g seconds"
+                text = "%s of device %r, called every %g s, has failed"
                 self.logger.exception(text, periodic.name, self.session.identity.id, periodic.seconds)
             due = periodic.following(due, time.monotonic())
 
@@ -637,7 +633,7 @@ class Driver(Generic[_C, _W]):
         if handler is None and self._handlers.fallback is not None:
             handler, about, name = self._handlers.fallback, (received.event,), "on_event"
         if handler is None:
-            self._name_unhandled(received.event)
+            self._log.unhandled(received.event)
             return codec.unhandled(received)
         self.logger.debug("calling the handler %s", name)
         try:
@@ -648,7 +644,7 @@ class Driver(Generic[_C, _W]):
         try:
             return codec.answer(received, (yield Invoke(handler, (*about, value))))
         except Exception as error:
-            self._log_handler_error(name)
+            self._log.handler_failed(name)
             if message is not None:
                 message.effects.clear()
             return codec.failed(received, error)
@@ -663,7 +659,7 @@ class Driver(Generic[_C, _W]):
             except BufferFailed:
                 raise
             except Exception:
-                self._log_handler_error(name)
+                self._log.handler_failed(name)
                 ack = yield InBuffer(partial(durable.handled, received))
         except BufferFailed as error:
             self.logger.error("a durable message cannot be noted as handled, and has to come again: %s", error)
@@ -681,7 +677,7 @@ class Driver(Generic[_C, _W]):
         try:
             yield Invoke(getattr(self._owner, name), args)
         except Exception:
-            self._log_handler_error(name)
+            self._log.handler_failed(name)
 
     # What goes.
 
@@ -786,46 +782,6 @@ class Driver(Generic[_C, _W]):
             raise NotConnected(f"the server took nothing for {limit:g} s; the connection is given up") from None
         except ConnectionClosed as error:
             raise NotConnected(f"nothing can be sent: {connection_lost(error)}") from error
-
-    # The log.
-
-    def _log_handler_error(self, name: str) -> None:
-        """Log the exception that is being handled."""
-        identity = self.session.identity
-        self.logger.exception("the handler %s of device %r of type %r has failed", name, identity.id, identity.type)
-
-    def _log_connected(self, target: Target) -> None:
-        self._where, self._since = target.where, time.monotonic()
-        away, self._away_since = self._away_since, None
-        again = "" if away is None else f" again after {Duration(self._since - away)}"
-        identity = self.session.identity
-        text = "connected to %s%s: device %r, type %r, protocol %d"
-        self.logger.info(text, self._where, again, identity.id, identity.type, self.session.version)
-
-    def _log_disconnected(self, end: ClientError | None) -> None:
-        self._away_since = time.monotonic()
-        is_in_order = end is None or (isinstance(end, ConnectionLost) and end.clean)
-        level = logging.INFO if is_in_order else logging.WARNING
-        there = Duration(self._away_since - self._since)
-        why = "this program has ended the connection" if end is None else end
-        self.logger.log(level, "disconnected from %s after %s: %s", self._where, there, why)
-
-    def _log_end(self, end: ClientError, wait: float) -> None:
-        if isinstance(end, ConnectionLost):  # that it ended, and why, is said
-            self.logger.info("next attempt in %.1f s", wait)
-            return
-        level = logging.ERROR if self._failures.is_news(end) else logging.WARNING
-        self.logger.log(level, "%s; next attempt in %.1f s", end, wait)
-
-    def _name_unhandled(self, event: str) -> None:
-        """Have the log name an event that no handler takes, once."""
-        named = event in self._unhandled or len(self._unhandled) >= _MOST_NAMED
-        if named or not self.logger.isEnabledFor(logging.INFO):
-            self.logger.debug("no handler takes the event %r", event)
-            return
-        self._unhandled.add(event)
-        hint = missing_handler(event, self._handlers.names(), (), f"@client.on({event!r}) makes one")
-        self.logger.info("no handler takes the event %r of the server: %s", event, hint)
 
 
 _USER_AGENT = (

@@ -135,9 +135,9 @@ class TaskShell:
         try:
             await running
         except IoTError as error:
-            self._driver.logger.error("The client has ended: %s", error)
+            self._driver.logger.error("the client has ended: %s", error)
         except Exception:
-            self._driver.logger.exception("The client has ended")
+            self._driver.logger.exception("the client has ended")
 
     async def join(self) -> None:
         """Wait for the end of that task, if there is one, or of what `stop` has begun."""

@@ -114,9 +114,9 @@ class ThreadShell:
         try:
             self.run(work)
         except IoTError as error:
-            self._driver.logger.error("The client has ended: %s", error)
+            self._driver.logger.error("the client has ended: %s", error)
         except Exception:
-            self._driver.logger.exception("The client has ended")
+            self._driver.logger.exception("the client has ended")
 
     def join(self) -> None:
         """Wait for the end of that thread, if there is one; not in itself."""

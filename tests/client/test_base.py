@@ -519,7 +519,7 @@ async def test_a_refused_device_is_logged_and_wait_connected_raises_it(
         async with Both(device.start(server.domain)):
             with pytest.raises(UpgradeRefused, match="the server says not_here"):
                 await drive(device, lambda: device.wait_connected(10))
-    assert "The client has ended: " in caplog.text
+    assert "the client has ended: " in caplog.text
     assert "Traceback" not in caplog.text
 
 

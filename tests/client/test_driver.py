@@ -813,6 +813,3 @@ def test_an_event_without_a_handler_is_named_once(caplog: pytest.LogCaptureFixtu
         "no handler takes the event 'volume' of the server: on_volume would take it",
         "no handler takes the event 'no such' of the server: @client.on('no such') makes one",
     ]
-    for number in range(200):
-        shell.driver._name_unhandled(f"e{number}")
-    assert len(shell.driver._unhandled) == 100

@@ -131,7 +131,7 @@ def test_a_failure_is_logged_and_the_next_turn_comes(kind: Kind, late: bool, cap
         assert running.join() is None
     texts = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     name = "coroutine" if late else "measure"
-    assert texts == [f"Exception in {name} of device 'd1', which is called every 0.02 seconds"] * 2
+    assert texts == [f"{name} of device 'd1', called every 0.02 s, has failed"] * 2
 
 
 @KINDS

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from .. import __version__
+from .logs import log_options
+from .options import exclude, option
 
 __all__ = ["main", "run"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_LEVELS = ("debug", "info", "warning", "error", "critical")
-
-
-def _option(name: str, **settings: Any) -> Callable[[Function], Function]:
-    """Add an option that an environment variable can set, too: `--log-level` is IOTIO_LOG_LEVEL."""
-    return click.option(name, envvar=f"IOTIO_{name.removeprefix('--').replace('-', '_').upper()}", **settings)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,21 +26,19 @@ def main() -> None:
 
 @main.command()
 @click.argument("target", required=False, envvar="IOTIO_TARGET")
-@_option("--host", show_default="0.0.0.0", help="Address to listen on; :: for IPv6 and IPv4.")
-@_option("--port", show_default="5000", type=click.IntRange(0, 65535), help="Port; 0 finds a free one.")
-@_option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
-@_option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
-@_option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
-@_option(
-    "--threads", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most."
-)
+@option("--host", show_default="0.0.0.0", help="Address to listen on; :: for IPv6 and IPv4.")
+@option("--port", show_default="5000", type=click.IntRange(0, 65535), help="Port; 0 finds a free one.")
+@option("--uds", metavar="PATH", help="Listen on a Unix socket instead of host and port.")
+@option("--ssl-certfile", metavar="FILE", help="Serve by TLS with this certificate (PEM, with its chain).")
+@option("--ssl-keyfile", metavar="FILE", help="Its private key, if it is in a file of its own.")
+@option("--threads", default=32, show_default=True, type=click.IntRange(1), help="Threads for `def` handlers, at most.")
 @click.option("--workers", hidden=True, type=click.IntRange(1), help="The old name of --threads.")
-@_option(
+@option(
     "--view-threads",
     type=click.IntRange(1),
     help="Threads for the views of a Flask application, at most.  [default: 32]",
 )
-@_option(
+@option(
     "--slow-handler",
     metavar="SECONDS",
     default=1.0,
@@ -56,15 +46,9 @@ def main() -> None:
     type=click.FloatRange(0),
     help="Name a handler in the log that runs longer; 0 for never.",
 )
-@_option("--request-context", is_flag=True, help="Give handlers `flask.request` of their device's upgrade.")
-@_option("--reload", is_flag=True, help="Restart when a .py file below the current folder changes.")
-@_option(
-    "--log-level",
-    default="info",
-    show_default=True,
-    type=click.Choice(_LEVELS, case_sensitive=False),
-    help="What to log: this and what is graver.",
-)
+@option("--request-context", is_flag=True, help="Give handlers `flask.request` of their device's upgrade.")
+@option("--reload", is_flag=True, help="Restart when a .py file below the current folder changes.")
+@log_options
 @click.pass_context
 def run(context: click.Context, /, target: str | None, reload: bool, workers: int | None, **options: Any) -> None:
     """Serve an IoTManager and its application on one port, until Ctrl-C.
@@ -120,17 +104,10 @@ def backup(target: str, store: str, force: bool) -> None:
 
 
 def _check(context: click.Context, options: dict[str, Any]) -> None:
-    """Refuse options that contradict each other; but the command line goes before the environment."""
+    """Refuse options that contradict each other."""
     from .target import Misuse
 
-    source = click.core.ParameterSource
-    for name in ("host", "port") if options["uds"] is not None else ():
-        said, uds_said = context.get_parameter_source(name), context.get_parameter_source("uds")
-        if said is uds_said is source.ENVIRONMENT:
-            raise Misuse(f"IOTIO_UDS and IOTIO_{name.upper()} exclude each other: leave one out")
-        if said is source.COMMANDLINE:
-            if uds_said is source.COMMANDLINE:
-                raise Misuse(f"--uds and --{name} exclude each other: leave one out")
-            options["uds"] = None
+    exclude(context, options, "uds", "host", "port")
+    exclude(context, options, "log_config", "log_level", "log_format")
     if options["ssl_keyfile"] and not options["ssl_certfile"]:
         raise Misuse("--ssl-keyfile needs --ssl-certfile, the certificate that the key is of")

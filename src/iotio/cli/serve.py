@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from iotio_protocol.logs import get_logger
+
 from ..hosts.listen import CannotServe, address, check_files, listen
 from .left_out import leaving_out
+from .logs import configure, read_config
 from .old_programs import Asked, standing_in
 from .settings import Settings
 from .slow_import import watching
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_sockets", "serve"]
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+logger = get_logger("iotio.server")
+
 _HOST = "0.0.0.0"
 _PORT = 5000
 _ANYWHERE = ("192.0.2.1", 9)  # RFC 5737: an address that is nobody's, to ask which of ours would be used
@@ -47,15 +49,17 @@ def serve(
     Raises:
         click.ClickException: it cannot be served.
     """
+    read_config(settings)
     with standing_in() as asked, leaving_out(), watching(settings.target):
         name, manager = Target.parse(settings.target).load(asked)
     settings = _as_asked(settings, asked)
-    _configure_logging(settings.log_level)
+    configure(settings)
     with _told():
         server = manager._server(
             threads=settings.threads,
             view_threads=settings.view_threads,
             slow_handler=settings.slow_handler,
+            access_log=settings.access_log,
             request_context=settings.request_context,
             ssl_certfile=settings.ssl_certfile,
             ssl_keyfile=settings.ssl_keyfile,
@@ -64,7 +68,11 @@ def serve(
     with server.capture_signals():  # also one that comes before it runs
         if sockets is None:
             sockets = open_sockets(settings)
-        click.echo(_banner(name, manager, sockets, tls=server.config.is_ssl), err=True)
+        banner = _banner(name, manager, sockets, tls=server.config.is_ssl)
+        if settings.log_format == "json":
+            logger.info("%s", banner)
+        else:
+            click.echo(banner, err=True)
         if on_start is not None:
             on_start(server)
         server.run(sockets)
@@ -103,11 +111,6 @@ def _told() -> Iterator[None]:
         raise Failure(f"{error.problem}; choose another with --{error.option.replace('_', '-')}") from error
     except (RuntimeError, ValueError) as error:
         raise Failure(str(error)) from error
-
-
-def _configure_logging(level: str) -> None:
-    """Log one line a record to stderr, unless the program has configured logging."""
-    logging.basicConfig(level=level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
 
 
 def _banner(name: str, manager: IoTManager, sockets: Sequence[socket.socket], *, tls: bool) -> str:

@@ -22,3 +22,6 @@ class Settings:
     slow_handler: float
     request_context: bool
     log_level: str
+    log_format: str = "text"
+    log_config: str | None = None
+    access_log: bool = True

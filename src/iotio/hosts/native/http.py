@@ -61,6 +61,17 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
         self._throttle.warning("http", str(msg), *args)
 
 
+class _AccessLog:
+    """In the place of uvicorn's logger of requests."""
+
+    def __init__(self, throttle: LogThrottle) -> None:
+        self._throttle = throttle
+
+    def info(self, text: str, *args: object) -> None:
+        """Log a request that is answered."""
+        self._throttle.info("request", text, *args)
+
+
 class _TooLarge(Exception):
     """Stop a parser."""
 
@@ -80,6 +91,8 @@ class _Limits:
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     logger: Any
+    access_log: bool
+    access_logger: Any
     flow: Any
     cycle: Any
     scope: Any
@@ -103,6 +116,7 @@ class _Limits:
         since: float,
         places: HttpPlaces,
         log: LogThrottle,
+        access_log: LogThrottle | None = None,
     ) -> None:
         """Begin with the first bytes of a head; or refuse it, where there is no place for it.
 
@@ -113,9 +127,12 @@ class _Limits:
             since: see `since`.
             places: for HTTP connections.
             log: bounds the log lines of requests that are wrong.
+            access_log: takes a line for each request, if there shall be any.
         """
         self.address, self.since, self._places = address, since, places
         self.logger = _Logger(self.logger, log)
+        if access_log is not None:
+            self.access_log, self.access_logger = True, _AccessLog(access_log)
         self.connection_made(transport)  # type: ignore[attr-defined]  # uvicorn's
         self.flow = _Flow(transport, self)
         transport.set_protocol(self)  # type: ignore[arg-type]  # the same

@@ -44,6 +44,7 @@ class ServerOptions(TypedDict, total=False):
             on the WSGI hosts; False. Flask only, as are the next two.
         view_threads: threads for views, at most; 32.
         max_body: bytes that the body of a request may have; 8 MiB. A larger one is answered with 413.
+        access_log: whether HTTP requests are logged, by the logger "iotio.access" at INFO; False.
         workers: the old name of `threads`.
     """
 
@@ -68,6 +69,7 @@ class ServerOptions(TypedDict, total=False):
     request_context: bool
     view_threads: int | None
     max_body: int | None
+    access_log: bool
     workers: int
 
 

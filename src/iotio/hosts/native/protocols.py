@@ -11,6 +11,7 @@ import uvicorn
 from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
+from ...core.log_throttle import LogThrottle
 from ..proxies import TrustedProxies
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual, turn_away
 from . import http
@@ -34,8 +35,10 @@ class DeviceServer(Protocol):
     Attributes:
         other_websockets: uvicorn's WebSocket protocol class for other paths than devices have, or None for none.
         proxies: those that are believed.
+        access_log: takes a line for each HTTP request, or None.
     """
 
+    access_log: LogThrottle | None
     other_websockets: Callable[..., Any] | None
     proxies: TrustedProxies
 
@@ -118,6 +121,7 @@ class FirstReadProtocol(_Protocol):
                 since=self._since,
                 places=server.http_places,
                 log=manager.log_throttle,
+                access_log=server.access_log,
             )
             return
         request, answer, size = usual

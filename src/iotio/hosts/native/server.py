@@ -20,7 +20,10 @@ from typing import Any, cast
 
 import uvicorn
 
+from iotio_protocol.logs import get_logger
+
 from ...core.connection import Scope
+from ...core.log_throttle import LogThrottle
 from ...core.manager import Manager
 from ..announce import announce
 from ..forks import serves_at
@@ -41,6 +44,8 @@ from .tls import TlsProtocol
 
 __all__ = ["NativeServer"]
 
+logger = get_logger("iotio.server")
+
 
 class NativeServer(uvicorn.Server):
     """Serve devices and an application, as `IoTManager.run` does.
@@ -53,6 +58,7 @@ class NativeServer(uvicorn.Server):
         threads: threads for `def` handlers, at most.
         slow_handler: seconds after which a handler that still runs is named in the log.
         http_connections: HTTP connections at a time; beyond, an idle one makes room.
+        access_log: whether HTTP requests are logged, by the logger "iotio.access" at INFO.
         options: for `uvicorn.Config`.
 
     Attributes:
@@ -69,6 +75,7 @@ class NativeServer(uvicorn.Server):
         threads: int = THREADS,
         slow_handler: float = 1.0,
         http_connections: int = 1024,
+        access_log: bool = False,
         **options: Any,
     ) -> None:
         self.manager = manager
@@ -78,6 +85,7 @@ class NativeServer(uvicorn.Server):
         self._threads = threads
         self._slow_handler = slow_handler
         self._http_connections = http_connections
+        self.access_log = LogThrottle(manager.clock, get_logger("iotio.access")) if access_log else None
         self._native: NativeHost | None = None
         self._signalled = 0  # the number of the first signal
         self.ready = threading.Event()
@@ -247,6 +255,8 @@ class NativeServer(uvicorn.Server):
             await self.wait_for_teardowns(deadline)
         finally:
             self.native.close()
+            if self.access_log is not None:
+                self.access_log.sweep(self.manager.clock(), ends=True)
             self.manager.connections.end_shutdown()
             self.ready.clear()
 
