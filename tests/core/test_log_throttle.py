@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -180,6 +183,25 @@ def test_of_errors_with_long_tracebacks_few_are_logged(caplog: pytest.LogCapture
             throttle.error(error, f"kind {number}", "a handler has failed")
     assert 50 < len(caplog.records) < 180
     assert throttle.ask("kind 199") == 1, "one was left out"
+
+
+def test_no_line_of_several_threads_is_lost_from_the_count(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iotio.connection")
+    throttle = LogThrottle(time.monotonic)
+
+    def chat() -> None:
+        for _ in range(500):
+            throttle.info("connected", "device")
+            throttle.sweep(time.monotonic())
+
+    threads = [threading.Thread(target=chat) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    throttle.sweep(time.monotonic(), ends=True)
+    counted = (re.fullmatch(r"device(?: \(and (\d+) more like this\))?", line) for line in news(caplog))
+    assert sum(1 + int(found[1] or 0) for found in counted if found is not None) == 8 * 500
 
 
 def test_nothing_is_done_where_info_is_off(caplog: pytest.LogCaptureFixture) -> None:
