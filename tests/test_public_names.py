@@ -18,6 +18,7 @@ NAMES = [
     "CallsUnsupported",
     "Delivery",
     "DeliveryState",
+    "DeviceHandle",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
@@ -97,6 +98,19 @@ def test_a_manager_is_put_together() -> None:
     of_ours = iotio.IoTManager.__mro__[:-1]
     methods = {name for one in of_ours for name, value in vars(one).items() if isinstance(value, kinds)}
     assert len(methods) <= MOST_METHODS, sorted(methods)
+
+
+def test_the_handle_of_a_device_is_not_the_module_of_old() -> None:
+    """`iotio.Device` is the module of iot.io 0.4 with the base class of device types."""
+    from iotio import Device
+
+    assert Device.DeviceType is iotio.DeviceType
+    assert iotio.DeviceHandle is not Device
+
+
+def test_a_failing_store_is_an_error_of_ours() -> None:
+    assert issubclass(iotio.StoreUnavailable, iotio.StoreError)
+    assert issubclass(iotio.StoreError, iotio.IoTError)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .app import IoTManager
     from .core.device_type import DeviceType
     from .core.durable.delivery import Delivery, DeliveryState
-    from .core.handles import IoTClient
+    from .core.handles import DeviceHandle, IoTClient
     from .core.message import Message
     from .core.results import EmitResult
     from .core.storage.contract import StoreError, StoreUnavailable
@@ -52,6 +52,7 @@ __all__ = [
     "CallsUnsupported",
     "Delivery",
     "DeliveryState",
+    "DeviceHandle",
     "DeviceType",
     "DisconnectReason",
     "EmitResult",
@@ -93,6 +94,7 @@ _HOMES = {
     "NoHandler": "iotio_protocol.errors",
     "RemoteError": "iotio_protocol.errors",
     "TooManyCalls": "iotio_protocol.errors",
+    "DeviceHandle": ".core.handles",
     "DeviceType": ".core.device_type",
     "DisconnectReason": "iotio_protocol.reasons",
     "EmitResult": ".core.results",

@@ -192,7 +192,9 @@ def test_what_names_devices() -> None:
 @pytest.mark.parametrize("target", [5, [5], b"ab", b"", ["a", None], [["a"]], None, object(), DeviceType("x")])
 def test_what_names_no_device(target: object) -> None:
     for decide in (addressees, ids_of):
-        with pytest.raises(TypeError, match="'skip' must be an id, an IoTClient, a Device, or several of these, not "):
+        with pytest.raises(
+            TypeError, match="'skip' must be an id, an IoTClient, a DeviceHandle, or several of these, not "
+        ):
             decide(target, "skip")
 
 
@@ -208,7 +210,7 @@ def lasting(client: IoTClient) -> Any:
 def test_a_device_outlives_its_connection() -> None:
     wire, client = connected(data={"a": 1})
     device = lasting(client)
-    assert repr(device) == "<Device 'd1' type='echo' online>"
+    assert repr(device) == "<DeviceHandle 'd1' type='echo' online>"
     assert (device.id, device.type, device.data, device.client, device.connected) == (
         "d1",
         "echo",

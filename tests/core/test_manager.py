@@ -49,7 +49,9 @@ def test_rooms(manager: Manager) -> None:
 
 @pytest.mark.parametrize("method", ["join", "leave"])
 def test_rooms_take_text_and_devices_only(manager: Manager, method: str) -> None:
-    with pytest.raises(TypeError, match="must be the ID of the client as a str, an IoTClient, a Device, or several"):
+    with pytest.raises(
+        TypeError, match="must be the ID of the client as a str, an IoTClient, a DeviceHandle, or several"
+    ):
         getattr(manager, method)(5, "r")
     with pytest.raises(TypeError, match="'room' must be an instance of str"):
         getattr(manager, method)("a", 5)
@@ -77,7 +79,7 @@ def test_remove(manager: Manager) -> None:
     for wrong in (5, b"a", [5]):
         with pytest.raises(
             TypeError,
-            match="must be either the id of a client as a str, or an instance of an IoTClient, a Device, or several",
+            match="must be either the id of a client as a str, or an instance of an IoTClient, a DeviceHandle, or",
         ):
             manager.remove(wrong)  # type: ignore[arg-type]  # that is the point
     assert manager.remove(client) is True
@@ -134,7 +136,7 @@ def test_what_names_no_device_raises_at_once(manager: Manager, wrong: Any) -> No
         ]
     v1_device(manager, "a")
     for call in calls:
-        with pytest.raises(TypeError, match="IoTClient, a Device, or several of these, not"):
+        with pytest.raises(TypeError, match="IoTClient, a DeviceHandle, or several of these, not"):
             call()
     assert manager.rooms == {}
     assert manager.clients == ["a"], "nothing has been done for those before the wrong one"

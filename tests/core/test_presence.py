@@ -14,8 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from iotio import DisconnectReason, Presence
-from iotio.core.handles import Device as Lasting
+from iotio import DeviceHandle, DisconnectReason, Presence
 from iotio.core.manager import Manager
 from iotio.core.storage.records import DeviceState, read_json, write_json
 from tests.support.memory import Clock, Device, make_manager, v1_device
@@ -56,7 +55,7 @@ def test_it_lasts(manager: Manager) -> None:
     assert device.data == {"a": 2}
     assert device.emit("x", 1).sent == 1
     assert second.packets() == [("x", 1)]
-    assert repr(device) == "<Device 'd1' type='echo' online>"
+    assert repr(device) == "<DeviceHandle 'd1' type='echo' online>"
 
 
 def test_dates(manager: Manager, clock: Clock) -> None:
@@ -190,7 +189,7 @@ def test_forget(manager: Manager, telling: Telling) -> None:
     assert telling.take() == ["online offline forgotten"]
     later(manager, 100.0)
     assert telling.take() == []
-    with pytest.raises(TypeError, match="an IoTClient, a Device, or several"):
+    with pytest.raises(TypeError, match="an IoTClient, a DeviceHandle, or several"):
         manager.forget(5)  # type: ignore[arg-type]  # that is the point
 
 
@@ -299,11 +298,11 @@ class Recorder:
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def changed(self, device: Lasting) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         found = device.snapshot()
         self.heard.append((found.id, found.type, read_json(found.data), found.rooms, found.presence))
 
-    def dropped(self, device: Lasting) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         self.heard.append(device.id)
 
     def dropped_later(self) -> None:

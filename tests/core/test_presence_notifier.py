@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from iotio import DeviceType, Presence
-from iotio.core.handles import Device as Lasting
+from iotio import DeviceHandle, DeviceType, Presence
 from iotio.core.manager import Manager
 from tests.support.hosts import eventually
 from tests.support.memory import Clock, make_manager, v1_device
@@ -33,7 +32,7 @@ def manager(clock: Clock, telling: Telling) -> Manager:
 
 def test_the_types_comes_before_the_managers(manager: Manager, telling: Telling) -> None:
     @manager.event
-    async def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+    async def on_presence(client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         telling.told.append((f"manager {client.id}", str(old), str(new), str(reason)))
 
     v1_device(manager).drop()
@@ -71,7 +70,7 @@ def test_a_handler_of_the_event_presence_stays_one() -> None:
 
 def test_what_on_presence_raises_is_logged(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     @manager.event
-    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+    def on_presence(client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         raise RuntimeError("boom")
 
     device = v1_device(manager)
@@ -85,7 +84,7 @@ def test_on_presence_may_use_the_manager(manager: Manager) -> None:
     seen: list[str] = []
 
     @manager.event
-    def on_presence(client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+    def on_presence(client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         seen.append(str(new))
         if new is Presence.ONLINE:
             client.join("r")
@@ -106,7 +105,7 @@ def test_a_slow_on_presence_delays_no_other_device_and_keeps_its_order(clock: Cl
     done = {name: threading.Event() for name in ("slow", "quick")}
 
     class Slow(DeviceType):
-        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
             if client.id == "slow" and not told:
                 slow_is_in.set()
                 assert go.wait(10)
@@ -143,7 +142,7 @@ def test_newcomers_wait_for_a_slow_on_presence(clock: Clock) -> None:
     all_told = threading.Event()
 
     class Slow(DeviceType):
-        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
             if str(reason) == "forgotten":
                 assert go.wait(20)
                 forgotten.append(client.id)
@@ -178,7 +177,7 @@ def test_a_stuck_handler_keeps_no_presence_secret(clock: Clock) -> None:
             entered.set()
             assert release.wait(10)
 
-        def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+        def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
             reasons.append(str(reason))
             if new is Presence.OFFLINE:
                 told.set()

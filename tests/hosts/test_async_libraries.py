@@ -26,8 +26,7 @@ import pytest
 import sniffio
 from starlette.concurrency import run_in_threadpool
 
-from iotio import DeviceType, DisconnectReason, IoTClient, Presence
-from iotio.core.handles import Device
+from iotio import DeviceHandle, DeviceType, DisconnectReason, IoTClient, Presence
 from iotio_protocol import v1, v2
 from tests.support.hosts import FAST, LocalHost, eventually, serve
 from tests.support.v2 import V2Device
@@ -558,7 +557,7 @@ class Visitors(DeviceType):
     async def on_disconnect(self, client: IoTClient, reason: DisconnectReason = DisconnectReason.REMOVED) -> None:
         await self.look("disconnect", client.id)
 
-    async def on_presence(self, client: Device, old: Presence, new: Presence, reason: Any) -> None:
+    async def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         await self.look(str(new), client.id)
 
     async def on_look(self, message: Any, client: IoTClient) -> str:

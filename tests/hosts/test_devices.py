@@ -72,7 +72,7 @@ def test_gone_for_longer_than_its_grace_time(host: Host, name: str) -> None:
     drop(host, name, connect(host, name, "other"))
     gone = "online offline transport_closed"
     assert told(host, name, gone) == [COME, f"{gone}, tests.support.app"]
-    assert host.call("device", name)["r"] == f"<Device {name!r} type='other' offline>"
+    assert host.call("device", name)["r"] == f"<DeviceHandle {name!r} type='other' offline>"
     connect(host, name, "other").close()
     assert told(host, name, gone, 2) == [COME, f"{gone}, tests.support.app"] * 2
 
@@ -89,6 +89,6 @@ def test_at_once(host: Host, name: str, method: str, reason: str, client_type: s
     eventually(lambda: name not in host.state()["clients"])
     assert emit_to_room(host, name) == (0, [name] if method == "remove" else [])
     known = host.call("device", name)["r"]
-    assert known == (f"<Device {name!r} type={client_type!r} offline>" if method == "remove" else None)
+    assert known == (f"<DeviceHandle {name!r} type={client_type!r} offline>" if method == "remove" else None)
     with connect(host, name, client_type):
         assert len(told(host, name, "offline online connected", 2)) == 3

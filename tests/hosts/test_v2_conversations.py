@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from iotio import CallError, DeviceType, IoTClient, IoTManager, Options
-from iotio.core.handles import Device
+from iotio import CallError, DeviceHandle, DeviceType, IoTClient, IoTManager, Options
 from iotio_protocol import v2
 from tests.protocol.vectors import V2_TYPES, load, revive, v2_fields
 from tests.support.hosts import eventually
@@ -84,7 +83,7 @@ def test_conversations(manager: IoTManager, port: int, case: dict[str, Any]) -> 
                 eventually(partial(is_away, device, step["presence"]))
 
 
-def is_away(device: Device, presence: str) -> bool:
+def is_away(device: DeviceHandle, presence: str) -> bool:
     """Whether the connection of a device is over, with this presence."""
     return not device.connected and device.presence == presence
 

@@ -14,8 +14,7 @@ from typing import Any
 import flask
 
 import iotio
-from iotio import DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
-from iotio.core.handles import Device
+from iotio import DeviceHandle, DeviceType, DisconnectReason, IoTClient, IoTManager, Options, Presence
 from iotio.store import MemoryStore
 from tests.protocol.vectors import revive
 
@@ -40,7 +39,7 @@ class Recording(DeviceType):
         self.record(client.id, "on_disconnect")
         self.record(client.id, f"reason:{reason}")
 
-    def on_presence(self, client: Device, old: Presence, new: Presence, reason: Any) -> None:
+    def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         """Recorded beside what the connections do, and only in the application's context."""
         self.record(f"presence of {client.id}", f"{old} {new} {reason}, {flask.current_app.name}")
 
@@ -53,7 +52,7 @@ class Other(Recording):
         self._grace = 0.2
 
     async def on_presence(  # type: ignore[override]  # either will do
-        self, client: Device, old: Presence, new: Presence, reason: Any
+        self, client: DeviceHandle, old: Presence, new: Presence, reason: Any
     ) -> None:
         await asyncio.sleep(0)
         super().on_presence(client, old, new, reason)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iotio import DeviceType, Presence
-from iotio.core.handles import Device as Lasting
+from iotio import DeviceHandle, DeviceType, Presence
 from iotio.core.manager import Manager
 
 __all__ = ["GRACE", "Telling", "here", "known", "later"]
@@ -22,7 +21,7 @@ class Telling(DeviceType):
         super().__init__(type_name, **options)
         self.told: Told = []
 
-    def on_presence(self, client: Lasting, old: Presence, new: Presence, reason: Any) -> None:
+    def on_presence(self, client: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
         self.told.append((client.id, str(old), str(new), str(reason)))
 
     def take(self) -> list[str]:
@@ -43,7 +42,7 @@ def later(manager: Manager, seconds: float) -> None:
     manager.sweep(clock.now)
 
 
-def known(manager: Manager, device_id: str = "d1") -> Lasting:
+def known(manager: Manager, device_id: str = "d1") -> DeviceHandle:
     device = manager.device(device_id)
     assert device is not None
     return device

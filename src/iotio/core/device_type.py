@@ -24,7 +24,8 @@ class DeviceType:
     A handler takes `(self, message, client)` and may be `def` or `async def`. What it returns goes back to the
     device under the same event; a tuple `(event, value)` goes back under another one; None sends nothing.
     `on_presence(self, client, old, new, reason)` is called once for each real change of a device's presence
-    (`Presence`; a `DisconnectReason` or `PresenceReason`), with the `Device`, which is there when it is away, too.
+    (`Presence`; a `DisconnectReason` or `PresenceReason`), with the `DeviceHandle`, which is there when it is away,
+    too.
 
     Args:
         type_name: what devices of this kind call themselves at the handshake.

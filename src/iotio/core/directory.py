@@ -6,14 +6,14 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 
 from iotio_protocol.presence import Presence
 
-from .handles import Device
+from .handles import DeviceHandle
 from .presence import PresenceMonitor
 from .registry import Registry
 
 __all__ = ["Directory"]
 
 
-class Directory(Mapping[str, Device]):
+class Directory(Mapping[str, DeviceHandle]):
     """The known devices by id, in the order in which they came first. Call it to find some of them.
 
     Any thread may use it. An iteration goes over a copy: devices that come or are forgotten meanwhile do not matter.
@@ -34,7 +34,7 @@ class Directory(Mapping[str, Device]):
         room: str | None = None,
         presence: Presence | str | None = None,
         text: str | None = None,
-    ) -> list[Device]:
+    ) -> list[DeviceHandle]:
         """Find devices, connected or away; those that meet all conditions.
 
         Args:
@@ -57,7 +57,7 @@ class Directory(Mapping[str, Device]):
             found = [device for device in found if part in f"{device.id}\n{device.type}\n{device.data}".casefold()]
         return found
 
-    def __getitem__(self, device_id: str) -> Device:
+    def __getitem__(self, device_id: str) -> DeviceHandle:
         """Return the device with this id. Raises KeyError if no such device is known."""
         device = self._registry.device(device_id)
         if device is None:
@@ -70,11 +70,11 @@ class Directory(Mapping[str, Device]):
     def __len__(self) -> int:
         return len(self._registry)
 
-    def items(self) -> ItemsView[str, Device]:
+    def items(self) -> ItemsView[str, DeviceHandle]:
         """Return ids and devices; of a copy, as a device may be forgotten while the caller iterates."""
         return self._copy().items()
 
-    def values(self) -> ValuesView[Device]:
+    def values(self) -> ValuesView[DeviceHandle]:
         """Return the devices; of a copy, for the same reason as `items`."""
         return self._copy().values()
 
@@ -86,9 +86,9 @@ class Directory(Mapping[str, Device]):
     def __repr__(self) -> str:
         return f"<Directory of {len(self)} devices>"
 
-    def _copy(self) -> dict[str, Device]:
+    def _copy(self) -> dict[str, DeviceHandle]:
         return {device.id: device for device in self._registry.devices()}
 
-    def _members(self, room: str) -> list[Device]:
+    def _members(self, room: str) -> list[DeviceHandle]:
         clients, away = self._registry.members(room)
         return [client.device for client in clients if client.device is not None] + away

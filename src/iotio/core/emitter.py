@@ -18,7 +18,7 @@ from .directory import Directory
 from .durable.delivery import DeliveryState
 from .durable.messages import DurableMessages
 from .endpoint_check import Checks
-from .handles import Device, IoTClient
+from .handles import DeviceHandle, IoTClient
 from .ports import HostLoop, Warnings
 from .registry import Registry
 from .results import EmitResult
@@ -77,7 +77,7 @@ class Emitter:
         if target.client_ids is not None:
             return self._send_to(target.ids, outgoing)
         skip = target.skip
-        away: list[Device] = []
+        away: list[DeviceHandle] = []
         if target.room is None:
             audience = self._registry.audience(target.type)
         else:
@@ -150,7 +150,7 @@ class Emitter:
         self._notify(list(kept), outgoing, converted)
         return EmitResult(sent, offline, dropped, kept)
 
-    def _addressed(self, target: Target) -> tuple[list[Device], list[str]]:
+    def _addressed(self, target: Target) -> tuple[list[DeviceHandle], list[str]]:
         """Return the devices of a target, connected or away, and the ids that are not known."""
         if target.client_ids is None:
             devices = self._directory(type=target.type, room=target.room)
@@ -172,7 +172,7 @@ class Emitter:
 
 
 def _check_each(
-    devices: Sequence[Device], outgoing: Outgoing, *, single: bool
+    devices: Sequence[DeviceHandle], outgoing: Outgoing, *, single: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Check a durable message against the endpoints of its devices, once: later a device may have declared others.
 

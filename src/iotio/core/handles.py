@@ -1,4 +1,4 @@
-"""What a program holds of a device: `IoTClient` is one connection of it, `Device` is there while it is away, too."""
+"""What a program holds of a device: an `IoTClient` is one connection, a `DeviceHandle` is there in between, too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,16 @@ from .storage.records import DeviceState, read_json, write_json
 from .target import Outgoing, check_event, options_of
 from .waiting import check_no_loop
 
-__all__ = ["Addressee", "Addressees", "Device", "IoTClient", "addressees", "current_client", "ids_of", "last_seen"]
+__all__ = [
+    "Addressee",
+    "Addressees",
+    "DeviceHandle",
+    "IoTClient",
+    "addressees",
+    "current_client",
+    "ids_of",
+    "last_seen",
+]
 
 logger = get_logger("iotio.client")
 
@@ -80,7 +89,7 @@ class IoTClient:
         self.encoder = encoder
         self.logger = logger
         self.logging_level = logging_level
-        self.device: Device | None = None  # what lasts of it; the registry sets it when the device is let in
+        self.device: DeviceHandle | None = None  # what lasts of it; the registry sets it when the device is let in
 
     def __repr__(self) -> str:
         return f"<IoTClient {self._id!r} type={self._type!r}>"
@@ -282,7 +291,7 @@ class IoTClient:
         return "", EndpointParseResponse.VALID
 
 
-class Device:
+class DeviceHandle:
     """A device that the server knows: from its first connection on, until it is forgotten.
 
     The manager makes these, see `Manager.device`. All properties are snapshots, so any thread may read them.
@@ -315,7 +324,7 @@ class Device:
         self.tracker = Tracker(Presence(state.presence))
 
     def __repr__(self) -> str:
-        return f"<Device {self.id!r} type={self.type!r} {self.presence}>"
+        return f"<DeviceHandle {self.id!r} type={self.type!r} {self.presence}>"
 
     @property
     def type(self) -> str:
@@ -470,7 +479,7 @@ def last_seen(client: IoTClient) -> float:
     return time.time() - (client.manager.clock() - client.socket.session.last_received)
 
 
-Addressee = str | IoTClient | Device
+Addressee = str | IoTClient | DeviceHandle
 """What names a device: its id, one of its connections, or what lasts of it."""
 
 Addressees = Addressee | Iterable[Addressee]
@@ -480,21 +489,21 @@ def addressees(target: object, name: str, must: str = "{name!r} must be an id, a
     """Return the devices that a program names. Here is decided what may name a device, for all that take one.
 
     Args:
-        target: an id, an IoTClient, a Device, or an iterable of these.
+        target: an id, an IoTClient, a DeviceHandle, or an iterable of these.
         name: the argument's name, for the error.
         must: the first words of the error, where iot.io 0.4 had others.
 
     Raises:
         TypeError: something else.
     """
-    if isinstance(target, (str, IoTClient, Device)):
+    if isinstance(target, (str, IoTClient, DeviceHandle)):
         return [target]
     several = isinstance(target, Iterable) and not isinstance(target, (bytes, bytearray))
     found: list[Any] = list(cast("Iterable[Any]", target)) if several else [target]
     for one in found:
-        if not isinstance(one, (str, IoTClient, Device)):
+        if not isinstance(one, (str, IoTClient, DeviceHandle)):
             words = must.format(name=name)
-            raise TypeError(f"{words}, a Device, or several of these, not {type(one).__name__}")
+            raise TypeError(f"{words}, a DeviceHandle, or several of these, not {type(one).__name__}")
     return found
 
 

@@ -32,7 +32,7 @@ from .durable.messages import DurableMessages
 from .emitter import Emitter
 from .gate import Gate
 from .handlers import default_callback
-from .handles import Addressee, Addressees, Device, IoTClient, addressees, ids_of
+from .handles import Addressee, Addressees, DeviceHandle, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
 from .log_throttle import LogThrottle
 from .ports import HostLoop
@@ -171,8 +171,8 @@ class Manager:
             event: the event's name.
             data: bytes, bool, int, str, dict or list (see docs/protocol for v0). For devices with an endpoint of the
                 event's name it is checked and converted; of several, those that do not take it are `dropped`.
-            client_id: an id, an IoTClient, a Device, or several of them; the other targets are then ignored, as in
-                iot.io 0.4. It is the device that is meant: a later connection of it does as well.
+            client_id: an id, an IoTClient, a DeviceHandle, or several of them; the other targets are then ignored, as
+                in iot.io 0.4. It is the device that is meant: a later connection of it does as well.
             client_type: every device of this type; together with `room`, only those in the room.
             room: every device in this room; those that are away are `offline` in the result.
             trigger_update: whether `on_update` hears of it.
@@ -206,8 +206,8 @@ class Manager:
     def call(self, client_id: Addressee, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """Call a device's handler, and wait in this thread for what it returns; see `IoTClient.call`.
 
-        A call goes to one device, by its id, an IoTClient or a Device. Over which connection the device is there now
-        does not matter.
+        A call goes to one device, by its id, an IoTClient or a DeviceHandle. Over which connection the device is there
+        now does not matter.
 
         Raises:
             TypeError: client_id names no device, or several.
@@ -234,7 +234,7 @@ class Manager:
         """Put devices into a room, which is made when the first enters it. They stay in there when they are away.
 
         Args:
-            client: an id, an IoTClient, a Device, or several of them.
+            client: an id, an IoTClient, a DeviceHandle, or several of them.
             room: the room.
 
         Returns:
@@ -268,7 +268,7 @@ class Manager:
         _check_room(room)
         return self.registry.close_room(room)
 
-    def rooms_of(self, client: IoTClient | Device) -> list[str]:
+    def rooms_of(self, client: IoTClient | DeviceHandle) -> list[str]:
         """Return the rooms of a device, sorted."""
         return self.registry.rooms_of(client)
 
@@ -293,12 +293,12 @@ class Manager:
         """Return the connected device of that id, or None."""
         return self.registry.get(client_id)
 
-    def device(self, device_id: str) -> Device | None:
+    def device(self, device_id: str) -> DeviceHandle | None:
         """Return the device of that id, connected or away; None if it was never let in, or is forgotten."""
         return self.registry.device(device_id)
 
     def forget(self, client: Addressees) -> bool:
-        """Forget devices, by an id, an IoTClient, a Device, or several of them; see `Device.forget`.
+        """Forget devices, by an id, an IoTClient, a DeviceHandle, or several of them; see `DeviceHandle.forget`.
 
         Returns:
             Whether any of them was known.
@@ -337,8 +337,8 @@ class Manager:
         """End the connections of devices: CLOSE 1000 for the device, reason `removed` for `on_disconnect`.
 
         Args:
-            client: an id, a Device, an IoTClient, whose own connection is meant and no later one, or several of them;
-                None for nobody.
+            client: an id, a DeviceHandle, an IoTClient, whose own connection is meant and no later one, or several of
+                them; None for nobody.
 
         Returns:
             Whether any of them was connected.
@@ -405,7 +405,7 @@ class Manager:
 
     @default_callback
     def on_presence(
-        self, client: Device, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
+        self, client: DeviceHandle, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
         """Run when the presence of any device has changed, after the `on_presence` of its type; see `DeviceType`."""
 
@@ -536,7 +536,7 @@ def _problem_of(message: MessageRecord) -> str:
 
 def _connected(registry: Registry, target: Addressee) -> IoTClient:
     named = ids_of(target, "client_id")
-    if not isinstance(target, (str, IoTClient, Device)):
+    if not isinstance(target, (str, IoTClient, DeviceHandle)):
         raise TypeError(f"a call goes to one device: 'client_id' must be one, not {type(target).__name__}")
     client_id = named[0]
     client = registry.get(client_id)
@@ -545,13 +545,13 @@ def _connected(registry: Registry, target: Addressee) -> IoTClient:
     return client
 
 
-def _members(registry: Registry, target: Addressees, room: object) -> list[IoTClient | Device | None]:
+def _members(registry: Registry, target: Addressees, room: object) -> list[IoTClient | DeviceHandle | None]:
     """Return the devices that are to enter or leave a room; None for an id that is not known."""
     _check_room(room)
     return [registry.device(one) if isinstance(one, str) else one for one in addressees(target, "client", _MEMBER)]
 
 
-def _device_of(registry: Registry, one: Addressee) -> Device | None:
+def _device_of(registry: Registry, one: Addressee) -> DeviceHandle | None:
     if isinstance(one, str):
         return registry.device(one)
     return one.device if isinstance(one, IoTClient) else one

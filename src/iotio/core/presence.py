@@ -14,7 +14,7 @@ from iotio_protocol.handshake import size_of
 from iotio_protocol.presence import PresenceReason, Transition
 from iotio_protocol.reasons import DisconnectReason
 
-from .handles import Device, last_seen
+from .handles import DeviceHandle, last_seen
 from .ports import ServerPort
 from .presence_notifier import MAX_FORGOTTEN, PresenceNotifier
 from .registry import Registry
@@ -35,10 +35,10 @@ _SLACK = 64  # outdated deadlines, beside one a device, before they are cleared 
 class DeviceRecorder(Protocol):
     """Keeps the records of devices. The registry's lock is held in `changed` and `dropped`: they must not take it."""
 
-    def changed(self, device: Device) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         """Mark a device whose record differs from before."""
 
-    def dropped(self, device: Device) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         """Mark a device as forgotten."""
 
     def dropped_later(self) -> None:
@@ -78,8 +78,8 @@ class PresenceMonitor:
         self.recorder = recorder
         self.remembered = remembered
         self._wall = wall
-        self._absent: dict[str, Device] = {}  # devices that are away
-        self._deadlines: list[tuple[float, int, Device]] = []  # a heap; some are outdated, and are passed over
+        self._absent: dict[str, DeviceHandle] = {}  # devices that are away
+        self._deadlines: list[tuple[float, int, DeviceHandle]] = []  # a heap; some are outdated, and are passed over
         self._numbers = itertools.count()
         self._dropped: list[str] = []  # ids of dropped devices whose last change of presence is to be told
         self._paused = False  # the server went down, and nothing was expected of devices meanwhile
@@ -95,18 +95,18 @@ class PresenceMonitor:
                 if device.current is client:
                     self._disconnect(device, reason)
 
-    def announce_sleep(self, device: Device, seconds: float) -> None:
-        """See `Device.sleeps`."""
+    def announce_sleep(self, device: DeviceHandle, seconds: float) -> None:
+        """See `DeviceHandle.sleeps`."""
         with self._registry.lock:
             device.tracker.announce_sleep(self._server.clock() + seconds if seconds else None)
 
-    def announce_farewell(self, device: Device) -> None:
-        """See `Device.says_goodbye`."""
+    def announce_farewell(self, device: DeviceHandle) -> None:
+        """See `DeviceHandle.says_goodbye`."""
         with self._registry.lock:
             device.tracker.announce_farewell()
 
-    def forget(self, device: Device) -> bool:
-        """See `Device.forget`."""
+    def forget(self, device: DeviceHandle) -> bool:
+        """See `DeviceHandle.forget`."""
         known = self._registry.forget(device)
         client = device.current
         if known and client is not None:
@@ -129,7 +129,7 @@ class PresenceMonitor:
         for state in sorted(devices, key=lambda state: state.last_seen):
             own = state.copy()
             own.type = intern(own.type)
-            self._registry.enter(Device(self._server, own))
+            self._registry.enter(DeviceHandle(self._server, own))
 
     def make_room(self) -> None:
         """Forget devices that were restored, if there are too many."""
@@ -154,7 +154,7 @@ class PresenceMonitor:
 
     # -- from the registry, which holds its lock -------------------------------------------------------
 
-    def arrived(self, device: Device, *, differs: bool) -> None:
+    def arrived(self, device: DeviceHandle, *, differs: bool) -> None:
         """See `RegistryListener.arrived`."""
         self._absent.pop(device.id, None)
         transition = device.tracker.connect()
@@ -165,7 +165,7 @@ class PresenceMonitor:
         self.remembered.arrived(device)
         self.remembered.make_room()  # others may have come since room was made for it
 
-    def left(self, device: Device, client: IoTClient | None) -> None:
+    def left(self, device: DeviceHandle, client: IoTClient | None) -> None:
         """See `RegistryListener.left`."""
         if client is None:
             device.tracker.wait(self._server.clock() + self._rest_of_sleep(device) + self._grace_of(device))
@@ -179,12 +179,12 @@ class PresenceMonitor:
         if client is not None:
             self.remembered.make_room()
 
-    def changed(self, device: Device) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         """See `RegistryListener.changed`."""
         self.recorder.changed(device)
         self.remembered.changed(device)
 
-    def dropped(self, device: Device) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         """See `RegistryListener.dropped`."""
         self._absent.pop(device.id, None)
         self.remembered.dropped(device)
@@ -192,13 +192,13 @@ class PresenceMonitor:
         self._dropped.append(device.id)
         self.recorder.dropped(device)
 
-    def joins(self, device: Device, room: str) -> None:
+    def joins(self, device: DeviceHandle, room: str) -> None:
         """See `RegistryListener.joins`."""
         self.remembered.extend(device, size_of(room))
 
     # -- inside: the lock is held ----------------------------------------------------------------------
 
-    def _disconnect(self, device: Device, reason: DisconnectReason) -> None:
+    def _disconnect(self, device: DeviceHandle, reason: DisconnectReason) -> None:
         tracker = device.tracker
         if reason is DisconnectReason.SERVER_SHUTDOWN or self._server.closing:
             tracker.suspend()
@@ -207,7 +207,7 @@ class PresenceMonitor:
         self._record_transition(device, tracker.disconnect(reason, self._server.clock(), self._grace_of(device)))
         self._expect(device)
 
-    def _record_transition(self, device: Device, transition: Transition | None) -> bool:
+    def _record_transition(self, device: DeviceHandle, transition: Transition | None) -> bool:
         """Keep a change of presence for the notifier and the recorder. Returns whether there is one."""
         if transition is None:
             return False
@@ -220,7 +220,7 @@ class PresenceMonitor:
             self.recorder.changed(device)
         return True
 
-    def _rest_of_sleep(self, device: Device) -> float:
+    def _rest_of_sleep(self, device: DeviceHandle) -> float:
         """For how many seconds a device from before the server started still means to sleep.
 
         At most as long as it meant to in all: a machine without a battery for its clock may be in another year by now.
@@ -230,7 +230,7 @@ class PresenceMonitor:
             return 0.0
         return max(0.0, min(wakes - self._wall(), wakes - device.state.since))
 
-    def _expect(self, device: Device) -> None:
+    def _expect(self, device: DeviceHandle) -> None:
         """Look at a device at its deadline."""
         if device.tracker.deadline == _NEVER:
             return
@@ -244,7 +244,7 @@ class PresenceMonitor:
             self._deadlines = list(kept.values())
             heapq.heapify(self._deadlines)
 
-    def _grace_of(self, device: Device) -> float:
+    def _grace_of(self, device: DeviceHandle) -> float:
         entry = self._server.types.get(device.state.type)
         return (self._server.options if entry is None else entry.options).grace
 

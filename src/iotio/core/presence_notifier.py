@@ -11,7 +11,7 @@ from typing import Any
 
 from iotio_protocol.presence import PresenceReason, Transition
 
-from .handles import Device
+from .handles import DeviceHandle
 from .ports import PresencePort
 from .primitives import allocate_lock, start_thread
 
@@ -38,7 +38,7 @@ class _Queue:
     __slots__ = ("is_last", "is_told", "items", "since")
 
     def __init__(self, since: float) -> None:
-        self.items: deque[tuple[Device, Transition]] = deque()
+        self.items: deque[tuple[DeviceHandle, Transition]] = deque()
         self.is_told = self.is_last = False
         self.since = since
 
@@ -68,13 +68,13 @@ class PresenceNotifier:
         self._ready: OrderedDict[str, None] = OrderedDict()  # ids for our threads
         self._threads = 0
 
-    def functions(self, device: Device) -> list[Callable[..., Any]]:
+    def functions(self, device: DeviceHandle) -> list[Callable[..., Any]]:
         """List what is to be called for a device: its type's `on_presence`, then the manager's."""
         entry = self._manager.types.get(device.type)
         found = (None if entry is None else entry.on_presence, self._manager.callbacks.presence_handler)
         return [function for function in found if function is not None]
 
-    def put(self, device: Device, transition: Transition) -> None:
+    def put(self, device: DeviceHandle, transition: Transition) -> None:
         """Queue a change. The registry's lock is held."""
         entry = self._manager.types.get(device.state.type)
         if (entry is None or entry.on_presence is None) and self._manager.callbacks.presence_handler is None:
@@ -100,7 +100,7 @@ class PresenceNotifier:
         queue = self._queues.get(device_id)
         return queue is not None and not queue.is_told
 
-    def is_async(self, device: Device) -> bool:
+    def is_async(self, device: DeviceHandle) -> bool:
         """Ask whether all that is to be called for a device is `async def`."""
         return all(inspect.iscoroutinefunction(function) for function in self.functions(device))
 
@@ -152,7 +152,7 @@ class PresenceNotifier:
         for device_id in late:
             self.soon(device_id)
 
-    def _take(self, device_id: str) -> tuple[Device, Transition] | None:
+    def _take(self, device_id: str) -> tuple[DeviceHandle, Transition] | None:
         with self._lock:
             queue = self._queues.get(device_id)
             if queue is None or queue.is_told:
@@ -177,7 +177,7 @@ class PresenceNotifier:
                 device_id, _ = self._ready.popitem(last=False)
             self.tell(device_id, self._call)
 
-    def _call(self, function: Callable[..., Any], device: Device, *args: Any) -> None:
+    def _call(self, function: Callable[..., Any], device: DeviceHandle, *args: Any) -> None:
         """Call an `on_presence` in no device's context, but in the application's."""
         context = Context()
         scope = self._manager.scope

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from .handles import Device, IoTClient
+from .handles import DeviceHandle, IoTClient
 from .primitives import allocate_lock
 from .storage.records import DeviceState
 
@@ -23,28 +23,28 @@ V = TypeVar("V")
 class RegistryListener(Protocol):
     """Hears of devices as they change. The registry's lock is held: each method must be quick and must not take it."""
 
-    def arrived(self, device: Device, *, differs: bool) -> None:
+    def arrived(self, device: DeviceHandle, *, differs: bool) -> None:
         """Note a new connection of a device; `differs` if what a store keeps of it does."""
 
-    def left(self, device: Device, client: IoTClient | None) -> None:
+    def left(self, device: DeviceHandle, client: IoTClient | None) -> None:
         """Note that a device is away; `client` was its connection, None if it is restored from a store."""
 
-    def changed(self, device: Device) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         """Note that what a store keeps of a device differs from before."""
 
-    def dropped(self, device: Device) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         """Note that a device is forgotten."""
 
-    def joins(self, device: Device, room: str) -> None:
+    def joins(self, device: DeviceHandle, room: str) -> None:
         """Make room for the name of a room that a device is about to be in. Raises ValueError if there is none."""
 
 
 class _NoListener:
-    def arrived(self, device: Device, *, differs: bool) -> None: ...
-    def left(self, device: Device, client: IoTClient | None) -> None: ...
-    def changed(self, device: Device) -> None: ...
-    def dropped(self, device: Device) -> None: ...
-    def joins(self, device: Device, room: str) -> None: ...
+    def arrived(self, device: DeviceHandle, *, differs: bool) -> None: ...
+    def left(self, device: DeviceHandle, client: IoTClient | None) -> None: ...
+    def changed(self, device: DeviceHandle) -> None: ...
+    def dropped(self, device: DeviceHandle) -> None: ...
+    def joins(self, device: DeviceHandle, room: str) -> None: ...
 
 
 class Registry:
@@ -60,9 +60,9 @@ class Registry:
         self.listener: RegistryListener = _NoListener()
         self._clients: dict[str, IoTClient] = {}
         self._types: dict[str, dict[str, IoTClient]] = {}
-        self._devices: dict[str, Device] = {}
+        self._devices: dict[str, DeviceHandle] = {}
         self._rooms: dict[str, dict[IoTClient, None]] = {}  # a dict for its order of joining
-        self._away: dict[str, dict[str, Device]] = {}  # of rooms, the members without a connection
+        self._away: dict[str, dict[str, DeviceHandle]] = {}  # of rooms, the members without a connection
 
     # -- clients ---------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ class Registry:
         client_id, kind = client.id, client.type
         made = None
         if client_id not in self._devices:  # made here, it takes no time under the lock
-            made = Device(client.manager, DeviceState(client_id, kind, client.written_data))
+            made = DeviceHandle(client.manager, DeviceState(client_id, kind, client.written_data))
         with self.lock:
             clients = self._clients
             before = clients.get(client_id)
@@ -133,7 +133,7 @@ class Registry:
                 return list(self._types.get(client_type, {}).values())
             return list(self._clients.values())
 
-    def members(self, room: str, client_type: str | None = None) -> tuple[list[IoTClient], list[Device]]:
+    def members(self, room: str, client_type: str | None = None) -> tuple[list[IoTClient], list[DeviceHandle]]:
         """List the members of a room: the clients of the connected ones, and the devices that are away. A hot path."""
         with self.lock:
             members = list(self._rooms.get(room, ()))
@@ -144,12 +144,12 @@ class Registry:
 
     # -- devices ---------------------------------------------------------------------------------------
 
-    def device(self, device_id: str) -> Device | None:
+    def device(self, device_id: str) -> DeviceHandle | None:
         """Find the device of an id, connected or not."""
         with self.lock:
             return self._devices.get(device_id)
 
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[DeviceHandle]:
         """List all devices, in the order in which they came first."""
         with self.lock:
             return list(self._devices.values())
@@ -157,7 +157,7 @@ class Registry:
     def __len__(self) -> int:
         return len(self._devices)
 
-    def enter(self, device: Device) -> bool:
+    def enter(self, device: DeviceHandle) -> bool:
         """Enter a device that is away. False if its id is known already; nothing is changed then."""
         with self.lock:
             if device.id in self._devices:
@@ -167,24 +167,24 @@ class Registry:
             self.listener.left(device, None)
             return True
 
-    def forget(self, device: Device) -> bool:
+    def forget(self, device: DeviceHandle) -> bool:
         """Forget a device: it is in no room any more. Its client stays until `discard`. False if it is not known."""
         with self.lock:
             return self.drop(device)
 
-    def all(self) -> list[Device]:
+    def all(self) -> list[DeviceHandle]:
         """Like `devices`; the caller holds `lock`."""
         return list(self._devices.values())
 
-    def find(self, device_id: str) -> Device | None:
+    def find(self, device_id: str) -> DeviceHandle | None:
         """Like `device`; the caller holds `lock`."""
         return self._devices.get(device_id)
 
-    def knows(self, device: Device) -> bool:
+    def knows(self, device: DeviceHandle) -> bool:
         """Ask whether a device is known; the caller holds `lock`."""
         return self._devices.get(device.id) is device
 
-    def drop(self, device: Device) -> bool:
+    def drop(self, device: DeviceHandle) -> bool:
         """Like `forget`; the caller holds `lock`."""
         if not self.knows(device):
             return False
@@ -196,7 +196,7 @@ class Registry:
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    def join(self, member: IoTClient | Device, room: str) -> bool:
+    def join(self, member: IoTClient | DeviceHandle, room: str) -> bool:
         """Put a device into a room. False if it is not known (any more). ValueError: there is no room for the name."""
         with self.lock:
             device = self._device_of(member)
@@ -210,7 +210,7 @@ class Registry:
                 self.listener.changed(device)
             return True
 
-    def leave(self, member: IoTClient | Device, room: str) -> bool:
+    def leave(self, member: IoTClient | DeviceHandle, room: str) -> bool:
         """Take a device out of a room. False if it was not in there."""
         with self.lock:
             device = self._device_of(member)
@@ -231,7 +231,7 @@ class Registry:
                 self.listener.changed(device)
             return len(members)
 
-    def rooms_of(self, member: IoTClient | Device) -> list[str]:
+    def rooms_of(self, member: IoTClient | DeviceHandle) -> list[str]:
         """List the rooms of a device, sorted."""
         with self.lock:
             device = self._device_of(member)
@@ -247,11 +247,11 @@ class Registry:
 
     # -- inside: the lock is held ----------------------------------------------------------------------
 
-    def _device_of(self, member: IoTClient | Device) -> Device | None:
+    def _device_of(self, member: IoTClient | DeviceHandle) -> DeviceHandle | None:
         device = member.device if isinstance(member, IoTClient) else member
         return device if device is not None and self.knows(device) else None
 
-    def _take_place(self, client: IoTClient, made: Device | None) -> None:
+    def _take_place(self, client: IoTClient, made: DeviceHandle | None) -> None:
         """Make a client the connection of its device.
 
         Args:
@@ -261,7 +261,7 @@ class Registry:
         kind, data = client.type, client.written_data
         device = self._devices.get(client.id)
         if device is None:
-            device = made or Device(client.manager, DeviceState(client.id, kind, data))
+            device = made or DeviceHandle(client.manager, DeviceState(client.id, kind, data))
             self._devices[client.id] = device
             differs = True
         else:
@@ -280,21 +280,21 @@ class Registry:
             device.state.type, device.state.data = kind, data
         self.listener.arrived(device, differs=differs)
 
-    def _take_out(self, device: Device) -> None:
+    def _take_out(self, device: DeviceHandle) -> None:
         for room in device.state.rooms:
             self._take_out_of_room(device, room)
 
-    def _put_in(self, device: Device) -> None:
+    def _put_in(self, device: DeviceHandle) -> None:
         for room in device.state.rooms:
             self._put_in_room(device, room)
 
-    def _put_in_room(self, device: Device, room: str) -> None:
+    def _put_in_room(self, device: DeviceHandle, room: str) -> None:
         if device.current is not None:
             self._rooms.setdefault(room, {})[device.current] = None
         else:
             self._away.setdefault(room, {})[device.id] = device
 
-    def _take_out_of_room(self, device: Device, room: str) -> None:
+    def _take_out_of_room(self, device: DeviceHandle, room: str) -> None:
         if device.current is not None:
             _remove(self._rooms, room, device.current)
         else:
@@ -307,7 +307,7 @@ class Registry:
             del self._types[client.type]
 
 
-def _leave(device: Device, room: str) -> None:
+def _leave(device: DeviceHandle, room: str) -> None:
     device.state.rooms = tuple(one for one in device.state.rooms if one != room)
 
 

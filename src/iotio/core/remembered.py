@@ -21,7 +21,7 @@ from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.handshake import size_of
 from iotio_protocol.options import Options
 
-from .handles import Device, IoTClient
+from .handles import DeviceHandle, IoTClient
 from .log_throttle import LogThrottle
 from .registry import Registry
 
@@ -105,25 +105,25 @@ class Remembered:
 
     # -- what happens to devices -----------------------------------------------------------------------
 
-    def arrived(self, device: Device) -> None:
+    def arrived(self, device: DeviceHandle) -> None:
         """Count a device that is connected now, which is new or says something else of itself, maybe."""
         self._no_longer_away(device)
         self._count_anew(device)
 
-    def left(self, device: Device) -> None:
+    def left(self, device: DeviceHandle) -> None:
         """Count a device that is away now. Of several, the one that was away first must come first."""
         self._count_anew(device)
         self._away[device.id] = next(self._numbers)
         self._free_size += device.size
         self._enter(device)
 
-    def changed(self, device: Device) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         """Count a device anew whose rooms may be others."""
         self._count_anew(device)
         if device.id in self._away and device.id not in self._set_aside:
             self._enter(device)
 
-    def dropped(self, device: Device) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         """Count a forgotten device no longer."""
         self._no_longer_away(device)
         self._discount(device)
@@ -154,7 +154,7 @@ class Remembered:
             self._refused[limit] += 1
             raise HandshakeError(ErrorCode.SERVER_BUSY, {"limit": limit, "most": getattr(self._server.options, limit)})
 
-    def extend(self, device: Device, size: int) -> None:
+    def extend(self, device: DeviceHandle, size: int) -> None:
         """Make room for more bytes of a device that is known. Raises ValueError; nobody is forgotten then."""
         if self._make_room(0, size, device):
             most = self._server.options.max_devices_bytes
@@ -195,7 +195,7 @@ class Remembered:
             counts.clear()
         return found
 
-    def _make_room(self, count: int, size: int, spared: Device | None) -> str:
+    def _make_room(self, count: int, size: int, spared: DeviceHandle | None) -> str:
         """Forget devices until so many more, with so many bytes, fit.
 
         Args:
@@ -215,8 +215,8 @@ class Remembered:
         self._take_back_emptied()
         if self.size - most > self._free_size + self._declared_size and count + size:
             return "max_devices_bytes"
-        chosen: list[Device] = []
-        kept: list[Device] = []
+        chosen: list[DeviceHandle] = []
+        kept: list[DeviceHandle] = []
         while excess > 0 or self.size > most:
             device = self._choose()
             if device is None:
@@ -240,7 +240,7 @@ class Remembered:
             self._for_limit[limit] += len(chosen)
         return limit if failed else ""
 
-    def _choose(self) -> Device | None:
+    def _choose(self) -> DeviceHandle | None:
         """Take the next device that may be forgotten out of the order; None if there is none."""
         for order in (self._strangers, self._others):
             while order:
@@ -269,7 +269,7 @@ class Remembered:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _enter(self, device: Device) -> None:
+    def _enter(self, device: DeviceHandle) -> None:
         """Put a device that is away into the order in which devices are forgotten."""
         order = self._strangers if _is_stranger(device) else self._others
         heapq.heappush(order, (self._away[device.id], device.id))
@@ -280,7 +280,7 @@ class Remembered:
         order[:] = {place for place in order if self._away.get(place[1]) == place[0]}
         heapq.heapify(order)
 
-    def _no_longer_away(self, device: Device) -> None:
+    def _no_longer_away(self, device: DeviceHandle) -> None:
         if self._away.pop(device.id, None) is None:
             return
         if device.id in self._set_aside:
@@ -288,7 +288,7 @@ class Remembered:
         else:
             self._free_size -= device.size
 
-    def _count_anew(self, device: Device) -> None:
+    def _count_anew(self, device: DeviceHandle) -> None:
         state, written = device.state, device.declaration
         size = size_of(state.id) + size_of(state.type) + len(state.data)
         if state.rooms:
@@ -307,7 +307,7 @@ class Remembered:
             found.count += 1
             device.counted = device.declaration = found.text
 
-    def _discount(self, device: Device) -> None:
+    def _discount(self, device: DeviceHandle) -> None:
         self._add(device, -device.size)
         device.size = 0
         written, device.counted = device.counted, None
@@ -319,13 +319,13 @@ class Remembered:
                 self.size -= len(written)
                 self._declared_size -= len(written)
 
-    def _add(self, device: Device, size: int) -> None:
+    def _add(self, device: DeviceHandle, size: int) -> None:
         self.size += size
         if device.id in self._away and device.id not in self._set_aside:
             self._free_size += size
 
 
-def _is_stranger(device: Device) -> bool:
+def _is_stranger(device: DeviceHandle) -> bool:
     """Return whether a device that is away is among those that are forgotten first.
 
     Whatever else shows that the program knows a device belongs here: a credential, once there are any.

@@ -26,7 +26,7 @@ from .outgoing import OutgoingQueue
 from .queue import DurableQueue
 
 if TYPE_CHECKING:
-    from ..handles import Device
+    from ..handles import DeviceHandle
     from ..storage.writer import StoreWriter, Ticket
 
 __all__ = ["DurableMessages", "new_stream"]
@@ -72,7 +72,7 @@ class DurableMessages:
         self._emptied: set[str] = set()  # ids of devices for which no message waits any more
 
     def send(
-        self, devices: Sequence[Device], outgoing: Outgoing, converted: Mapping[str, Any] = _AS_IT_IS
+        self, devices: Sequence[DeviceHandle], outgoing: Outgoing, converted: Mapping[str, Any] = _AS_IT_IS
     ) -> dict[str, Delivery]:
         """Keep a message for each of these devices until it has it.
 

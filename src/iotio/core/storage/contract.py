@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iotio_protocol.errors import IoTError
+
 from .records import DeviceRecord, MessageRecord
 
 __all__ = [
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 
-class StoreError(Exception):
+class StoreError(IoTError):
     """The store cannot be opened, read or written; the text says why and what to do."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..durable.messages import DurableMessages
-from ..handles import Device
+from ..handles import DeviceHandle
 from ..primitives import Signal
 from ..registry import Registry
 from ..waiting import check_no_loop
@@ -41,12 +41,12 @@ class StoreRecorder:
 
     # -- from presence, which holds the registry's lock ------------------------------------------------
 
-    def changed(self, device: Device) -> None:
+    def changed(self, device: DeviceHandle) -> None:
         """Mark a device whose record differs from before."""
         if self.writer is not None:
             self.writer.mark(device.id)
 
-    def dropped(self, device: Device) -> None:
+    def dropped(self, device: DeviceHandle) -> None:
         """Have a device and its messages deleted from the store, and close its durable queue."""
         self._messages.drop(device.id)
         if self.writer is not None:
