@@ -84,6 +84,10 @@ class StoreBackup:
         self._recorder = recorder
         self._wait = wait
 
+    def __repr__(self) -> str:
+        writer = self._recorder.writer
+        return f"<StoreBackup of {'no store' if writer is None else repr(writer.store)}>"
+
     def __call__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Copy the store to a file, with all that was sent and joined before, while devices are served.
 

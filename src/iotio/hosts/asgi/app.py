@@ -74,6 +74,9 @@ class DeviceMount:
         self._announced = False
         self._rest = _tell_browsers(ends_before(app, self.shutdown))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.manager!r}>"
+
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await self._serve(scope, receive, send)
 
