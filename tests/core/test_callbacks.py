@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -101,6 +102,41 @@ def test_a_wrong_on_disconnect_of_the_manager_is_refused(manager: Manager, caplo
     v1_device(manager, "a").drop()
     assert manager.clients == []
     assert "the manager's on_disconnect must take (client) or (client, reason)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("on_connect", "(client)"),
+        ("on_disconnect", "(client) or (client, reason)"),
+        ("on_presence", "(client, old, new, reason)"),
+        ("on_update", "(client_id, event, data)"),
+        ("on_get_offline_validator", "(client_id, endpoint_id)"),
+    ],
+)
+def test_a_callback_that_cannot_be_called(manager: Manager, name: str, parameters: str) -> None:
+    def function(one: Any, two: Any, three: Any, four: Any, five: Any) -> None: ...
+
+    function.__name__ = name
+    text = rf"^the manager's {name} must take {re.escape(parameters)}$"
+    with pytest.raises(TypeError, match=text):
+        manager.event(function)
+    subclass = type("Subclass", (Manager,), {name: lambda self: None})
+    with pytest.raises(TypeError, match=text):
+        subclass()
+
+
+def test_a_name_that_is_nearly_one(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    def on_conect(client: Any) -> None: ...
+
+    assert manager.event(on_conect) is False
+    assert "'on_conect' is no event of the manager; did you mean on_connect? there are: on_conn" in caplog.text
+
+
+def test_event_takes_the_function(manager: Manager) -> None:
+    text = "write @manager.event, without 'on_connect', above a function that has the callback's name"
+    with pytest.raises(TypeError, match=text):
+        manager.event("on_connect")  # type: ignore[arg-type]  # that is the point
 
 
 def test_callbacks_that_run_in_the_sender_are_def(manager: Manager) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
@@ -91,13 +92,52 @@ def test_a_type_of_the_same_name_takes_its_place() -> None:
     assert handlers.events == {}
 
 
-def test_what_is_no_type() -> None:
-    manager = make_manager()
+class NoConstructor(DeviceType):
+    def __init__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (Lamp, "device is not of type DeviceType, but the class Lamp: add an instance, with the name of the type: "
+        "add_type(Lamp('lamp'))"),
+        ("lamp", "device is not of type DeviceType, but a str: write add_type(DeviceType('lamp')), or use a class of "
+        "your own derived from it"),
+        (5, "device is not of type DeviceType, but int: derive a class from DeviceType, and add an instance of it"),
+        (int, "device is not of type DeviceType, but type: derive a class from DeviceType, and add an instance of it"),
+        (Lamp(cast(Any, 5)), "device.type is not of type str, but 5: write Lamp('lamp')"),
+        (NoConstructor(), "NoConstructor has no type name: its __init__ must call super().__init__(type_name)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_type(wrong: Any, text: str) -> None:
     types = DeviceTypes(OPTIONS)
-    for wrong, text in ((Lamp, "device is not of type DeviceType"), (Lamp(cast(Any, 5)), "device.type is not of type")):
-        with pytest.raises(ValueError, match=text):
-            types.add(cast(Any, wrong), manager)
+    with pytest.raises(ValueError, match=rf"^{re.escape(text)}$"):
+        types.add(wrong, make_manager())
     assert types.names == []
+
+
+def test_a_type_has_a_name() -> None:
+    text = "type_name must not be empty: it is what devices of this type call themselves, like 'lamp'"
+    with pytest.raises(ValueError, match=rf"^{re.escape(text)}$"):
+        Lamp("")
+
+
+def test_a_type_with_a_name_of_its_own_needs_no_constructor() -> None:
+    """As in iot.io 0.4."""
+
+    class Plain(NoConstructor):
+        type = "plain"
+
+    types, plain = DeviceTypes(OPTIONS), Plain()
+    types.add(plain, make_manager())
+    assert types.names == ["plain"]
+    assert plain.options(OPTIONS) == OPTIONS
+    assert repr(plain) == "<Plain 'plain'>"
+
+
+def test_what_a_type_says_of_itself() -> None:
+    assert repr(Lamp("lamp")) == "<Lamp 'lamp'>"
+    assert repr(NoConstructor()) == "<NoConstructor None>"
 
 
 def test_a_type_that_is_refused_belongs_to_no_manager() -> None:

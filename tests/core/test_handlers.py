@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import iotio
 from iotio import DeviceType, IoTClient
 from iotio.core.handlers import find_handlers, reply_of, with_reason
 from iotio_protocol.errors import EncodeError
@@ -98,6 +99,45 @@ def test_a_wrong_signature_is_a_type_error_that_names_it(name: str, function: An
         manager.add_type(device)
     assert manager.types.get("wrong") is before, "nothing is half added"
     assert device.context is None
+
+
+def first_client(self: Any, client: Any, message: Any) -> None: ...
+def first_client_then_data(self: Any, client: Any, data: Any) -> None: ...
+def annotated(self: Any, one: IoTClient, other: Any) -> None: ...
+def annotated_by_text(self: Any, one: iotio.IoTClient, other: Any) -> None: ...
+def fallback(self: Any, client: IoTClient, event: Any, data: Any) -> None: ...
+
+
+@pytest.mark.parametrize("function", [first_client, first_client_then_data, annotated, annotated_by_text])
+def test_a_handler_that_takes_the_client_first(function: Any) -> None:
+    text = (
+        r"^Wrong\.on_x takes the client first, where it gets what the device has sent: "
+        r"write on_x\(self, message, client\)$"
+    )
+    with pytest.raises(TypeError, match=text):
+        find_handlers(type_with("on_x", function))
+
+
+def test_a_fallback_that_takes_the_client_first() -> None:
+    with pytest.raises(TypeError, match=r"has sent: write on_event\(self, event, data, client\)$"):
+        find_handlers(type_with("on_event", fallback))
+
+
+def both(self: Any, sender: IoTClient, receiver: IoTClient) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda self, client, lamp: None,
+        lambda self, data, message: None,
+        lambda self, sender, message: None,
+        lambda self, client, *more: None,
+        both,
+    ],
+)
+def test_names_of_parameters_are_the_programs_own(function: Any) -> None:
+    assert list(find_handlers(type_with("on_x", function)).events) == ["x"]
 
 
 def test_on_event_is_a_fallback_or_a_handler_of_that_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 
-from .handlers import does_nothing, takes_presence, with_reason
+from .handlers import does_nothing, takes, with_reason
 from .handles import IoTClient
 from .log_throttle import LogThrottle
 
@@ -19,7 +20,13 @@ __all__ = ["CallbackSource", "Callbacks"]
 logger = get_logger("iotio.manager")
 
 _IN_THE_SENDER = ("on_update", "on_get_offline_validator")
-_NAMES = ("on_connect", "on_disconnect", "on_presence", "on_update", "on_get_offline_validator")
+_PARAMETERS = {
+    "on_connect": "(client)",
+    "on_disconnect": "(client) or (client, reason)",
+    "on_presence": "(client, old, new, reason)",
+    "on_update": "(client_id, event, data)",
+    "on_get_offline_validator": "(client_id, endpoint_id)",
+}
 
 
 class CallbackSource(Protocol):
@@ -40,14 +47,15 @@ class Callbacks:
         source: looked at for each call, as a program may assign its attributes at any time.
 
     Raises:
-        TypeError: `on_disconnect` or `on_presence` cannot be called the way callbacks are.
+        TypeError: one of them cannot be called the way callbacks are.
     """
 
     def __init__(self, source: CallbackSource) -> None:
         self._source = source
         self._throttle = LogThrottle(time.monotonic, logger)
+        for name in _PARAMETERS:
+            _check(name, getattr(source, name, None))
         self._disconnect = (source.on_disconnect, _checked_disconnect(source.on_disconnect))
-        _check_presence(source.on_presence)
 
     def set(self, function: Callable[..., Any]) -> bool:
         """Set the callback that a function is named after.
@@ -56,17 +64,20 @@ class Callbacks:
             Whether there is a callback of that name; if not, a warning is logged.
 
         Raises:
-            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
-                be called.
+            TypeError: no function, an `async def` where only a `def` can run, or one that cannot be called the way
+                its callback is.
         """
+        if not callable(function):
+            raise TypeError(
+                f"write @manager.event, without {function!r}, above a function that has the callback's name"
+            )
         name = function.__name__
-        if name not in _NAMES:
-            logger.warning("%r is no event of the manager; there are: %s", name, ", ".join(_NAMES))
+        if name not in _PARAMETERS:
+            near = difflib.get_close_matches(name, _PARAMETERS, 1)
+            meant = f"; did you mean {near[0]}?" if near else ";"
+            logger.warning("%r is no event of the manager%s there are: %s", name, meant, ", ".join(_PARAMETERS))
             return False
-        if name == "on_disconnect":
-            _checked_disconnect(function)
-        if name == "on_presence":
-            _check_presence(function)
+        _check(name, function)
         if name in _IN_THE_SENDER and inspect.iscoroutinefunction(function):
             raise TypeError(f"{name} must be a def: it runs in the thread that sends")
         setattr(self._source, name, function)
@@ -106,10 +117,19 @@ def _checked_disconnect(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return an `on_disconnect` as a function of client and reason. Raises TypeError."""
     found = with_reason(function)
     if found is None:
-        raise TypeError("the manager's on_disconnect must take (client) or (client, reason)")
+        raise _cannot_be_called("on_disconnect")
     return found
 
 
-def _check_presence(function: Callable[..., Any]) -> None:
-    if not takes_presence(function):
-        raise TypeError("the manager's on_presence must take (client, old, new, reason)")
+def _check(name: str, function: Callable[..., Any] | None) -> None:
+    """Raise TypeError if a function cannot be called as the callback of a name; None is no function."""
+    if function is None:
+        return
+    if name == "on_disconnect":
+        _checked_disconnect(function)
+    elif not takes(function, _PARAMETERS[name].count(",") + 1):
+        raise _cannot_be_called(name)
+
+
+def _cannot_be_called(name: str) -> TypeError:
+    return TypeError(f"the manager's {name} must take {_PARAMETERS[name]}")

@@ -33,7 +33,16 @@ class DeviceType:
             manager's `Options`.
         ping_timeout: seconds that the device then has; None as in the manager's `Options`.
         grace: seconds that a device may be away before its presence changes; None as in the manager's `Options`.
+
+    Raises:
+        ValueError: type_name is empty.
     """
+
+    # Here, for a subclass that has a `type` of its own and does not call this class's constructor.
+    _context: Operations | None = None
+    _ping_interval: float | None = None
+    _ping_timeout: float | None = None
+    _grace: float | None = None
 
     def __init__(
         self,
@@ -43,11 +52,17 @@ class DeviceType:
         ping_timeout: float | None = None,
         grace: float | None = None,
     ) -> None:
+        if type_name == "":
+            raise ValueError(
+                "type_name must not be empty: it is what devices of this type call themselves, like 'lamp'"
+            )
         self._type = type_name
-        self._context: Operations | None = None
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._grace = grace
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'type', None)!r}>"
 
     @property
     def type(self) -> str:
@@ -119,10 +134,7 @@ class DeviceTypes:
             device: the type.
             context: the manager that it belongs to from now on.
         """
-        if not isinstance(device, DeviceType):
-            raise ValueError("device is not of type DeviceType")
-        if not isinstance(device.type, str):
-            raise ValueError("device.type is not of type str")
+        _check(device)
         handlers = find_handlers(device, self._options)
         device.set_context(context)
         self._types[device.type] = handlers
@@ -140,3 +152,24 @@ class DeviceTypes:
     def all_options(self) -> list[Options]:
         """The options of the server, followed by those of each device type."""
         return [self._options, *(handlers.options for handlers in self._types.values())]
+
+
+def _check(device: object) -> None:
+    """Raise ValueError if an object cannot be added as a type. The errors begin with the words of iot.io 0.4.10."""
+    if not isinstance(device, DeviceType):
+        raise ValueError(f"device is not of type DeviceType{_instead_of(device)}")
+    name = type(device).__name__
+    if not hasattr(device, "type"):
+        raise ValueError(f"{name} has no type name: its __init__ must call super().__init__(type_name)")
+    if not isinstance(device.type, str):
+        raise ValueError(f"device.type is not of type str, but {device.type!r}: write {name}('lamp')")
+
+
+def _instead_of(device: object) -> str:
+    """Say what to write where a program has added something else."""
+    if isinstance(device, type) and issubclass(device, DeviceType):
+        name = device.__name__
+        return f", but the class {name}: add an instance, with the name of the type: add_type({name}({name.lower()!r}))"
+    if isinstance(device, str):
+        return f", but a str: write add_type(DeviceType({device!r})), or use a class of your own derived from it"
+    return f", but {type(device).__name__}: derive a class from DeviceType, and add an instance of it"

@@ -22,7 +22,7 @@ __all__ = [
     "does_nothing",
     "find_handlers",
     "reply_of",
-    "takes_presence",
+    "takes",
     "with_reason",
 ]
 
@@ -34,6 +34,8 @@ _LIFE_CYCLE = ("on_connect", "on_disconnect")
 RESERVED = frozenset({"connect", "disconnect", "event", "presence"})
 """Events that no method `on_<event>` takes, as it is called for something else."""
 
+_MESSAGES = ("message", "msg", "data", "value", "payload")  # what no program calls the device
+_EVENT = "(self, message, client)"
 _WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, client, old, new, reason)"}
 
 
@@ -104,7 +106,8 @@ def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> 
 
     Raises:
         ValueError: a timing of the type is wrong.
-        TypeError: a method named `on_...` cannot be called the way handlers are.
+        TypeError: a method named `on_...` cannot be called the way handlers are, or takes the client where the message
+            comes.
     """
     events: dict[str, Callable[..., Any]] = {}
     fallback = on_presence = None
@@ -114,14 +117,16 @@ def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> 
         function = getattr(device, name)
         if not callable(function):
             continue
-        if name == "on_event" and _takes(function, 3):
+        if name == "on_event" and takes(function, 3):
+            _check_order(device, name, function, _WANTED[name])
             fallback = function
-        elif name == "on_presence" and _takes(function, 4):
+        elif name == "on_presence" and takes(function, 4):
             on_presence = function
-        elif _takes(function, 2):
+        elif takes(function, 2):
+            _check_order(device, name, function, _EVENT)
             events[name[len(_PREFIX) :]] = function
         else:
-            raise TypeError(f"{type(device).__name__}.{name} must take {_WANTED.get(name, '(self, message, client)')}")
+            raise TypeError(f"{type(device).__name__}.{name} must take {_WANTED.get(name, _EVENT)}")
     options = device.options(options)
     return Handlers(
         routes=_routes(events, options),
@@ -134,8 +139,28 @@ def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> 
     )
 
 
+def _check_order(device: HandlerSource, name: str, function: Callable[..., Any], wanted: str) -> None:
+    """Raise TypeError for a handler whose first parameter is the client beyond doubt; names are the program's own."""
+    try:
+        first, second, *_ = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it tells nothing, or takes `*args`
+        return
+    if not _is_client(second) and (_is_client(first) or (first.name == "client" and second.name in _MESSAGES)):
+        raise TypeError(
+            f"{type(device).__name__}.{name} takes the client first, where it gets what the device has sent:"
+            f" write {name}{wanted}"
+        )
+
+
+def _is_client(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter is annotated with `IoTClient`; the annotation may be text."""
+    annotation = parameter.annotation
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.rpartition(".")[2] == "IoTClient"
+
+
 def _connect_handler(device: HandlerSource) -> Callable[..., Any]:
-    if not _takes(device.on_connect, 1):
+    if not takes(device.on_connect, 1):
         raise TypeError(f"{type(device).__name__}.on_connect must take (self, client)")
     return device.on_connect
 
@@ -151,19 +176,15 @@ def _disconnect_handler(device: HandlerSource) -> Callable[..., Any] | None:
 
 def with_reason(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """Return an `on_disconnect`, with or without a reason, as a callable of (client, reason); None if it is neither."""
-    if _takes(function, 2):
+    if takes(function, 2):
         return function
-    if _takes(function, 1):
+    if takes(function, 1):
         return lambda client, _reason: function(client)
     return None
 
 
-def takes_presence(function: Callable[..., Any]) -> bool:
-    """Return whether a function can be called as an `on_presence`."""
-    return _takes(function, 4)
-
-
-def _takes(function: Callable[..., Any], count: int) -> bool:
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Return whether a function can be called with so many arguments by position."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some callables written in C tell nothing; let them try
