@@ -97,6 +97,16 @@ def test_functions_nowhere(manager: IoTManager) -> None:
         iotio.close_room("r")
 
 
+def test_functions_to_devices_and_to_all(manager: IoTManager) -> None:
+    a, b = device(manager, "a"), device(manager, "b")
+    with manager.app.app_context():
+        assert iotio.emit("x", 1, to=manager.device("b")).sent == 1
+        assert iotio.emit("y", 2, broadcast=True).sent == 2
+        with pytest.raises(TypeError, match="'to' says which devices get the event: leave out 'room'"):
+            iotio.emit("x", 1, to="a", room="r")
+    assert (a.packets(), b.packets()) == ([("y", 2)], [("x", 1), ("y", 2)])
+
+
 def test_skip_needs_a_target(manager: IoTManager) -> None:
     with pytest.raises(ValueError, match="'skip' needs client_type= or room="):
         iotio.emit("x", 1, skip="a")

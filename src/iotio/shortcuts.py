@@ -18,12 +18,14 @@ EXTENSION = "iot.io"  # where a Flask application keeps its manager
 
 def emit(
     event: str,
-    data: Any,
+    data: Any = None,
     client_id: Addressees | None = None,
     client_type: str | None = None,
     room: str | None = None,
     trigger_update: bool = True,
     *,
+    to: Addressees | None = None,
+    broadcast: bool = False,
     durable: bool = False,
     ttl: float | None = None,
     coalesce: str | None = None,
@@ -35,10 +37,12 @@ def emit(
         ValueError: `skip` without a target.
         RuntimeError: no target outside of a device's handler; a target outside of handlers and Flask contexts.
     """
-    if client_id is None and client_type is None and room is None:
+    if client_id is None and client_type is None and room is None and to is None and not broadcast:
         if skip is not None:
-            raise ValueError("'skip' needs client_type= or room=: without them the event goes to one device")
-        return _current("emit", "client_id=, client_type= or room=").emit(
+            raise ValueError(
+                "'skip' needs client_type= or room=, or broadcast=True: without them the event goes to one device"
+            )
+        return _current("emit", "client_id=, client_type=, room=, to= or broadcast=").emit(
             event, data, trigger_update, durable=durable, ttl=ttl, coalesce=coalesce
         )
     return _manager("emit").emit(
@@ -48,6 +52,8 @@ def emit(
         client_type,
         room,
         trigger_update,
+        to=to,
+        broadcast=broadcast,
         skip=skip,
         durable=durable,
         ttl=ttl,

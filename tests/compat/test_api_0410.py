@@ -116,6 +116,9 @@ SIGNATURES: dict[str, list[tuple[str, Any]]] = {
 # Parameter: (its name or default here, why).
 DIFFERENT: dict[tuple[str, str], tuple[tuple[str, Any], str]] = {
     ("iotio.IoTManager", "app"): (("app", "any"), "optional, for init_app; None is refused as it was"),
+    ("iotio.IoTManager.emit", "data"): (("data", None), "an event may say no more than its name"),
+    ("iotio.IoTClient.emit", "data"): (("data", None), "the same"),
+    ("iotio.emit", "data"): (("data", None), "the same"),
 }
 
 # Attributes and properties of instances.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from iotio_protocol import v1
 from iotio_protocol.encoder import DefaultPacketEncoder
 from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
 from iotio_protocol.errors import CallsUnsupported
-from tests.support.memory import Device, make_manager, v1_device
+from tests.support.memory import Device, make_manager, v1_device, v2_device
 from tests.support.wire import Opcode
 
 
@@ -472,3 +472,83 @@ def test_the_name_of_a_room_has_a_limit() -> None:
 def test_close_cannot_wait_for_ever(manager: Manager) -> None:
     with pytest.raises(ValueError, match="timeout must be at most 1000000000 seconds"):
         manager.close(1e308)
+
+
+def test_emit_to_devices_by_what_names_them(manager: Manager) -> None:
+    devices = {name: v1_device(manager, name) for name in "abc"}
+    client, handle = manager.client("a"), manager.devices["b"]
+    assert client is not None
+    cases: list[tuple[Any, str]] = [("a", "a"), (client, "a"), (handle, "b"), (["a", handle], "ab"), ([], "")]
+    for to, named in cases:
+        assert manager.emit("ev", 1, to=to).sent == len(named)
+        assert [name for name, device in devices.items() if device.packets() == [("ev", 1)]] == list(named)
+    assert manager.emit("ev", 1, to=["a", "x"], skip="a").offline == ("x",)
+    with pytest.raises(TypeError, match="'to' must be an id, an IoTClient, a DeviceHandle, or several of these, not"):
+        manager.emit("ev", 1, to=5)  # type: ignore[arg-type]  # that is the point
+
+
+def test_broadcast_is_for_every_device(manager: Manager) -> None:
+    devices = [v1_device(manager, name) for name in "abc"]
+    devices[2].drop()
+    assert manager.emit("ev", 1, broadcast=True, skip="a").sent == 1
+    assert [device.packets() for device in devices] == [[], [("ev", 1)], []]
+    kept = manager.emit("ev", 1, broadcast=True, skip="a", durable=True)
+    assert sorted(kept.deliveries) == ["b", "c"], "those that are away get it later"
+
+
+def test_two_ways_to_say_who_is_meant(manager: Manager) -> None:
+    v1_device(manager, "a")
+    for other in ({"client_id": "a"}, {"client_type": "echo"}, {"room": "r"}):
+        for one in ({"to": "a"}, {"broadcast": True}):
+            with pytest.raises(TypeError, match=f"leave out '{next(iter(other))}'"):
+                manager.emit("ev", 1, **one, **other)  # type: ignore[arg-type]  # that is the point
+
+
+def test_an_event_may_say_no_more_than_its_name(manager: Manager) -> None:
+    old, new = v1_device(manager, "old"), v2_device(manager, "new")
+    result = manager.emit("ring", to=["old", "new"])
+    assert result.sent == 1
+    assert list(result.dropped) == ["old"], "v1 has no None"
+    client, handle = manager.client("new"), manager.devices["new"]
+    assert client is not None
+    assert client.emit("ring").sent == handle.emit("ring").sent == 1
+    assert len(new.decoded()) == 3
+    assert old.packets() == []
+
+
+def test_an_event_without_a_name(manager: Manager) -> None:
+    v1_device(manager, "a")
+    client, handle = manager.client("a"), manager.devices["a"]
+    assert client is not None
+    emits: list[Callable[[], object]] = [
+        lambda: manager.emit("", 1, to="a"),
+        lambda: client.emit("", 1),
+        lambda: handle.emit("", 1),
+        lambda: client.call("", 1),
+    ]
+    for emit in emits:
+        with pytest.raises(ValueError, match="'event' must not be empty"):
+            emit()
+
+
+def test_devices_are_a_mapping(manager: Manager) -> None:
+    for name in "ab":
+        v1_device(manager, name)
+    manager.device("a").says_goodbye()  # type: ignore[union-attr]  # it is there
+    assert isinstance(manager.devices, Mapping)
+    assert list(manager.devices) == list(manager.devices.keys()) == ["a", "b"]
+    assert len(manager.devices) == 2
+    assert "a" in manager.devices
+    assert "x" not in manager.devices
+    assert manager.devices["a"] is manager.device("a") is manager.devices.get("a")
+    assert [device.id for device in manager.devices.values()] == ["a", "b"]
+    with pytest.raises(KeyError, match="'x'"):
+        manager.devices["x"]
+
+
+def test_what_a_manager_says_of_itself(manager: Manager) -> None:
+    v1_device(manager, "a").drop()
+    v1_device(manager, "b")
+    assert repr(manager) == "<Manager: types 'echo', 'other', 1 of 2 devices connected>"
+    assert repr(Manager()) == "<Manager: types none, 0 of 0 devices connected>"
+    assert repr(manager.backup) == "<StoreBackup of no store>"

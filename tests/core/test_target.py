@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iotio.core.target import Outgoing, Target, check_event
+from iotio.core.target import Outgoing, Target, check_alone, check_event
 
 
 def test_a_target_needs_somebody() -> None:
@@ -15,6 +15,34 @@ def test_a_target_needs_somebody() -> None:
     assert Target.of(None, "lamp", None, frozenset()) == Target(type="lamp")
     assert Target.of(("",), None, None, frozenset()) == Target(("",)), "an empty id is an id"
     assert Target.of((), None, None, frozenset()) == Target(()), "nobody is a target, too"
+
+
+def test_whoever_names_nobody_is_told_how_to_name_everybody() -> None:
+    with pytest.raises(ValueError, match="must be provided, or 'to'; broadcast=True is for every device"):
+        Target.of(None, None, None, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("targets", "text"),
+    [
+        ({"to": "a", "room": "r"}, "'to' says which devices get the event: leave out 'room'"),
+        ({"to": "a", "client_id": "b", "client_type": "t"}, "get the event: leave out 'client_id' and 'client_type'"),
+        ({"to": None, "broadcast": True, "room": "r"}, "broadcast=True is for every device: leave out 'room'"),
+        ({"to": "a", "broadcast": True}, "broadcast=True is for every device: leave out 'to'"),
+    ],
+)
+def test_there_is_no_other_target_beside_these(targets: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        check_alone(**{"broadcast": False, **targets})
+    check_alone("a", broadcast=False, room=None)
+    check_alone(None, broadcast=True, room=None)
+
+
+def test_an_event_has_a_name() -> None:
+    with pytest.raises(
+        ValueError, match="'event' must not be empty: it is the name of the handler that the device has"
+    ):
+        check_event("")
 
 
 def test_neither_can_be_changed() -> None:

@@ -164,7 +164,7 @@ class IoTClient:
     def emit(
         self,
         event: str,
-        data: Any,
+        data: Any = None,
         trigger_update: bool = True,
         *,
         durable: bool = False,
@@ -187,6 +187,7 @@ class IoTClient:
 
         Raises:
             TypeError: event is not a str.
+            ValueError: event is empty; `ttl` or `coalesce` is of no use.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
             InvalidData: the device has an endpoint of that name, and it does not take the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.
@@ -388,7 +389,7 @@ class DeviceHandle:
     def emit(
         self,
         event: str,
-        data: Any,
+        data: Any = None,
         trigger_update: bool = True,
         *,
         durable: bool = False,
@@ -411,6 +412,7 @@ class DeviceHandle:
 
         Raises:
             TypeError: event is not a str.
+            ValueError: event is empty; `ttl` or `coalesce` is of no use.
             EncodeError: the device's protocol cannot carry the value (a ValueError).
             InvalidData: the device has an endpoint of that name, and it does not take the value (a ValueError).
             StoreUnavailable: a durable message cannot be written to the store.

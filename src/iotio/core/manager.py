@@ -46,7 +46,7 @@ from .storage.contract import DropDevice, Snapshot, Store
 from .storage.recorder import StoreBackup, StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
-from .target import Outgoing, Target
+from .target import Outgoing, Target, check_alone
 from .waiting import check_no_loop
 
 __all__ = ["Manager"]
@@ -129,6 +129,10 @@ class Manager:
         if store is not None:
             _begin_store(self, store)
 
+    def __repr__(self) -> str:
+        types = ", ".join(map(repr, self.device_types)) or "none"
+        return f"<{type(self).__name__}: types {types}, {len(self.clients)} of {len(self.devices)} devices connected>"
+
     def make_store_writer(self, store: Store) -> StoreWriter:
         """Create the background writer of a store."""
         return StoreWriter(store, self.recorder.snapshot, self.recorder.record)
@@ -139,7 +143,8 @@ class Manager:
         """Add a device type; one of the same name is replaced.
 
         Raises:
-            ValueError: not a DeviceType, its type name is not a str, or one of its timings is wrong.
+            ValueError: not a DeviceType, or one whose constructor did not run; its type name is not a str; one of its
+                timings is wrong.
             TypeError: one of its handlers cannot be called the way handlers are.
         """
         self.types.add(device, self)
@@ -154,29 +159,34 @@ class Manager:
     def emit(
         self,
         event: str,
-        data: Any,
+        data: Any = None,
         client_id: Addressees | None = None,
         client_type: str | None = None,
         room: str | None = None,
         trigger_update: bool = True,
         *,
+        to: Addressees | None = None,
+        broadcast: bool = False,
         skip: Addressees | None = None,
         durable: bool = False,
         ttl: float | None = None,
         coalesce: str | None = None,
     ) -> EmitResult:
-        """Send an event to devices by their ids, to a room, to a type, or to a type within a room.
+        """Send an event to some devices, to a room, to a type, to a type within a room, or to every device.
 
         Args:
             event: the event's name.
-            data: bytes, bool, int, str, dict or list (see docs/protocol for v0). For devices with an endpoint of the
+            data: bytes, bool, int, str, dict or list (see docs/protocol for v0); float and None, which is what an event
+                has that says no more than its name, to v2 devices. For devices with an endpoint of the
                 event's name it is checked and converted; of several, those that do not take it are `dropped`.
-            client_id: an id, an IoTClient, a DeviceHandle, or several of them; the other targets are then ignored, as
-                in iot.io 0.4. It is the device that is meant: a later connection of it does as well.
+            client_id: as `to`, in the words of iot.io 0.4: `client_type` and `room` are then ignored.
             client_type: every device of this type; together with `room`, only those in the room.
             room: every device in this room; those that are away are `offline` in the result.
             trigger_update: whether `on_update` hears of it.
-            skip: the same, to leave out.
+            to: an id, an IoTClient, a DeviceHandle, or several of them. It is the device that is meant: a later
+                connection of it does as well. There is no other target beside it.
+            broadcast: True for every device. There is no other target beside it.
+            skip: devices to leave out, named as in `to`.
             durable: keep it for each device until it has it: a device that is away gets it when it comes back. With a
                 store it outlives the server; in a thread without an event loop `emit` returns when it is written, in
                 a coroutine there is `await result.written()`.
@@ -187,17 +197,23 @@ class Manager:
             What became of it.
 
         Raises:
-            ValueError: no target; `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
+            ValueError: no target; event is empty; `ttl` or `coalesce` without `durable`, or a `ttl` not above 0.
             StoreUnavailable: a durable message cannot be written to the store; it is not sent later. Of several
                 devices, some may get it.
-            TypeError: event or coalesce is not a str, client_id or skip names no device.
+            TypeError: event or coalesce is not a str; to, client_id or skip names no device; two targets where one is
+                `to` or `broadcast`.
             EncodeError: no addressed device can be sent the value (a ValueError).
             InvalidData: one device is named, and its endpoint of that name does not take the value (a ValueError).
         """
         outgoing = Outgoing.of(event, data, durable=durable, ttl=ttl, coalesce=coalesce, trigger_update=trigger_update)
-        ids = None if client_id is None else ids_of(client_id, "client_id")
         skipped = _NOBODY if skip is None else frozenset(ids_of(skip, "skip"))
-        return self.emitter.emit(Target.of(ids, client_type, room, skipped), outgoing)
+        if to is None and not broadcast:
+            ids = None if client_id is None else ids_of(client_id, "client_id")
+            target = Target.of(ids, client_type, room, skipped)
+        else:
+            check_alone(to, broadcast=broadcast, client_id=client_id, client_type=client_type, room=room)
+            target = Target(None if to is None else ids_of(to, "to"), skip=skipped)
+        return self.emitter.emit(target, outgoing)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return the durable message of that id, after a restart too; None once it is done, or if there is none."""
@@ -386,8 +402,8 @@ class Manager:
             The function itself; False for another name, which is logged too (iot.io 0.4 returned a bool).
 
         Raises:
-            TypeError: an `async def` where only a `def` can run, or an `on_disconnect` or `on_presence` that cannot
-                be called.
+            TypeError: no function, an `async def` where only a `def` can run, or one that cannot be called the way its
+                callback is.
         """
         return coroutine if self.callbacks.set(coroutine) else False
 

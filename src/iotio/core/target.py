@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["Outgoing", "Target", "check_event", "options_of"]
+__all__ = ["Outgoing", "Target", "check_alone", "check_event", "options_of"]
 
 
 class Target(NamedTuple):
-    """The devices that an emit is addressed to.
+    """The devices that an emit is addressed to: every device, if there is neither of the first three.
 
     Attributes:
         client_ids: these devices, each once; `type` and `room` are then ignored, as in iot.io 0.4.
@@ -26,9 +26,11 @@ class Target(NamedTuple):
     def of(
         cls, client_ids: tuple[str, ...] | None, client_type: str | None, room: str | None, skip: frozenset[str]
     ) -> Target:
-        """Make a target. Raises ValueError if all but `skip` are None."""
+        """Make a target of what a program names. Raises ValueError if it names nobody, which is not everybody."""
         if client_ids is None and client_type is None and room is None:
-            raise ValueError("'client_id', 'client_type', or 'room' must be provided")
+            raise ValueError(
+                "'client_id', 'client_type', or 'room' must be provided, or 'to'; broadcast=True is for every device"
+            )
         return cls(client_ids, client_type, room, skip)
 
     @property
@@ -71,7 +73,7 @@ class Outgoing(NamedTuple):
 
         Raises:
             TypeError: `event` or `coalesce` is not a str.
-            ValueError: `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
+            ValueError: `event` is empty; `ttl` or `coalesce` without `durable`, or a `ttl` that is not above 0.
         """
         check_event(event)
         if durable or ttl is not None or coalesce is not None:
@@ -92,6 +94,24 @@ def options_of(outgoing: Outgoing) -> dict[str, Any]:
 
 
 def check_event(event: object) -> None:
-    """Raise TypeError if a value cannot be an event's name."""
+    """Raise TypeError or ValueError if a value cannot be an event's name."""
     if not isinstance(event, str):
         raise TypeError("'event' must be of type str")
+    if not event:
+        raise ValueError("'event' must not be empty: it is the name of the handler that the device has for it")
+
+
+def check_alone(to: object, *, broadcast: bool, **others: object) -> None:
+    """Raise TypeError if there is another target beside `to` or `broadcast`.
+
+    Args:
+        to: as of `Manager.emit`.
+        broadcast: the same.
+        others: the other targets, by the names of their arguments.
+    """
+    named = [name for name, value in others.items() if value is not None]
+    if broadcast and to is not None:
+        named = ["to", *named]
+    if named:
+        words = "broadcast=True is for every device" if broadcast else "'to' says which devices get the event"
+        raise TypeError(f"{words}: leave out {' and '.join(repr(name) for name in named)}")
