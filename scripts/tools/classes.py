@@ -12,8 +12,14 @@ from scripts.tools.environments import ROOT
 __all__ = ["methods", "too_large"]
 
 MOST = 45
-MORE: Mapping[str, int] = {"NativeConnection": 70, "IoTManager": 50, "IoTClient": 50, "AsyncIoTClient": 50}
-"""The hot paths of the native host stay in one compiled class; manager and clients are what a program calls."""
+MORE: Mapping[str, int] = {
+    "NativeConnection": 70,
+    "IoTManager": 52,
+    "Manager": 50,
+    "IoTClient": 50,
+    "AsyncIoTClient": 50,
+}
+"""The hot paths of the native host stay in one compiled class; managers and clients are what a program calls."""
 
 
 def methods(sources: Path) -> dict[str, set[str]]:

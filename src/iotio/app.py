@@ -29,6 +29,7 @@ from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
 from .hosts.blocking.host_logs import guard_logs
 from .hosts.blocking.loop_thread import LoopThread
+from .hosts.blocking.work_place import BlockingPlace
 from .hosts.blocking.wsgi import IoTManagerMiddleware, tell_of_eventlet, waiting_here
 from .hosts.native.options import THREADS, ServerOptions, check_options
 from .hosts.native.started import Started
@@ -105,6 +106,7 @@ class IoTManager(Manager):
         self.api = endpoint_api
         self.auth_decorator = endpoint_auth_decorator
         self._loop_thread = LoopThread(self)
+        self._blocking_place = self.background.place_without_loop = BlockingPlace(self._loop_thread)
         self._middleware: IoTManagerMiddleware | None = None
         self._mount: DeviceMount | None = None
         self._running: tuple[NativeServer, threading.Thread] | None = None
@@ -309,6 +311,13 @@ class IoTManager(Manager):
     def wait_here(self, signal: Signal, timeout: float | None) -> bool:
         """Wait in this thread, or in this greenlet where a hub serves devices."""
         return waiting_here()(signal, timeout)
+
+    def begin(self) -> None:
+        """Begin the work beside the devices; see `Manager.begin`. With gevent, make the server first."""
+        forks.check(self)
+        if not self.loops:
+            self._blocking_place.begin()
+        super().begin()
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
         """Run an awaitable on a host's loop, or on that of the manager's own thread; see `Manager.run_awaitable`."""

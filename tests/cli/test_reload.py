@@ -36,6 +36,43 @@ def test_reload(folder: Path) -> None:
         assert "Traceback" not in server.output
 
 
+WORK = """
+import os
+
+print("imported", flush=True)
+
+@manager.event
+def on_start():
+    print("started", os.getpid(), flush=True)
+
+@manager.every(0.01)
+def work():
+    print("works", os.getpid(), flush=True)
+
+@manager.event
+def on_stop():
+    print("stopped", os.getpid(), flush=True)
+"""
+
+
+def test_work_is_done_by_the_process_that_serves(folder: Path) -> None:
+    (folder / "server.py").write_text(PLAIN + WORK)
+    with iotio_run(folder, "server", "--port", "0", "--reload") as server:
+        server.wait_line("works", START_SECONDS)
+        seen = len(server.lines)
+        (folder / "server.py").write_text(PLAIN + WORK + "\n")
+        server.wait_line("imported", START_SECONDS, start=seen)
+        server.wait_line("works", START_SECONDS, start=server.lines.index("imported", seen))
+        assert server.terminate() == 0
+        lines = [line for line in server.lines if line.startswith(("started", "stopped", "works"))]
+        first, second = dict.fromkeys(line.split()[1] for line in lines)
+        assert str(server.process.pid) not in (first, second)
+        for process in (first, second):
+            its = [line.split()[0] for line in lines if line.split()[1] == process]
+            assert (its[0], its[-1]) == ("started", "stopped")
+            assert set(its[1:-1]) == {"works"}
+
+
 def test_reload_waits_for_broken_code_to_be_mended(folder: Path) -> None:
     with iotio_run(folder, "server.py", "--port", "0", "--reload") as server:
         port = port_of(server)

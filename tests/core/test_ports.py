@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,10 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
     assert found is not None
     (loop,) = manager.loops
     host_loop: ports.HostLoop = loop
+    place: ports.WorkPlace = loop
+    outcome: ports.Outcome = loop.submit(asyncio.sleep(0), Context())
+    background: ports.BackgroundPort = manager
+    work_callbacks: ports.WorkCallbacks = manager.callbacks
     options: ports.TypeOptions = found
     return {
         ports.Operations: operations,
@@ -63,6 +69,10 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
         ports.CallbacksPort: callbacks,
         ports.TypeOptions: options,
         ports.HostLoop: host_loop,
+        ports.WorkPlace: place,
+        ports.Outcome: outcome,
+        ports.BackgroundPort: background,
+        ports.WorkCallbacks: work_callbacks,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from iotio.hosts.awaitables import as_coroutine, create_task
+from iotio.hosts.awaitables import Outcome, as_coroutine, create_task
 
 
 class Later:
@@ -76,3 +76,34 @@ async def test_a_factory_that_takes_no_context() -> None:
     finally:
         loop.set_task_factory(None)
     assert await task == "here"
+
+
+async def test_an_outcome_has_what_a_task_returned_or_raised() -> None:
+    async def fail() -> None:
+        raise LookupError("none")
+
+    loop = asyncio.get_running_loop()
+    good, bad = Outcome(), Outcome()
+    for outcome, work in ((good, word()), (bad, fail())):
+        task: asyncio.Task[Any] = loop.create_task(work)
+        outcome.follow(task)
+        await asyncio.wait({task})
+    await asyncio.sleep(0)
+    assert good.done.is_set
+    assert (good.error, good.result()) == (None, "coroutine")
+    assert isinstance(bad.error, LookupError)
+    with pytest.raises(LookupError, match="none"):
+        bad.result()
+
+
+async def test_an_outcome_can_be_cancelled_from_any_thread() -> None:
+    outcome = Outcome()
+    outcome.cancel()  # nothing runs yet
+    task = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+    outcome.follow(task)
+    await asyncio.to_thread(outcome.cancel)
+    await asyncio.wait({task})
+    await asyncio.sleep(0)
+    assert isinstance(outcome.error, asyncio.CancelledError)
+    with pytest.raises(RuntimeError, match="the handler was cancelled"):
+        outcome.result()

@@ -33,6 +33,7 @@ Who owns what:
 - handles: the objects that a program holds of a device; storage.records: the form of what lasts
 - endpoint_check: whether a device takes a value; its declarations, each equal one once in memory
 - device_type, handlers: the types and their handlers; callbacks: those of the whole server
+- background: what the program does beside its devices, and when it is due
 - calls: calls to a device that are on their way; answers: calls of a device
 - durable.messages: the queues of all devices; durable.outgoing: numbers and states of messages to one device;
   durable.incoming: how far the stream of one device is taken

@@ -26,7 +26,10 @@ _PARAMETERS = {
     "on_presence": "(client, old, new, reason)",
     "on_update": "(client_id, event, data)",
     "on_get_offline_validator": "(client_id, endpoint_id)",
+    "on_start": "no parameter",
+    "on_stop": "no parameter",
 }
+_OF_THE_SERVER = ("on_start", "on_stop")
 
 
 class CallbackSource(Protocol):
@@ -54,7 +57,11 @@ class Callbacks:
         self._source = source
         self._throttle = LogThrottle(time.monotonic, logger)
         for name in _PARAMETERS:
-            _check(name, getattr(source, name, None))
+            function = getattr(source, name, None)
+            if name in _OF_THE_SERVER and function is not None and not takes(function, 0):
+                logger.warning("%s takes parameters, and so is not called by the server: give it another name", name)
+            else:
+                _check(name, function)
         self._disconnect = (source.on_disconnect, _checked_disconnect(source.on_disconnect))
 
     def set(self, function: Callable[..., Any]) -> bool:
@@ -95,6 +102,20 @@ class Callbacks:
         return None if does_nothing(function) else function
 
     @property
+    def start_handler(self) -> Callable[[], Any] | None:
+        """The program's `on_start`, or None."""
+        return self._of_the_server("on_start")
+
+    @property
+    def stop_handler(self) -> Callable[[], Any] | None:
+        """The program's `on_stop`, or None."""
+        return self._of_the_server("on_stop")
+
+    def _of_the_server(self, name: str) -> Callable[[], Any] | None:
+        function: Callable[[], Any] = getattr(self._source, name)
+        return None if does_nothing(function) or not takes(function, 0) else function
+
+    @property
     def tells_updates(self) -> bool:
         """Whether the program has an `on_update` of its own. A hot path asks once a turn."""
         return not does_nothing(self._source.on_update)
@@ -127,7 +148,7 @@ def _check(name: str, function: Callable[..., Any] | None) -> None:
         return
     if name == "on_disconnect":
         _checked_disconnect(function)
-    elif not takes(function, _PARAMETERS[name].count(",") + 1):
+    elif not takes(function, 0 if name in _OF_THE_SERVER else _PARAMETERS[name].count(",") + 1):
         raise _cannot_be_called(name)
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iotio_protocol import v2
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
@@ -20,6 +20,7 @@ from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
 
+from .background import Background
 from .callbacks import Callbacks
 from .calls import DEFAULT_TIMEOUT
 from .connection import Scope
@@ -50,6 +51,8 @@ from .target import Outgoing, Target, check_alone
 from .waiting import check_no_loop
 
 __all__ = ["Manager"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PRESENCES = frozenset(Presence)
 _NOBODY: frozenset[str] = frozenset()
@@ -95,7 +98,9 @@ class Manager:
         self.codec = codec_of(encoder)
         self.types = DeviceTypes(options)
         self.callbacks = Callbacks(self)
+        self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self.log_throttle = LogThrottle(clock)
+        self.background = Background(self)
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
         self.notifier = PresenceNotifier(self)
@@ -112,7 +117,6 @@ class Manager:
         self.lifecycle = Lifecycle(self)
         self.step_of = step_of
         self.epochs: Iterator[int] = itertools.count()
-        self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
         self.emitter = Emitter(
             self.registry,
             self.devices,
@@ -395,8 +399,8 @@ class Manager:
         """Set a callback of the manager by its function's name; works as a decorator.
 
         Args:
-            coroutine: a function of any kind, named on_connect, on_disconnect, on_presence, on_update or
-                on_get_offline_validator.
+            coroutine: a function of any kind, named on_connect, on_disconnect, on_presence, on_update,
+                on_get_offline_validator, on_start or on_stop.
 
         Returns:
             The function itself; False for another name, which is logged too (iot.io 0.4 returned a bool).
@@ -434,6 +438,43 @@ class Manager:
         """Return the endpoint that checks a value for a device that is away; by default there is none."""
         return ValidationResponse.CLIENT_NOT_CONNECTED
 
+    # -- work beside the devices -----------------------------------------------------------------------
+
+    def every(self, seconds: float) -> Callable[[Function], Function]:
+        """Call a function every so many seconds while the server serves; a decorator.
+
+        The first call is that many seconds after the start, behind `on_start`, and the others are multiples of them. A
+        function is never called twice at once: one that still runs misses its turn. What it raises is logged, and its
+        next turn comes. When the server ends, an `async def` is cancelled, and a `def` waited for.
+
+        Args:
+            seconds: between the beginnings of two calls.
+
+        Returns:
+            A decorator for a `def` or `async def` without parameters; it returns the function.
+
+        Raises:
+            ValueError: seconds is no number above 0.
+            TypeError: the function cannot be called without arguments, or there are no seconds.
+        """
+        return self.background.every(seconds)
+
+    def begin(self) -> None:
+        """Begin the work beside the devices: `on_start`, then `every`. Returns when `on_start` has ended.
+
+        `run`, `start` and an ASGI server do this by themselves when they start. gevent, Flask and gunicorn do not tell
+        of their start: there the first request of any kind does it, if the program has not. A second call does nothing.
+        """
+        self.wait_here(self.background.begin(), None)
+
+    @default_callback
+    def on_start(self) -> Any:
+        """Run when the server starts, before the first device is served. What it raises is logged."""
+
+    @default_callback
+    def on_stop(self) -> Any:
+        """Run when the server ends, behind the last `on_disconnect`."""
+
     # -- for hosts -------------------------------------------------------------------------------------
 
     @property
@@ -450,11 +491,12 @@ class Manager:
         return ""
 
     def sweep(self, now: float) -> bool:
-        """Do what is due for connections, presence and durable messages; a host calls this a few times a second.
+        """Do what is due for background work, connections, presence and durable messages, a few times a second.
 
         Returns:
             Whether a few milliseconds were not enough, and it is to be called again soon.
         """
+        self.background.sweep(now)
         self.log_throttle.sweep(now)
         if self.connections.sweep(now):
             return True
@@ -487,6 +529,7 @@ class Manager:
             self.connections.begin_close(timeout, wait)
         finally:
             self.connections.finish_close()
+            self.background.end(timeout, wait)
             self.log_throttle.sweep(self.clock(), ends=True)
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
 from typing import Any, Protocol
@@ -45,7 +45,32 @@ class CallsPort(Protocol):
     def begin(self, event: str, value: Value) -> Any: ...
 
 
-class HostLoop(Protocol):
+class Outcome(Protocol):
+    """The result of an awaitable that runs on a loop.
+
+    Attributes:
+        done: set when it is there.
+        error: what the awaitable raised; None if it returned.
+    """
+
+    done: Signal
+    error: BaseException | None
+
+    def cancel(self) -> None:
+        """Cancel it, if it runs; from any thread."""
+
+
+class WorkPlace(Protocol):
+    """Where the program's background work runs."""
+
+    def run_def(self, function: Callable[[], None], label: str) -> None:
+        """Run a function where `def` handlers run; from any thread. `label` says what it is, for the log."""
+
+    def submit(self, awaitable: Awaitable[Any], context: Context) -> Outcome:
+        """Run an awaitable on the loop of `async def` handlers, in a context; from any thread."""
+
+
+class HostLoop(WorkPlace, Protocol):
     """The loop of a host that serves devices."""
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
@@ -181,6 +206,27 @@ class PresencePort(Protocol):
     @property
     def log_throttle(self) -> Warnings: ...
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any: ...
+
+
+class WorkCallbacks(Protocol):
+    """The callbacks of the whole server, as its background work sees them."""
+
+    @property
+    def start_handler(self) -> Callable[[], Any] | None: ...
+    @property
+    def stop_handler(self) -> Callable[[], Any] | None: ...
+
+
+class BackgroundPort(Protocol):
+    """What background work needs of the server."""
+
+    clock: Callable[[], float]
+    scope: Callable[[Any], AbstractContextManager[object]] | None
+
+    @property
+    def callbacks(self) -> WorkCallbacks: ...
+    @property
+    def loops(self) -> Sequence[HostLoop]: ...
 
 
 class ServerPort(Operations, PresencePort, Protocol):

@@ -106,11 +106,15 @@ def _place_of(name: Any) -> Any:
 
 def _is_in_use(manager: Manager) -> bool:
     """Return whether a host serves it, or a thread writes to its store."""
-    return bool(manager.store_writer is not None or manager.loops or manager.connections.has_served)
+    return bool(manager.store_writer is not None or _serves(manager))
+
+
+def _serves(manager: Manager) -> bool:
+    return bool(manager.loops or manager.connections.has_served or manager.background.has_begun)
 
 
 def _why(manager: Manager) -> str:
-    if manager.loops or manager.connections.has_served:
+    if _serves(manager):
         return (
             f"process {_owner} serves the devices of this IoTManager, and process {os.getpid()} is a child that was"
             " forked from it: use the manager there, and send it what the child has to say, by a pipe or a queue"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from typing import Any
 
@@ -13,7 +13,7 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
 from iotio.core.write_buffer import WriteBuffer
 
-from .awaitables import as_coroutine
+from .awaitables import Outcome, as_coroutine, create_task
 
 __all__ = ["MemoryConnection", "connect"]
 
@@ -93,6 +93,22 @@ class _Loop:
 
     def give_way(self) -> None:
         """Do nothing: no loop runs."""
+
+    def run_def(self, function: Callable[[], None], label: str) -> None:
+        """Run a function, here and now."""
+        function()
+
+    def submit(self, awaitable: Awaitable[Any], context: Context) -> Outcome:
+        """Run an awaitable to its end, here and now."""
+        outcome = Outcome()
+
+        async def main() -> None:
+            task = create_task(asyncio.get_running_loop(), awaitable, context)
+            outcome.follow(task)
+            await asyncio.wait({task})
+
+        asyncio.run(main())
+        return outcome
 
 
 _LOOP = _Loop()

@@ -139,6 +139,8 @@ def _close_all(timeout: float) -> None:
             for connection in manager.connections.all():
                 if not connection.lane.is_busy:
                     connection.tear_down()
+        for manager in managers:
+            manager.background.end(timeout, manager.wait_here)
     finally:
         for manager in managers:
             manager.connections.finish_close()

@@ -19,6 +19,7 @@ from iotio_protocol.v2 import SUBPROTOCOL
 
 from ...core.connection import Scope
 from ...core.manager import Manager
+from ...core.waiting import wait_on_loop
 from ..announce import announce
 from ..forks import serves_at
 from ..native.connection import NativeConnection
@@ -70,6 +71,7 @@ class DeviceMount:
         self._slow_handler = slow_handler
         self._hosts: dict[asyncio.AbstractEventLoop, NativeHost] = {}
         self._on_first_device = on_first_device
+        self._joined: set[NativeHost] = set()  # those that have had a device
         self._serve = TrustedProxies(manager.options.trusted_proxies).before(self._route)
         self._announced = False
         self._rest = _tell_browsers(ends_before(app, self.shutdown))
@@ -84,6 +86,9 @@ class DeviceMount:
         if not self._announced and scope["type"] in ("http", "websocket"):
             self._announced = True
             announce(self.manager, [_place(scope)], "an ASGI server")
+        if self.manager.background.waits_for_begin and not self.manager._disowned:
+            self._host()
+            await wait_on_loop(self.manager.background.begin(), None)
         if scope["type"] == "websocket" and _path(scope) in PATHS:
             await self._serve_device(scope, receive, send)
         else:
@@ -106,8 +111,12 @@ class DeviceMount:
         root = str(scope.get("root_path", ""))
         transport = AsgiTransport(receive, send)
         wanted = self._scope_of(_request(scope, headers), peer, root)
+        host = self._host()
+        if host not in self._joined:
+            self._joined.add(host)
+            self._on_first_device()
         connection = NativeConnection(
-            self._host(), headers, transport, peer=peer, scope=wanted, subprotocol=subprotocol, keeps_alive=False
+            host, headers, transport, peer=peer, scope=wanted, subprotocol=subprotocol, keeps_alive=False
         )
         await transport.serve(connection)
 
@@ -120,11 +129,14 @@ class DeviceMount:
         host = self._hosts.get(loop)
         if host is None:
             for other in [one for one in list(self._hosts) if one.is_closed()]:
-                self._hosts.pop(other).close()
+                self._let_go(self._hosts.pop(other))
             host = NativeHost(self.manager, threads=self._threads, slow_handler=self._slow_handler)
             self._hosts[loop] = host
-            self._on_first_device()
         return host
+
+    def _let_go(self, host: NativeHost) -> None:
+        self._joined.discard(host)
+        host.close()
 
     async def shutdown(self) -> None:
         """Close the connections of this loop, run every `on_disconnect`, finish what runs, within a deadline."""
@@ -139,8 +151,10 @@ class DeviceMount:
                 connection.close(DisconnectReason.SERVER_SHUTDOWN)
             while self._devices_of(host) and loop.time() < deadline:
                 await asyncio.sleep(0.02)
+            if not self._hosts:  # the last of several loops
+                await host.end_work(max(deadline - loop.time(), 0))
         finally:
-            host.close()
+            self._let_go(host)
             self.manager.connections.end_shutdown()
 
     def _devices_of(self, host: NativeHost) -> list[NativeConnection]:
@@ -164,7 +178,8 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
 
     Args:
         manager: the manager whose devices are served.
-        app: the application; its lifespan ends after the connections of all devices. `devices_alone` has no WebSockets.
+        app: the application; its lifespan ends after the connections of all devices, and `on_stop`. `devices_alone` has
+            no WebSockets.
         scope_of: see `ScopeOf`.
         options: for `NativeServer`.
     """
@@ -173,7 +188,9 @@ def native_server(manager: Manager, app: ASGIApp, *, scope_of: ScopeOf, **option
     from ..native.server import NativeServer
 
     async def shutdown() -> None:
-        await server.wait_for_teardowns(manager.clock() + SHUTDOWN_GRACE)
+        deadline = manager.clock() + SHUTDOWN_GRACE
+        await server.wait_for_teardowns(deadline)
+        await server.native.end_work(max(deadline - manager.clock(), 0))
 
     whole = _tell_browsers(ends_before(app, shutdown))
     server = NativeServer(

@@ -10,11 +10,13 @@ import _thread
 import socket
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 try:
     import gevent
     import gevent.event
+    from gevent._hub_local import get_hub_if_exists
     from gevent.monkey import get_original
 except ImportError as error:
     raise ImportError("this server needs gevent: pip install 'iotio[gevent]'") from error
@@ -23,7 +25,7 @@ from iotio.core.primitives import Signal, allocate_lock, get_ident, wait
 
 from .stream import read_buffered
 
-__all__ = ["GreenletWaits", "serves_here", "take_over", "wait_in_greenlet"]
+__all__ = ["GreenletWaits", "hub_here", "serves_here", "spawn", "take_over", "wait_in_greenlet"]
 
 
 _here = get_original("_thread", "_local")()
@@ -70,6 +72,19 @@ def wait_in_greenlet(signal: Signal, timeout: float | None) -> bool:
         watcher.stop()
         watcher.close()
     return signal.is_set
+
+
+def hub_here() -> Any:
+    """Return this thread's hub, which serves here, or will; None if there is none: gevent does not serve here."""
+    hub = get_hub_if_exists()
+    if hub is not None:
+        _here.serves = True
+    return hub
+
+
+def spawn(hub: Any, function: Callable[[], None]) -> None:
+    """Run a function in a greenlet of a hub soon; from any thread."""
+    hub.loop.run_callback_threadsafe(gevent.spawn, function)
 
 
 def serves_here() -> bool:

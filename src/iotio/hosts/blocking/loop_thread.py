@@ -15,52 +15,18 @@ from typing import TYPE_CHECKING, Any
 from iotio.core.primitives import Signal, allocate_lock, get_ident, start_thread, wait
 from iotio_protocol.logs import get_logger
 
-from ..awaitables import create_task
+from ..awaitables import Outcome, create_task
 from ..timing import GO_ON, HELD_UP, SWEEP_INTERVAL
+from ..work_timer import WorkTimer
 
 if TYPE_CHECKING:
     from iotio.core.manager import Manager
 
-__all__ = ["LoopThread", "Outcome"]
+__all__ = ["LoopThread"]
 
 logger = get_logger("iotio.hosts")
 
 _START_TIMEOUT = 10.0  # seconds; a thread that has not started by then never will
-
-
-class Outcome:
-    """Keep the result of a coroutine that runs on the loop.
-
-    Attributes:
-        done: set when the result is there.
-    """
-
-    def __init__(self) -> None:
-        self.done = Signal()
-        self._result: Any = None
-        self._error: BaseException | None = None
-
-    def settle(self, task: asyncio.Task[Any]) -> None:
-        """Take the result of a finished task."""
-        if task.cancelled():
-            self._error = asyncio.CancelledError()
-        else:
-            self._error = task.exception()
-            self._result = None if self._error else task.result()
-        self.done.set()
-
-    def fail(self, error: BaseException) -> None:
-        """Take an error in the place of a task's result."""
-        self._error = error
-        self.done.set()
-
-    def result(self) -> Any:
-        """Return the result, or raise what the coroutine raised; RuntimeError if it was cancelled."""
-        if isinstance(self._error, asyncio.CancelledError):
-            raise RuntimeError("the handler was cancelled") from self._error
-        if self._error is not None:
-            raise self._error
-        return self._result
 
 
 class LoopThread:
@@ -118,7 +84,7 @@ class LoopThread:
             task = create_task(asyncio.get_running_loop(), awaitable, context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(outcome.settle)
+            outcome.follow(task)
 
         if not self.call(start):
             outcome.fail(RuntimeError("the manager's loop thread has been stopped"))
@@ -142,8 +108,9 @@ class LoopThread:
         self._sweep_due = self._manager.clock()
         asyncio.set_event_loop(loop)
         ready.set()
+        timer = WorkTimer(loop, self._manager)
         try:
-            loop.call_soon(self._sweep, loop)
+            loop.call_soon(self._sweep, loop, timer)
             loop.run_forever()
             for task in self._tasks:
                 task.cancel()
@@ -153,14 +120,15 @@ class LoopThread:
             loop.close()
             ended.set()
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _sweep(self, loop: asyncio.AbstractEventLoop, timer: WorkTimer) -> None:
         now = self._manager.clock()
         late = now - self._sweep_due
         if late > HELD_UP:
             logger.warning("an async def handler has blocked the loop thread for %.1f s: await what waits", late)
         pause = GO_ON if self._manager.sweep(now) else self.sweep_interval
         self._sweep_due = self._manager.clock() + pause
-        loop.call_later(pause, self._sweep, loop)
+        loop.call_later(pause, self._sweep, loop, timer)
+        timer.look()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

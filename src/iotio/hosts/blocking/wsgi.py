@@ -113,6 +113,8 @@ class IoTManagerMiddleware:
                 announce(self.manager, [_place(environ)], environ.get("SERVER_SOFTWARE", "").partition(" ")[0])
         if self._proxies:
             self._proxies.correct(environ)
+        if self.manager.background.waits_for_begin and not self.manager._disowned:
+            self.manager.begin()
         if environ.get("PATH_INFO") not in PATHS:
             guard_body(environ)
             return self.wsgi_app(environ, start_response)

@@ -14,12 +14,14 @@ from typing import Any, Protocol, TypeVar
 from iotio_protocol.logs import get_logger
 
 from ...core.manager import Manager
+from ...core.primitives import wait
 from ...core.waiting import loop_runs_here
-from ..awaitables import as_coroutine
+from ..awaitables import Outcome, as_coroutine, create_task
 from ..timing import GO_ON, HELD_UP, PIECE, SWEEP_INTERVAL, TURN
+from ..work_timer import WorkTimer
 from .options import THREADS
 from .stand_in import FirstStep
-from .workers import Workers
+from .workers import Job, Workers
 
 __all__ = ["NativeHost"]
 
@@ -70,11 +72,16 @@ class NativeHost:
         self._woken_at = 0.0  # when another thread has asked for it; `inf`: nobody waits for it any more
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._sweep_due = self.loop.time() + SWEEP_INTERVAL
+        self._work_timer = WorkTimer(self.loop, manager)
+        self._submitted: set[Outcome] = set()
         manager.loops.append(self)
 
     def close(self) -> None:
         """Stop sweeping and end the workers."""
         self._sweeper.cancel()
+        self._work_timer.close()
+        for outcome in list(self._submitted):
+            outcome.fail(RuntimeError("the loop ends"))
         self.manager.log_throttle.sweep(self.clock(), ends=True)
         self.manager.loops.remove(self)
         self.workers.close()
@@ -104,6 +111,35 @@ class NativeHost:
                 awaitable.close()
             raise
         return outcome.result()
+
+    def run_def(self, function: Callable[[], None], label: str) -> None:
+        """Run a function on a worker soon; from any thread. See `WorkPlace.run_def`."""
+        owner = object()
+
+        def work() -> None:
+            function()
+            self.call_later(lambda: self.workers.done(owner))
+
+        self.call_later(lambda: self.workers.submit(Job(owner, work, lambda: label)))
+
+    def submit(self, awaitable: Awaitable[Any], context: Context) -> Outcome:
+        """Run an awaitable on the loop, in a context; from any thread. See `WorkPlace.submit`."""
+        outcome = Outcome()
+        self._submitted.add(outcome)
+        outcome.done.add_callback(lambda: self._submitted.discard(outcome))
+
+        def start() -> None:
+            task = create_task(self.loop, awaitable, context)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            outcome.follow(task)
+
+        self.call_later(start)
+        return outcome
+
+    async def end_work(self, timeout: float) -> None:
+        """End the manager's background work, in a thread that may wait."""
+        await self.loop.run_in_executor(None, self.manager.background.end, timeout, wait)
 
     @property
     def is_current(self) -> bool:
@@ -177,3 +213,4 @@ class NativeHost:
             pause = GO_ON
         self._sweep_due = self.loop.time() + pause
         self._sweeper = self.loop.call_later(pause, self._sweep)
+        self._work_timer.look()

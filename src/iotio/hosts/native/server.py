@@ -25,6 +25,7 @@ from iotio_protocol.logs import get_logger
 from ...core.connection import Scope
 from ...core.log_throttle import LogThrottle
 from ...core.manager import Manager
+from ...core.waiting import wait_on_loop
 from ..announce import announce
 from ..forks import serves_at
 from ..keepalive import limit_silence
@@ -216,6 +217,7 @@ class NativeServer(uvicorn.Server):
     async def _open(self, sockets: list[socket.socket] | None) -> None:
         self.http_places = HttpPlaces(self._http_connections, self.native.loop.time)
         await super().startup([])  # the application; the sockets are the acceptor's
+        await wait_on_loop(self.manager.background.begin(), None)
         config, manager = self.config, self.manager
         self.acceptor = Acceptor(manager.connections.pending, manager.log_throttle, self._make_protocol)
         if sockets is None:
@@ -253,6 +255,7 @@ class NativeServer(uvicorn.Server):
         try:
             await super().shutdown(self._sockets)
             await self.wait_for_teardowns(deadline)
+            await self.native.end_work(max(deadline - self.manager.clock(), 0))
         finally:
             self.native.close()
             if self.access_log is not None:
