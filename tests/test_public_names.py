@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 from types import FunctionType
 
 import pytest
 
 import iotio
+from tests.public_api import described
 from tests.support.memory import make_manager, v1_device
 
 NAMES = [
@@ -78,11 +80,24 @@ CLIENT_PARTS = "checked declaration declared epoch written_data"
 DEVICE = "acall call client connected data emit forget id join last_seen leave manager presence rooms since type"
 DEVICE_PARTS = "counted current declaration endpoint says_goodbye size sleeps snapshot state tracker"
 DEVICES = "forgotten get items keys values"
+DELIVERY_PARTS = "assign await_store become is_stored number store_decided tell_written"
+PARTS = {
+    "IoTManager": MANAGER_PARTS,
+    "IoTClient": CLIENT_PARTS,
+    "DeviceHandle": DEVICE_PARTS,
+    "Delivery": DELIVERY_PARTS,
+}
 MOST_METHODS = 52  # of a manager; what is more belongs to one of its parts
 
 
 def names_of(thing: object) -> set[str]:
     return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def test_signatures() -> None:
+    """What programs call is final: a line that goes or differs breaks them. `tests/public_api.py` writes new ones."""
+    pinned = Path(__file__).with_name("public_api.txt").read_text(encoding="utf-8").splitlines()
+    assert described(PARTS) == pinned
 
 
 def test_names_of_instances() -> None:
