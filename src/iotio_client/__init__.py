@@ -17,6 +17,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from iotio_protocol.beside import check_alone
 from iotio_protocol.errors import (
     CallDisconnected,
     CallError,
@@ -47,6 +48,8 @@ from .errors import (
     UpgradeRefused,
     VersionNotSpoken,
 )
+
+check_alone(os.path.dirname(os.path.dirname(__file__)))
 
 if TYPE_CHECKING:
     from .async_client import AsyncIoTClient

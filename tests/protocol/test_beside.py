@@ -41,12 +41,13 @@ def test_what_does_not(tmp_path: Path) -> None:
     check_alone(str(tmp_path / "nosuch"))
 
 
-def test_the_server_finds_it_at_import(tmp_path: Path) -> None:
-    for name in ("iotio", "iotio_protocol"):
+@pytest.mark.parametrize("package", ["iotio", "iotio_client"])
+def test_it_is_found_at_import(tmp_path: Path, package: str) -> None:
+    for name in (package, "iotio_protocol"):
         shutil.copytree(ROOT / "src" / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "iot.io-0.4.10.dist-info").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", "import iotio"],
+        [sys.executable, "-c", f"import {package}"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
