@@ -26,7 +26,7 @@ def test_the_quickstart_is_that_of_iotio_word_for_word() -> None:
 
 
 def test_it_opens_with_the_two_commands() -> None:
-    paragraph = README.read_text(encoding="utf-8").split("\n\n")[1]
+    paragraph = README.read_text(encoding="utf-8").split("\n\n")[2]
     assert [line.split("`")[1] for line in paragraph.splitlines()] == ["scripts/demo", "scripts/test"]
 
 
