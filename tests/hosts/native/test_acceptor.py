@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import time
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from iotio import Options
+from iotio.core.log_throttle import LogThrottle
+from iotio.core.pending import PendingSockets
+from iotio.hosts.native.acceptor import Acceptor
 from iotio_protocol import v1
 from tests.support.hosts import serve_local
+from tests.support.memory import Clock
 from tests.support.processes import START_SECONDS, Program, free_port
 from tests.support.wire import RawPeer, v1_headers
 
@@ -73,3 +78,15 @@ def test_where_descriptors_are_scarce_newcomers_wait(loop: str) -> None:
         with RawPeer("127.0.0.1", port) as late:
             assert late.upgrade(headers=v1_headers("late", "echo")).status == 101
             assert echoes(late, "x")
+
+
+async def test_what_is_accepted_behind_the_end_is_dropped() -> None:
+    clock = Clock()
+    pending = PendingSockets(8, clock)
+    acceptor = Acceptor(pending, LogThrottle(clock), asyncio.Protocol)
+    transport, dropped = asyncio.Transport(), []
+    assert acceptor.accepted("first", transport, "192.0.2.1:1", "192.0.2.1", lambda: dropped.append("first"))
+    acceptor.close()
+    assert not acceptor.accepted("late", transport, "192.0.2.1:2", "192.0.2.1", lambda: dropped.append("late"))
+    assert dropped == ["late"]
+    assert len(pending) == 1

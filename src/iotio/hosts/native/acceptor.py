@@ -48,6 +48,7 @@ class Acceptor:
         self._throttle = throttle
         self._make_protocol = make_protocol
         self._sockets: list[socket.socket] = []
+        self._is_closed = False
         self._servers: list[asyncio.Server] = []  # empty in a pause
         self._batch = max(1, min(_BATCH, pending.most // 8))
         self._spare = 2 * self._batch  # asyncio makes one batch known while it accepts the next
@@ -69,6 +70,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Accept no more."""
+        self._is_closed = True
         logging.getLogger("asyncio").removeFilter(self._passes)
         if self._next is not None:
             self._next.cancel()
@@ -88,8 +90,11 @@ class Acceptor:
             drop: ends the connection, now or when another gets its place.
 
         Returns:
-            False if there is no place for it, and it is dropped.
+            False if there is no place for it, or the server ends, and it is dropped.
         """
+        if self._is_closed:  # asyncio has accepted it in its last turn: nobody else would tell it, nor wait for it
+            drop()
+            return False
         if not self._pending.enter(socket, address, drop):
             self._throttle.warning("pending", NO_PLACE, peer, self._pending.most)
             drop()
