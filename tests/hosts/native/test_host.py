@@ -236,6 +236,31 @@ async def test_a_thread_that_emits_waits_for_the_turn_of_a_loop_that_is_held_up(
         assert seen == ["flushed", "emitted"]
 
 
+async def test_a_thread_that_emits_waits_for_a_loop_that_has_too_much_from_its_last_turn_on() -> None:
+    with host_on_this_loop() as host:
+        late, seen, begun = Late(host), list[str](), threading.Event()
+
+        def slow() -> None:
+            late.now += 0.002
+
+        for _ in range(17):
+            host.call_later(slow)
+        while not late.now:
+            await asyncio.sleep(0)
+        assert late.now == pytest.approx(0.032)  # a turn is over, longer than anybody waits, and one is left
+
+        def emit() -> None:
+            begun.set()
+            late.emit(0.002, seen)
+            seen.append("emitted")
+
+        emitting = asyncio.get_running_loop().run_in_executor(None, emit)
+        assert begun.wait(WAIT)
+        time.sleep(0.01)  # something blocks the loop
+        await emitting
+        assert seen == ["flushed", "emitted"]
+
+
 @pytest.mark.parametrize("seconds", [0.0005, 0.03], ids=["a moment", "long"])
 async def test_a_thread_that_emits_goes_on_where_nothing_is_late_or_something_else_blocks_the_loop(
     seconds: float,

@@ -183,6 +183,7 @@ class NativeHost:
         self._take_turn(self._ended, self._do_safely, deadline)
         self._take_turn(self._dirty, _flush, deadline)
         if self._ended or self._dirty:
+            self._woken_at = self.clock()  # else threads would count from the turn before, and soon wait no longer
             self._wake()
 
     def _take_turn(self, waiting: deque[T], do: Callable[[T], None], deadline: float) -> None:
