@@ -66,6 +66,13 @@ def test_with_monkey_patching_first(tmp_path: Path) -> None:
         server.wait_line("Echo Client Disconnected! ID: raw-1")
 
 
+def test_it_says_who_comes_from_where_as_people_write_it(server: QuickstartServer) -> None:
+    """gevent listens on a socket of IPv6, on which an address of IPv4 has a prefix."""
+    with RawPeer("127.0.0.1", server.port) as peer:
+        assert peer.upgrade(headers=v1_headers("x", "echo")).status == 101
+        server.wait_line("INFO iotio.connection: device 'x' connected: type 'echo', protocol 1, from 127.0.0.1:")
+
+
 def test_raw_v0(server: QuickstartServer) -> None:
     with RawPeer("127.0.0.1", server.port) as peer:
         assert peer.upgrade().status == 101

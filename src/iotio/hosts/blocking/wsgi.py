@@ -261,4 +261,5 @@ def _place(environ: WSGIEnvironment) -> str:
 
 
 def _peer(environ: WSGIEnvironment) -> str:
-    return f"{environ.get('REMOTE_ADDR', '?')}:{environ.get('REMOTE_PORT', '?')}"
+    address = environ.get("REMOTE_ADDR", "?").removeprefix("::ffff:")  # gevent's ("", port) is a socket of IPv6
+    return f"{address}:{environ.get('REMOTE_PORT', '?')}"
