@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import sys
 import traceback
@@ -94,6 +96,9 @@ class _Filter(logging.Filter):
 _FILTER = _Filter()
 
 
+_GONE = (errno.EIO, errno.EPIPE, errno.EBADF)  # a terminal, or a program that has read, is not there any more
+
+
 class _Shown(logging.StreamHandler[Any]):
     """Write to stderr, whatever that is by then, until the program configures logging."""
 
@@ -104,6 +109,14 @@ class _Shown(logging.StreamHandler[Any]):
     @property
     def stream(self) -> Any:
         return sys.stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError) and error.errno in _GONE:
+            # What is left in its buffer would make the program end with an error.
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the end
+        else:
+            super().handleError(record)
 
     def handle(self, record: logging.LogRecord) -> bool:
         if not logging.getLogger().handlers:

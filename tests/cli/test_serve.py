@@ -286,5 +286,8 @@ def test_manager_run_says_where_it_serves_and_no_more(folder: Path) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
         assert server.terminate() == 0
-        assert len(server.lines) == 1
-        assert f" INFO iotio.server: serving on http://127.0.0.1:{port}; " in server.output
+        first, last = server.lines
+        assert f" INFO iotio.server: serving on http://127.0.0.1:{port}; " in first
+        assert last.endswith(
+            " INFO iotio.server: SIGTERM: the server ends; connections to close: 0. A second one ends it at once"
+        )

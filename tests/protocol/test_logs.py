@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -181,6 +182,17 @@ def test_lines_are_shown_where_nobody_has_configured_logging() -> None:
         "WARNING iotio.x: two",
     ]
     assert LINE_FORMAT.startswith("%(asctime)s %(levelname)s ")
+
+
+def test_a_stderr_that_nobody_reads_any_more_is_no_error_at_the_end() -> None:
+    program = "import os, sys\nfrom iotio_protocol.logs import get_logger, show_lines\nshow_lines()\n"
+    program += "sys.stdin.readline()\nfor _ in range(3): get_logger('iotio.x').info('line')\n"
+    reading, writing = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=writing, text=True) as process:
+        os.close(reading)
+        os.close(writing)
+        process.communicate("go\n", timeout=30)
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

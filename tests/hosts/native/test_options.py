@@ -33,7 +33,7 @@ NAMES = frozenset(ServerOptions.__annotations__)
             "manager.run() has no option 'quux'; there are host, port, uds, fd, backlog, ssl_certfile, ssl_keyfile,"
             " ssl_keyfile_password, ssl_ca_certs, ssl_cert_reqs, ssl_ciphers, threads, slow_handler, http_connections,"
             " timeout_keep_alive, root_path, lifespan, server_header, date_header, loop, request_context, view_threads,"
-            " max_body",
+            " max_body, access_log",
         ),
     ],
 )
