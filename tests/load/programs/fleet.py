@@ -42,13 +42,14 @@ class Lamp(AsyncIoTClient):
     def __init__(self, name: str) -> None:
         super().__init__(name, "plain")
         self._open = self._driver.open
-        vars(self._driver).update(open=self._begin, _log_end=self._count_end)
+        vars(self._driver).update(open=self._begin)
+        vars(self._driver._log).update(waits=self._count_end)
 
     def _begin(self, target: Target, limit: float) -> Work[None]:
         self.began = time.monotonic()
         return self._open(target, limit)
 
-    def _count_end(self, end: ClientError, wait: float) -> None:
+    def _count_end(self, end: ClientError, seconds: float, *, is_news: bool) -> None:
         if isinstance(end, ConnectFailed):
             failed.append(self.began)
         else:
