@@ -1,6 +1,6 @@
 """A server is killed and started again: all of its devices come back, by the waits that our client draws.
 
-5 000 devices by IOTIO_FULL=1, which prints the curve that docs/server.md shows.
+5 000 devices by IOTIO_FULL=1, which prints the curve that docs/how-to/many-devices.md shows.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def test_each_reason_has_words_for_people() -> None:
 
 
 def test_each_reason_is_documented() -> None:
-    page = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "connections.md").read_text(encoding="utf-8")
     table = page.partition("| `DisconnectReason` |")[2].partition("\n\n")[0]
     in_table = dict(re.findall(r"^\| `([A-Z_]+)` \| `([a-z_]+)` \|", table, re.MULTILINE))
     not_for_handlers = {"REFUSED", "HANDSHAKE_TIMEOUT"}
