@@ -1,4 +1,4 @@
-"""Names that were probably meant, for lines of the log: most of what is not found is misspelt."""
+"""Names that were probably meant, for lines of the log and for errors: most of what is not found is misspelt."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -15,6 +14,8 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from iotio_protocol.near_names import near_name
 
 from ..core.storage.contract import StoreError
 from ..hosts import forks
@@ -186,8 +187,8 @@ class Target:
             try:
                 value = getattr(value, name)
             except AttributeError:
-                like = difflib.get_close_matches(name, dir(value), 1)
-                hint = f"; did you mean {like[0]!r}?" if like else ""
+                near = near_name(name, dir(value))
+                hint = "" if near is None else f"; did you mean {near!r}?"
                 raise Failure(f"{at} has no attribute {name!r}{hint}") from None
             at = f"{self.place}:{name}" if at == self.place else f"{at}.{name}"
         manager = None if self.is_call else _manager_of(value) or _manager_beside(value, module)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from iotio_protocol.logs import get_logger
+from iotio_protocol.near_names import near_name
 from iotio_protocol.reasons import DisconnectReason
 
 from .handlers import does_nothing, takes, with_reason
@@ -80,8 +80,8 @@ class Callbacks:
             )
         name = function.__name__
         if name not in _PARAMETERS:
-            near = difflib.get_close_matches(name, _PARAMETERS, 1)
-            meant = f"; did you mean {near[0]}?" if near else ";"
+            near = near_name(name, _PARAMETERS)
+            meant = ";" if near is None else f"; did you mean {near}?"
             logger.warning("%r is no event of the manager%s there are: %s", name, meant, ", ".join(_PARAMETERS))
             return False
         _check(name, function)

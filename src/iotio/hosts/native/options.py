@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from iotio_protocol.near_names import near_name
 
 if TYPE_CHECKING:
     import ssl
@@ -93,8 +94,8 @@ def check_options(function: str, options: Mapping[str, Any]) -> None:
                 " IoTManager(..., options=Options(trusted_proxies=[...])) instead"
             )
         if name not in _NAMES:
-            like = difflib.get_close_matches(name, ("host", "port", *_NAMES), 1)
-            hint = f"did you mean {like[0]!r}?" if like else f"there are host, port, {', '.join(_NAMES[:-1])}"
+            near = near_name(name, ("host", "port", *_NAMES))
+            hint = f"there are host, port, {', '.join(_NAMES[:-1])}" if near is None else f"did you mean {near!r}?"
             raise TypeError(f"{function} has no option {name!r}; {hint}")
     if options.get("workers") is not None:
         warnings.warn(f"workers= of {function} has the name threads= now", DeprecationWarning, stacklevel=3)
