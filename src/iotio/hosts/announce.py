@@ -9,7 +9,7 @@ from iotio_protocol.logs import get_logger, show_lines
 
 from .upgrade import PATH
 
-__all__ = ["announce"]
+__all__ = ["announce", "place_of"]
 
 logger = get_logger("iotio.server")
 
@@ -27,6 +27,11 @@ def announce(manager: Manager, places: Iterable[str], server: str = "") -> None:
     logger.info(
         "serving on %s%s; devices at the path %s; %s", " and ".join(places), by, PATH, _count(manager.device_types)
     )
+
+
+def place_of(scheme: str, host: str, port: object) -> str:
+    """Return where a server listens, as `announce` takes it; an address of IPv6 in brackets."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _count(types: list[str]) -> str:

@@ -20,7 +20,7 @@ from iotio_protocol.v2 import SUBPROTOCOL
 from ...core.connection import Scope
 from ...core.manager import Manager
 from ...core.waiting import wait_on_loop
-from ..announce import announce
+from ..announce import announce, place_of
 from ..forks import serves_at
 from ..native.connection import NativeConnection
 from ..native.host import NativeHost
@@ -271,7 +271,7 @@ def _place(scope: AsgiScope) -> str:
         return "an address that it does not tell" if name is None else f"the Unix socket {name}"
     host, port = name
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return place_of(scheme, host, port)
 
 
 def _peer(scope: AsgiScope) -> str:

@@ -19,7 +19,7 @@ from iotio.core.manager import Manager
 from iotio.core.primitives import Signal, wait
 from iotio_protocol.logs import get_logger
 
-from ..announce import announce
+from ..announce import announce, place_of
 from ..proxies import TrustedProxies
 from ..upgrade import NO_UPGRADE, PATH, PATHS, agreed, judge, turn_away
 from .connection import SocketConnection
@@ -257,7 +257,7 @@ def _place(environ: WSGIEnvironment) -> str:
     host, port = environ.get("SERVER_NAME", "?"), environ.get("SERVER_PORT", "")
     if not port:
         return f"the Unix socket {host}"
-    return f"{environ.get('wsgi.url_scheme', 'http')}://{f'[{host}]' if ':' in host else host}:{port}"
+    return place_of(environ.get("wsgi.url_scheme", "http"), host, port)
 
 
 def _peer(environ: WSGIEnvironment) -> str:
