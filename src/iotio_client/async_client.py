@@ -212,9 +212,7 @@ class AsyncIoTClient(BaseClient):
         reconnect_delay: float | None = None,
     ) -> None:
         """`run`, for a program that has an event loop already. Ends by `stop` or when it is cancelled."""
-        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
-        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
-        await self._run(self._driver.run(target, limit, backoff if reconnect else None))
+        await self._run(self._work(domain, ssl_context, use_tls, timeout, sslopt, reconnect, reconnect_delay))
 
     def start(
         self,
@@ -241,14 +239,28 @@ class AsyncIoTClient(BaseClient):
             ValueError: an argument is wrong.
             RuntimeError: no event loop runs in this thread.
         """
-        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
-        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        work = self._work(domain, ssl_context, use_tls, timeout, sslopt, reconnect, reconnect_delay)
         if asyncio._get_running_loop() is None:
             raise RuntimeError("start() needs a running event loop: call it in a coroutine, or use run()")
         self._shell.check_not_started()
         self._driver.begin()
-        self._shell.start(self._run(self._driver.run(target, limit, backoff if reconnect else None)))
+        self._shell.start(self._run(work))
         return self
+
+    def _work(
+        self,
+        domain: str,
+        ssl_context: ssl.SSLContext | None,
+        use_tls: bool | None,
+        timeout: float | None,
+        sslopt: Mapping[str, Any] | None,
+        reconnect: bool,
+        reconnect_delay: float | None,
+    ) -> Work[None]:
+        """Check what `run_async` and `start` got. Returns what the client then does."""
+        target = Target.parse(domain, sslopt=sslopt, ssl_context=ssl_context, use_tls=use_tls)
+        limit, backoff = time_limit(timeout), self._capped(reconnect_delay)
+        return self._driver.run(target, limit, backoff if reconnect else None)
 
     async def _run(self, work: Work[None]) -> None:
         failure: ClientError | None = None
