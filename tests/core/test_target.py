@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iotio.core.target import Outgoing, Target, check_alone, check_event
+from iotio.core.target import Outgoing, Target, check_event, check_only_target
 
 
 def test_a_target_needs_somebody() -> None:
@@ -33,9 +33,9 @@ def test_whoever_names_nobody_is_told_how_to_name_everybody() -> None:
 )
 def test_there_is_no_other_target_beside_these(targets: dict[str, Any], text: str) -> None:
     with pytest.raises(TypeError, match=text):
-        check_alone(**{"broadcast": False, **targets})
-    check_alone("a", broadcast=False, room=None)
-    check_alone(None, broadcast=True, room=None)
+        check_only_target(**{"broadcast": False, **targets})
+    check_only_target("a", broadcast=False, room=None)
+    check_only_target(None, broadcast=True, room=None)
 
 
 def test_an_event_has_a_name() -> None:

@@ -134,9 +134,5 @@ class Admission:
                     del self._addresses[address]
 
 
-def _address(peer: str) -> str:
-    return peer.rpartition(":")[0]
-
-
 def _busy(limit: str, most: float) -> HandshakeError:
     return HandshakeError(ErrorCode.SERVER_BUSY, {"limit": limit, "most": most})

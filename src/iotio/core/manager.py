@@ -47,7 +47,7 @@ from .storage.contract import DropDevice, Snapshot, Store
 from .storage.recorder import StoreBackup, StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
-from .target import Outgoing, Target, check_alone
+from .target import Outgoing, Target, check_only_target
 from .waiting import check_no_loop
 
 __all__ = ["Manager"]
@@ -215,7 +215,7 @@ class Manager:
             ids = None if client_id is None else ids_of(client_id, "client_id")
             target = Target.of(ids, client_type, room, skipped)
         else:
-            check_alone(to, broadcast=broadcast, client_id=client_id, client_type=client_type, room=room)
+            check_only_target(to, broadcast=broadcast, client_id=client_id, client_type=client_type, room=room)
             target = Target(None if to is None else ids_of(to, "to"), skip=skipped)
         return self.emitter.emit(target, outgoing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["Outgoing", "Target", "check_alone", "check_event", "options_of"]
+__all__ = ["Outgoing", "Target", "check_event", "check_only_target", "options_of"]
 
 
 class Target(NamedTuple):
@@ -101,7 +101,7 @@ def check_event(event: object) -> None:
         raise ValueError("'event' must not be empty: it is the name of the handler that the device has for it")
 
 
-def check_alone(to: object, *, broadcast: bool, **others: object) -> None:
+def check_only_target(to: object, *, broadcast: bool, **others: object) -> None:
     """Raise TypeError if there is another target beside `to` or `broadcast`.
 
     Args:
