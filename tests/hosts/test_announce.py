@@ -35,6 +35,7 @@ def test_the_line(types: list[str], count: str, caplog: pytest.LogCaptureFixture
 
 
 PROGRAM = """
+import threading, time
 from flask import Flask
 from iotio import DeviceType, IoTManager
 app = Flask("a")
@@ -42,6 +43,12 @@ manager = IoTManager(app)
 class Plain(DeviceType):
     def on_ecko(self, message, client):
         return message
+    def on_disconnect(self, client):
+        threading.Thread(target=tell_when_gone).start()
+def tell_when_gone():
+    while manager.clients:
+        time.sleep(0.001)
+    print("nobody is here", flush=True)
 manager.add_type(Plain("plain"))
 """
 ENDS = {
@@ -67,7 +74,7 @@ def test_a_day_of_a_program_that_has_configured_nothing(host: str, tmp_path: Pat
         with Device(port, "d", "plain") as device:
             device.send("echo", 1)
             server.wait_line("did you mean on_echo?")
-        server.wait_line("device 'd' disconnected")
+        server.wait_line("nobody is here")  # its line in the log comes a moment before that
         with Device(port, "d", "plain"):
             server.wait_line("device 'd' came back")
             eventually(lambda: len(ours(server)) >= 5)
