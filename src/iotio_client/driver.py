@@ -593,6 +593,8 @@ class Driver(Generic[_C, _W]):
             try:
                 received = received._replace(value=received.value.read())
             except InvalidPacket as error:
+                if received.number:
+                    error.durable = (received.number, received.previous)
                 yield from self._ignore(self.session.codec.invalid(error, b""), connection)
                 return
         if received.number and (yield from self._known(received, connection)):

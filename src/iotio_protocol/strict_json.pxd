@@ -2,5 +2,5 @@
 
 cimport cython
 
-@cython.locals(char=Py_UCS4, depth=Py_ssize_t, in_string=bint, escaped=bint)
-cdef bint _is_too_deep(str text) except -1
+@cython.locals(char=Py_UCS4, depth=Py_ssize_t, digits=Py_ssize_t, at=Py_ssize_t, in_string=bint, escaped=bint, in_float=bint)
+cpdef check(str text)

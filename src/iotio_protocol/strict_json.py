@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from math import isinf
 from typing import Any, NoReturn
 
-__all__ = ["dumps", "encode", "loads", "size_of"]
+__all__ = ["check", "dumps", "encode", "loads", "size_of"]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -15,17 +16,23 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 MAX_DEPTH = 128  # levels; deeper than any device needs, and whatever is read can be written and shown again
+MAX_DIGITS = 309  # before the point; the range of floats ends with so many, and to read more takes their square in time
+
+
+_TOO_LARGE = "a number is beyond the range of floats: {:.40}"
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if isinf(value):
-        raise ValueError(f"a number is beyond the range of floats: {text:.40}")
+        raise ValueError(_TOO_LARGE.format(text))
     return value
 
 
-_LONG = 65536  # characters, of which up to 22 000 objects may come
+_LONG = 16384  # characters, of which up to 5 500 objects may come
 _SHORT = 300  # characters in which no number is too large for a float, unless it has an exponent
+_STRIDE = 31  # characters; of more than 309 digits in a row 9 are met at least, and hardly ever of anything else
+_has_digits_in_a_row = re.compile("[0-9]{9}").search
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _decoder_of_large = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)  # slower
 _encoder = json.JSONEncoder(allow_nan=False)
@@ -37,14 +44,15 @@ def loads(text: str | bytes) -> Any:
     """Parse one JSON value.
 
     Raises:
-        ValueError: not JSON; NaN, Infinity, or a number that a float takes for it, such as 1e999; bytes that are not
-            UTF-8; nested more than 128 levels deep; an integer with more digits than Python converts.
+        ValueError: not JSON; NaN, Infinity, or a number that a float takes for it, such as 1e999 or an integer of more
+            than 309 digits; bytes that are not UTF-8; nested more than 128 levels deep.
     """
     if isinstance(text, bytes):
         text = text.decode()  # UnicodeDecodeError is a ValueError
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(text):
-        raise ValueError("nested too deeply")
-    may_be_large = "e" in text or "E" in text or len(text) > _SHORT
+    is_short = len(text) <= _SHORT
+    if text.count("[") + text.count("{") > MAX_DEPTH or (not is_short and _has_digits_in_a_row(text[::_STRIDE])):
+        check(text)
+    may_be_large = not is_short or "e" in text or "E" in text
     decoder = _decoder_of_large if may_be_large else _decoder
     if len(text) < _LONG or not gc.isenabled():
         return decoder.decode(text)
@@ -55,13 +63,19 @@ def loads(text: str | bytes) -> Any:
         return decoder.decode(text)
     finally:
         gc.enable()
+        gc.collect(0)  # it is due, and the next one would have to go through more
 
 
-def _is_too_deep(text: str) -> bool:
-    """Return whether a text is nested more than `MAX_DEPTH` levels deep, be it JSON or not."""
+def check(text: str) -> None:
+    """Refuse what takes the reader long or deep, be it JSON or not.
+
+    Raises:
+        ValueError: it is nested more than `MAX_DEPTH` levels deep, or a number has more than `MAX_DIGITS` digits.
+    """
     depth = 0
-    in_string = escaped = False
-    for char in text:
+    digits = 0  # of the integer that this may be
+    in_string = escaped = in_float = False
+    for at, char in enumerate(text):
         if in_string:
             if escaped:
                 escaped = False
@@ -69,15 +83,23 @@ def _is_too_deep(text: str) -> bool:
                 escaped = True
             elif char == '"':
                 in_string = False
-        elif char == '"':
-            in_string = True
-        elif char == "[" or char == "{":  # in C two comparisons; a set would be searched
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif char == "]" or char == "}":  # in C two comparisons; a set would be searched
-            depth -= 1
-    return False
+        elif "0" <= char <= "9":
+            digits += 1
+            if digits > MAX_DIGITS and not in_float:
+                raise ValueError(_TOO_LARGE.format(text[at - MAX_DIGITS :]))
+        elif char == "." or char == "e" or char == "E":  # in C comparisons; a set would be searched
+            in_float = True
+        elif char != "+" and char != "-":
+            digits = 0
+            in_float = False
+            if char == '"':
+                in_string = True
+            elif char == "[" or char == "{":
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise ValueError("nested too deeply")
+            elif char == "]" or char == "}":
+                depth -= 1
 
 
 def dumps(value: object) -> str:

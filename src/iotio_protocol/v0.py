@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from . import json_pieces
 from . import strict_json as json
 from .errors import EncodeError, InvalidPacket
 from .options import DEFAULT_OPTIONS, Options
-from .unread import LARGE, Unread
+from .unread import LARGE, Unread, finish
 from .values import Value
 
 __all__ = ["decode", "decode_handshake", "encode", "encode_handshake"]
@@ -60,7 +61,7 @@ def decode(text: str, options: Options = DEFAULT_OPTIONS, *, later: bool = False
         raise InvalidPacket(f"an event's name may have {options.max_event} bytes, this one has more")
     if len(value.encode(errors="replace")) > options.max_payload:
         raise InvalidPacket(f"a value may have {options.max_payload} bytes, this one has more")
-    found: Any = Unread(value, _read) if later and len(value) > LARGE else _read(value)
+    found: Any = Unread(value, _read_in_pieces) if later and len(value) > LARGE else _read(value)
     return event, found
 
 
@@ -154,8 +155,12 @@ def _holds_list(value: dict[object, object]) -> bool:
 
 
 def _read(text: bytes | str) -> Value:
+    value: Value = finish(_read_in_pieces(text))
+    return value
+
+
+def _read_in_pieces(text: bytes | str) -> json_pieces.Pieces:
     try:
-        value: Value = json.loads(text)
+        return (yield from json_pieces.read(text))
     except ValueError:
         return text
-    return value

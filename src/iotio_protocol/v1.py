@@ -9,6 +9,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Any
 
+from . import json_pieces
 from . import strict_json as json
 from .errors import EncodeError, ErrorCode, InvalidPacket
 from .options import DEFAULT_OPTIONS, Options
@@ -25,6 +26,7 @@ __all__ = [
     "encode_value",
     "error_packet",
     "read_json",
+    "read_json_in_pieces",
 ]
 
 _U16 = Struct(">H")
@@ -129,6 +131,10 @@ def _encode_value(value: object) -> tuple[int, bytes]:
             raise EncodeError(f"a {type(value).__name__} must be JSON to be sent: {error}") from None
     if isinstance(value, (bytes, bytearray)):
         return 0, bytes(value)
+    if isinstance(value, json_pieces.Written):
+        if value.error:
+            raise EncodeError(f"a {type(value.value).__name__} must be JSON to be sent: {value.error}")
+        return 4, value.body
     raise EncodeError(
         f"a value of type {type(value).__name__} cannot be sent with protocol v1;"
         " send bytes, bool, int, str, dict or list"
@@ -168,7 +174,7 @@ def decode(
         raise InvalidPacket(f"a value may have {options.max_payload} bytes, this one has {length}")
     event, body = decode_text(packet[3:head], errors), packet[head + 4 :]
     if later and length > LARGE and packet[0] == 4:
-        unread: Any = Unread(body, read_json)
+        unread: Any = Unread(body, read_json_in_pieces)
         return event, unread
     return event, decode_value(packet[0], body, errors)
 
@@ -180,6 +186,14 @@ def read_json(body: bytes | str) -> Value:
     except ValueError as error:
         raise InvalidPacket(f"the value is not JSON: {error}") from None
     return value
+
+
+def read_json_in_pieces(body: bytes | str) -> json_pieces.Pieces:
+    """Do what `read_json` does, piece by piece."""
+    try:
+        return (yield from json_pieces.read(body))
+    except ValueError as error:
+        raise InvalidPacket(f"the value is not JSON: {error}") from None
 
 
 def decode_text(body: bytes, errors: str = "strict") -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from . import strict_json as json
 from . import v1
 from .errors import EncodeError, ErrorCode, InvalidPacket, StreamGap, TooLarge, UnsupportedPacket
+from .json_pieces import Written
 from .options import DEFAULT_OPTIONS, Options
 from .stream import MAX_UNACKNOWLEDGED
 from .unread import LARGE, Unread
@@ -278,7 +279,7 @@ def encode_value(value: object) -> tuple[int, bytes]:
     try:
         return v1.encode_value(value)
     except EncodeError:
-        if isinstance(value, (str, int, bytes, bytearray)):
+        if isinstance(value, (str, int, bytes, bytearray, Written)):
             raise
     raise EncodeError(
         f"a value of type {type(value).__name__} cannot be sent with protocol v2;"
@@ -398,9 +399,7 @@ def decode(packet: bytes, options: Options = DEFAULT_OPTIONS, *, later: bool = F
             raise InvalidPacket("the answer to a call has no event")
         value: Any
         if later and length > LARGE and kind == _JSON and not flags & (RESULT | FAILURE):
-            if flags & DURABLE:
-                v1.read_json(body)  # it takes its number only if it can be read
-            value = Unread(body, v1.read_json)
+            value = Unread(body, v1.read_json_in_pieces)
         else:
             value = decode_value(kind, body)
         return Packet(event, value, flags, call, number, time, previous)

@@ -14,7 +14,7 @@ from iotio.core.dispatch import step_of
 from iotio.core.durable.delivery import DeliveryState
 from iotio.core.lane import Kind
 from iotio.hosts.memory import connect
-from iotio_protocol import v2
+from iotio_protocol import v1, v2
 from iotio_protocol.session import Ended, Event, Packet
 from tests.support.memory import Device, make_manager, v1_device
 from tests.support.memory import v2_device as greeted
@@ -119,6 +119,66 @@ def test_a_durable_message_that_is_no_json_is_dropped_and_acknowledged(log: Log)
     answers = [answer for answer in device.decoded() if not isinstance(answer, v2.Packet)]
     assert answers == [v2.Ack(1), v2.Problem("client_invalid_packet", ANY), v2.Ack(2), v2.Ack(3)]
     assert log.calls == ["connect", [1], [2]]
+
+
+HEAVY = [[number] for number in range(5000)]  # what is written in pieces
+
+
+class Heavy(Log):
+    """Answers with what is heavy."""
+
+    async def on_aecho(self, message: Any, client: IoTClient) -> Any:
+        return message
+
+    def on_tuple(self, message: Any, client: IoTClient) -> Any:
+        return "other", {"got": message}
+
+    async def on_atuple(self, message: Any, client: IoTClient) -> Any:
+        return "other", {"got": message}
+
+    def on_no_json(self, message: Any, client: IoTClient) -> Any:
+        return {"got": message, "set": {1}}
+
+    def on_no_value(self, message: Any, client: IoTClient) -> Any:
+        return {1, *range(5000)}
+
+
+@pytest.mark.parametrize("protocol", [v1, v2])
+@pytest.mark.parametrize("prefix", ["", "a"])
+def test_a_heavy_answer_has_the_bytes_of_a_light_one(protocol: Any, prefix: str) -> None:
+    device = (v1_device if protocol is v1 else greeted)(make_manager(Heavy()))
+    told: list[Any] = []
+    setattr(device.connection.manager.callbacks._source, "on_update", lambda *what: told.append(what))  # noqa: B010
+    text = "\u00e9" * 20
+    for event in ("echo", "tuple"):
+        device.frame(Opcode.BINARY, protocol.encode(prefix + event, [text, HEAVY]))
+    answers = [(f"{prefix}echo", [text, HEAVY]), ("other", {"got": [text, HEAVY]})]
+    assert [payload for _, payload in device.frames()] == [protocol.encode(*answer) for answer in answers]
+    assert told == [(device.connection.name, *answer) for answer in answers]
+
+
+def test_a_heavy_answer_that_is_no_json_is_told_as_a_light_one(caplog: pytest.LogCaptureFixture) -> None:
+    device = v1_device(make_manager(Heavy()))
+    device.send("no_json", HEAVY)
+    device.send("no_value", HEAVY)
+    assert device.packets() == []
+    assert "the answer of handler on_no_json, type 'echo', device 'd1', cannot be sent" in caplog.text
+    assert "a dict must be JSON to be sent: Object of type set is not JSON serializable" in caplog.text
+    assert "a value of type set cannot be sent with protocol v1" in caplog.text
+
+
+def test_a_call_with_a_heavy_answer() -> None:
+    device = greeted(make_manager(Heavy()))
+    for event in ("echo", "aecho"):
+        device.packet(v2.encode(event, HEAVY, v2.CALL, call=7))
+        assert device.decoded() == [v2.Packet("", HEAVY, v2.RESULT, 7)]
+
+
+@pytest.mark.parametrize("event", ["echo", "aecho"])
+def test_a_durable_message_with_heavy_json(event: str) -> None:
+    device = greeted(make_manager(Heavy()), sends="s")
+    device.packet(v2.encode(event, HEAVY, v2.DURABLE, number=1))
+    assert device.decoded() == [v2.Ack(1), v2.Packet(event, HEAVY)]
 
 
 def test_a_call_with_large_json(log: Log) -> None:

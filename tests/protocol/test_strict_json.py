@@ -104,7 +104,7 @@ def test_deep_nesting_is_a_value_error(brackets: str) -> None:
 
 
 def test_digits_without_end_are_a_value_error() -> None:
-    with pytest.raises(ValueError, match="digits"):
+    with pytest.raises(ValueError, match="a number is beyond the range of floats: 1"):
         strict_json.loads("1" * 10_000)
 
 

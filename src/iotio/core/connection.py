@@ -20,6 +20,7 @@ from iotio_protocol.errors import (
 )
 from iotio_protocol.frames import Item
 from iotio_protocol.handshake import Hello, Upgrade
+from iotio_protocol.json_pieces import Written
 from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Ended, Event, Greeting, Session, State, string_frame
@@ -490,6 +491,8 @@ class Connection:
                     return
                 reply = found[0], client.checked(*found)
                 frame = self.session.encode(*reply)
+                if type(reply[1]) is Written:
+                    reply = reply[0], reply[1].value
             except Exception as error:  # InvalidData, EncodeError, or what a value of the user's own class raises
                 self.log_throttle.error(
                     error,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import coroutine
 from typing import Any
 
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
+from iotio_protocol.json_pieces import Pieces, is_heavy, write
 from iotio_protocol.logs import get_logger
 from iotio_protocol.near_names import missing_handler
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
-from iotio_protocol.unread import Unread, read_value
+from iotio_protocol.unread import Unread, finish, read_value
 
 from .answers import answering, refuse_call
 from .connection import Connection, count_invalid
@@ -20,7 +22,7 @@ from .durable.taking import taking
 from .handlers import RESERVED, Handlers
 from .lane import Kind, Step, is_coroutine_function
 
-__all__ = ["reading", "step_of"]
+__all__ = ["reading_and_writing", "step_of"]
 
 logger = get_logger("iotio.connection")
 
@@ -49,7 +51,7 @@ def _packet(connection: Connection, packet: Packet) -> Step | None:
     function, arguments = route
     is_async = is_coroutine_function(function)
     if type(packet.value) is Unread:
-        function = reading(connection, function, is_async=is_async)
+        function = reading_and_writing(connection, function, is_async=is_async)
     return Step(Kind.EVENT, [(packet.event, function, arguments, None)], is_async=is_async, size=packet.size)
 
 
@@ -73,13 +75,18 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
         route = _nothing, ()  # it is acknowledged all the same
     function, arguments = route
     is_async = is_coroutine_function(function)
+    value = packet.value
+    if type(value) is Unread:
+        function = _writing(connection, function, is_async=is_async)
     if packet.flags & v2.CALL:
         wrapped = answering(connection.send, packet.call, function, connection.session.max_payload)
     else:
         wrapped = taking(connection, packet, function, is_async=is_async)
-    value = packet.value
     if type(value) is Unread:
-        wrapped = reading(connection, wrapped, is_async=is_async)
+        unreadable = _nothing_async if is_async else _nothing
+        if packet.flags & v2.DURABLE:  # it is dropped in its turn: acknowledged, it does not come again
+            unreadable = taking(connection, packet, unreadable, is_async=is_async)
+        wrapped = _reading(connection, wrapped, unreadable, is_async=is_async)
         value = value.text
     size = len(value) if isinstance(value, (str, bytes)) else 0
     return Step(Kind.EVENT, [(packet.event, wrapped, arguments, None)], is_async=is_async, size=size)
@@ -115,33 +122,96 @@ def _name_unhandled(connection: Connection, handlers: Handlers, event: str) -> b
     return True
 
 
-def reading(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+def reading_and_writing(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    """Wrap a handler of a plain event whose value is `Unread`: see `_reading` and `_writing`."""
+    function = _writing(connection, function, is_async=is_async)
+    return _reading(connection, function, _nothing_async if is_async else _nothing, is_async=is_async)
+
+
+def _reading(
+    connection: Connection, function: Callable[..., Any], unreadable: Callable[..., Any], *, is_async: bool
+) -> Callable[..., Any]:
     """Wrap a handler so that what it gets is read when its turn comes; if it cannot be, the device is told so.
+
+    Others have their turn while it is read.
 
     Args:
         connection: the device's.
         function: the handler; one of its arguments is `Unread`.
-        is_async: whether it is an `async def`.
+        unreadable: called without arguments in the place of `function` if it cannot be read; of the same kind.
+        is_async: whether they are `async def`.
     """
+
+    def complain(error: InvalidPacket) -> None:
+        connection.n_received -= 1
+        connection.complain(error)
+
+    async def async_handler(*arguments: Any) -> Any:
+        try:
+            found = [await _read(argument) for argument in arguments]
+        except InvalidPacket as error:
+            complain(error)
+            return await unreadable()
+        return await function(*found)
 
     def handler(*arguments: Any) -> Any:
         try:
             arguments = tuple(map(read_value, arguments))
         except InvalidPacket as error:
-            connection.n_received -= 1
-            connection.complain(error)
-            return _nothing_async() if is_async else None
+            complain(error)
+            return unreadable()
         return function(*arguments)
 
-    return handler
+    return async_handler if is_async else handler
 
 
-async def _nothing_async() -> None:
-    """Be what an `async def` handler would have been."""
+def _writing(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    """Wrap a handler of large messages so that others have their turn while a large answer is written.
+
+    Args:
+        connection: the device's.
+        function: the handler.
+        is_async: whether it is an `async def`.
+
+    Returns:
+        A handler of the same kind; it returns `Written` for what is written already.
+    """
+
+    async def async_handler(*arguments: Any) -> Any:
+        return await _in_turns(_written(connection, await function(*arguments)))
+
+    def handler(*arguments: Any) -> Any:
+        return finish(_written(connection, function(*arguments)))
+
+    return async_handler if is_async else handler
+
+
+def _written(connection: Connection, result: Any) -> Pieces:
+    """Return the result of a handler, with `Written` in the place of what is large, is written and needs no check."""
+    value = result[1] if isinstance(result, tuple) and len(result) == 2 else result
+    assert connection.client is not None
+    if connection.client.declared or connection.session.version == 0 or not is_heavy(value):
+        return result
+    done = yield from write(value, ascii_only=connection.session.version == 1)
+    return done if value is result else (result[0], done)
+
+
+async def _read(argument: Any) -> Any:
+    return await _in_turns(argument.pieces()) if type(argument) is Unread else argument
+
+
+@coroutine
+def _in_turns(pieces: Pieces) -> Pieces:
+    """Do a work piece by piece, each in a turn of the loop, whichever it is."""
+    return (yield from pieces)
 
 
 def _nothing() -> None:
-    """Handle a durable message of an event that has no handler."""
+    """Handle a message that has no handler, or cannot be read."""
+
+
+async def _nothing_async() -> None:
+    """Do what `_nothing` does, in the place of an `async def` handler."""
 
 
 def _greeting(connection: Connection, greeting: Greeting) -> None:

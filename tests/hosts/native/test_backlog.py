@@ -188,6 +188,48 @@ def test_another_device_has_its_turn_within_a_burst(loop: str, event: str) -> No
         eventually(lambda: manager.client("burst").counters["received"] == MANY + 2)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "auto"])
+def test_another_device_has_its_turn_while_large_json_is_read_and_while_it_is_written(loop: str) -> None:
+    """What it sends is there before the large message, and before the large answer; each takes many turns."""
+    other: list[RawPeer] = []
+    value: list[Any] = [[]] * 20_000
+
+    class Kind(Probe):
+        def send(self, message: str) -> None:
+            other[0].send_bytes(frames(("now", message)))
+            sock = server.connection("other")._transport.get_extra_info("socket")
+            assert select.select([sock.fileno()], [], [], 5)[0]
+
+        async def on_begin(self, message: Any, client: IoTClient) -> None:
+            self.send("while it is read")
+
+        async def on_large(self, message: Any, client: IoTClient) -> Any:
+            self.note("read")
+            self.send("while it is written")
+            return message
+
+        async def on_now(self, message: Any, client: IoTClient) -> None:
+            connection = server.manager.client("large").socket  # type: ignore[union-attr]  # it is there
+            self.note(f"{message}: {connection.counters['sent']} sent")
+
+    def on_update(client_id: str, event: str, data: Any) -> None:
+        if event == "large":
+            kind.note(f"written {len(data)}")
+
+    kind = Kind()
+    with serving(kind, loop=loop) as server, server.device("large") as large, server.device("other") as peer:
+        server.manager.event(on_update)
+        other.append(peer)
+        for one in (large, peer):  # their first user code is over, which runs in a thread
+            one.send_bytes(frames(("aecho", 1)))
+            assert packet(one) == ("aecho", 1)
+        kind.journal.clear()
+        large.send_bytes(frames(("begin", 0), ("large", value)))
+        assert packet(large) == ("large", value)
+        eventually(lambda: len(kind.journal) == 4)
+        assert kind.journal == ["while it is read: 1 sent", "read", "while it is written: 1 sent", "written 20000"]
+
+
 def test_answers_and_pongs_keep_their_order() -> None:
     with serving(Probe()) as server, server.device() as peer:
         peer.send_bytes(frames(("aecho", "first")))  # before the first user code runs, PONGs leave ahead of answers
@@ -217,6 +259,41 @@ def test_what_a_device_sent_before_its_end_is_handled() -> None:
         peer.close()
         eventually(lambda: kind.journal[-1:] and kind.journal[-1].startswith("disconnect"))
         assert kind.journal == ["connect", *map(str, range(MANY)), "disconnect transport_closed"]
+
+
+async def test_a_device_is_read_on_in_the_next_turn() -> None:
+    """Within the callback of a read, libuv would read up to 32 times before anybody else had a turn."""
+    journal: list[str] = []
+
+    class Transport(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return False
+
+        def write(self, data: Any) -> None: ...
+
+        def abort(self) -> None: ...
+
+        def pause_reading(self) -> None:
+            journal.append("pause")
+
+        def resume_reading(self) -> None:
+            journal.append("resume")
+
+    manager = Manager()
+    manager.add_type(DeviceType("kind"))
+    host = NativeHost(manager)
+    connection = NativeConnection(host, v1_headers("d", "kind"), Transport(), peer="1.2.3.4:5", scope=None)
+    connection.start()
+    whole = frames(("event", "x" * 10 * SLICE))
+    connection.received(whole[: 2 * SLICE])
+    assert journal == ["pause"]
+    while len(journal) == 1:
+        await asyncio.sleep(0)
+    assert journal == ["pause", "resume"]
+    connection.ended()
+    while not connection.teardown_done.is_set:
+        await asyncio.sleep(0.01)
+    host.close()
 
 
 async def test_a_device_that_is_gone_is_written_nothing_and_its_backlog_is_handled() -> None:

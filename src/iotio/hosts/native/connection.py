@@ -18,13 +18,14 @@ from typing import Any
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
 from iotio_protocol.frames import Item
+from iotio_protocol.json_pieces import AT_ONCE
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import State, string_frame
 from iotio_protocol.unread import LARGE, Unread
-from iotio_protocol.v1 import decode_value, read_json
+from iotio_protocol.v1 import decode_value, read_json_in_pieces
 
 from ...core.connection import Connection, count_read
-from ...core.dispatch import reading
+from ...core.dispatch import reading_and_writing
 from ...core.handler_context import HandlerContext, Scope
 from ...core.lane import Call, Kind, Step
 from ...core.primitives import wait
@@ -170,7 +171,11 @@ class NativeConnection(Connection):
     def caught_up(self) -> None:
         """Read again, as all that was read is handled."""
         self._backlog = None
-        if self.lane.is_reading and not self._transport.is_closing():
+        # Not within the callback of a read: libuv would read on at once, 32 times, and nobody else had a turn.
+        self.host.loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        if self._backlog is None and self.lane.is_reading and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def pause_reading(self) -> None:
@@ -278,9 +283,9 @@ class NativeConnection(Connection):
                     value: Any
                     if route.kind == 3:
                         value = packet[end + 4 :].decode("utf-8")
-                    elif size > LARGE and route.kind == 4 and not (may_run and route.is_async):
-                        value = Unread(packet[end + 4 :], read_json)  # it waits, and so do its objects
-                        function = reading(self, function, is_async=route.is_async)
+                    elif size > LARGE and route.kind == 4 and (size > AT_ONCE or not (may_run and route.is_async)):
+                        value = Unread(packet[end + 4 :], read_json_in_pieces)  # it waits, and so do its objects
+                        function = reading_and_writing(self, function, is_async=route.is_async)
                     elif route.kind < v2.FLOAT:
                         value = decode_value(route.kind, packet[end + 4 :])
                     else:
