@@ -218,6 +218,7 @@ import logging, sys
 from iotio_client import AsyncIoTClient, IoTClient
 
 logging.basicConfig(stream=sys.stdout, level=logging.DEBUG, format="%(message)s")
+logging.getLogger("websockets").setLevel(logging.WARNING)  # of a thread of its own, at any time
 client = {client}("d1", "t")
 client.run(sys.argv[1])
 """
