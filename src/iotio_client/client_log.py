@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import Duration
 from iotio_protocol.near_names import missing_handler
 
@@ -21,6 +24,9 @@ _MOST_NAMED = 100  # events without a handler: a server chooses their names
 class ClientLog:
     """The lines of one client.
 
+    Attributes:
+        throttle: takes the lines that a server can cause at will: the first ones pass, then one now and then.
+
     Args:
         logger: takes them.
         session: knows the device and its protocol.
@@ -28,6 +34,7 @@ class ClientLog:
     """
 
     def __init__(self, logger: logging.Logger, session: Session, handlers: Handlers) -> None:
+        self.throttle = LogThrottle(time.monotonic, threading.Lock(), logger)
         self._logger = logger
         self._session = session
         self._handlers = handlers
@@ -79,4 +86,7 @@ class ClientLog:
     def handler_failed(self, name: str) -> None:
         """Log the exception that is being handled."""
         identity = self._session.identity
-        self._logger.exception("the handler %s of device %r of type %r has failed", name, identity.id, identity.type)
+        error = sys.exception()
+        assert error is not None
+        text = "the handler %s of device %r of type %r has failed"
+        self.throttle.error(error, f"handler {name}", text, name, identity.id, identity.type)

@@ -572,15 +572,18 @@ class Driver(Generic[_C, _W]):
         if received.rejection is not None:
             self.logger.error("%s; it is not tried again", received.rejection)
         else:
-            self.logger.error("the server reports the error %s (info: %s)", received.error, received.info)
+            text = "the server reports the error %s (info: %s)"
+            self._log.throttle.failure("reported", text, received.error, received.info)
         yield from self._call("on_error", received.error)
         if received.rejection is not None:
             raise received.rejection
 
     def _ignore(self, received: Received, connection: _C) -> Work[None]:
         if isinstance(received, Ignored):
-            level = logging.WARNING if received.invalid else logging.DEBUG
-            self.logger.log(level, "ignored %s", received.why)
+            if received.invalid:
+                self._log.throttle.warning("invalid", "ignored %s", received.why)
+            else:
+                self.logger.debug("ignored %s", received.why)
             if received.reply is not None:
                 yield from self._answer("the protocol", received.reply, connection)
             if received.durable is not None and not (yield from self._known(received.durable, connection)):
@@ -641,7 +644,7 @@ class Driver(Generic[_C, _W]):
         try:
             value = codec.check(received)
         except InvalidData as error:
-            self.logger.warning("refused a call: %s", error)
+            self._log.throttle.warning("refused", "refused a call: %s", error)
             return codec.failed(received, error)
         try:
             return codec.answer(received, (yield Invoke(handler, (*about, value))))
@@ -664,7 +667,8 @@ class Driver(Generic[_C, _W]):
                 self._log.handler_failed(name)
                 ack = yield InBuffer(partial(durable.handled, received))
         except BufferFailed as error:
-            self.logger.error("a durable message cannot be noted as handled, and has to come again: %s", error)
+            text = "a durable message cannot be noted as handled, and has to come again: %s"
+            self._log.throttle.failure("unnoted", text, error)
             raise self.session.give_up(str(error)) from error
         return cast("bytes | None", ack)
 
@@ -672,7 +676,7 @@ class Driver(Generic[_C, _W]):
         try:
             yield from self._write(packet, connection)
         except NotConnected as error:
-            self.logger.warning("the answer of %s is lost: %s", name, error)
+            self._log.throttle.warning("lost", "the answer of %s is lost: %s", name, error)
 
     def _call(self, name: str, *args: Any) -> Work[None]:
         """Call on_connect, on_disconnect or on_error."""
@@ -751,7 +755,8 @@ class Driver(Generic[_C, _W]):
             try:
                 packet = yield following
             except (EncodeError, BufferFailed) as error:
-                self.logger.error("a durable message was dropped, which the server cannot take: %s", error)
+                text = "a durable message was dropped, which the server cannot take: %s"
+                self._log.throttle.failure("dropped", text, error)
                 self.flushes.settle()
                 continue
             if packet is None:
@@ -768,7 +773,8 @@ class Driver(Generic[_C, _W]):
         try:
             wrong = yield InBuffer(partial(self.session.durable.acknowledged, upto))
         except BufferFailed as error:
-            self.logger.warning("what the server has acknowledged is not noted in the file: %s", error)
+            text = "what the server has acknowledged is not noted in the file: %s"
+            self._log.throttle.warning("unforgotten", text, error)
             wrong = None
         self.flushes.settle()
         yield SendMore()

@@ -753,6 +753,31 @@ def test_on_disconnect_may_raise(kind: Kind) -> None:
         assert Running(device.run, server.domain).join() is None
 
 
+def test_a_server_cannot_fill_the_log(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    """Of each kind of line the first 10 pass; the others are kept back, to DEBUG, and counted later."""
+    caplog.set_level(logging.DEBUG, "iotio")
+
+    def flood(peer: Peer) -> None:
+        peer.accept()
+        for _ in range(300):
+            peer.send(Opcode.BINARY, b"\x09")
+            peer.packet("raises", "x")
+            peer.packet("error", {"error": "client_invalid_packet", "info": None})
+        peer.packet("quit", 0)
+        while peer.recv_packet() != ("quit", "bye"):
+            pass
+
+    with FakeServer(flood) as server:
+        assert Running(make(kind).run, server.domain).join() is None
+    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines) == 30
+    assert sum(line.getMessage().startswith("ignored an invalid packet") for line in lines) == 10
+    assert sum(line.getMessage().startswith("the handler on_raises") for line in lines) == 10
+    assert sum(line.getMessage().startswith("the server reports the error") for line in lines) == 10
+    kept = [record for record in caplog.records if record.getMessage().startswith("the handler on_raises")]
+    assert len(kept) == 300
+
+
 # Case of client_behaviour.json -> the test that does the same to our clients, and its parameter if it has several.
 COVERED: dict[str, tuple[Any, Any]] = {
     "orig_reject: error packet + raw HTTP 400": (test_rejection_ends_the_program, refuse_as_the_original),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 
 from iotio import DeviceType, Options
 from iotio.core.connections import Connections, Takeovers
-from iotio.core.log_throttle import LogThrottle
 from iotio.core.manager import Manager
 from iotio.hosts.memory import MemoryConnection
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.reasons import DisconnectReason
 from tests.support.memory import Clock, Device, make_manager, v1_device
 from tests.support.wire import Opcode
@@ -200,7 +201,7 @@ def test_who_comes_while_the_manager_closes_is_held_until_the_end(manager: Manag
 
 def test_by_itself_it_knows_no_manager() -> None:
     clock = Clock()
-    connections = Connections(Options(), clock, LogThrottle(clock))
+    connections = Connections(Options(), clock, LogThrottle(clock, threading.Lock()))
     assert (connections.all(), connections.counters, connections.refusals) == ([], {}, {})
     connections.begin_close(0)
     connections.finish_close()

@@ -15,7 +15,7 @@ import pytest
 
 from iotio.core.handler_context import HandlerContext, Scope
 from iotio.core.handles import IoTClient, current_client
-from iotio.core.log_throttle import LogThrottle
+from iotio_protocol.log_throttle import LogThrottle
 from tests.support.memory import make_manager
 
 inside: ContextVar[str] = ContextVar("inside", default="outside")
@@ -28,7 +28,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.log_throttle = LogThrottle(time.monotonic)
+        self.log_throttle = LogThrottle(time.monotonic, threading.Lock())
 
     def run_async(self, coroutine: Any, context: Context) -> Any:
         return context.copy().run(asyncio.run, coroutine)

@@ -14,8 +14,8 @@ from iotio import IoTClient
 from iotio.core.handler_context import HandlerContext
 from iotio.core.inline_lane import InlineLane
 from iotio.core.lane import Kind, Step
-from iotio.core.log_throttle import LogThrottle
 from iotio.core.primitives import Signal, wait
+from iotio_protocol.log_throttle import LogThrottle
 from tests.support.memory import make_manager
 
 
@@ -26,7 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.log_throttle = LogThrottle(time.monotonic)
+        self.log_throttle = LogThrottle(time.monotonic, threading.Lock())
         self._handler_context: HandlerContext | None = None
         self.takes_events = True
         self.context = copy_context()

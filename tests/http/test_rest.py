@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import Unauthorized
 
-from iotio.core.log_throttle import LogThrottle
 from iotio.http import register
 from iotio.http.rest import EndpointResource
 from iotio_protocol import v1
 from iotio_protocol.endpoints import Endpoint, IntegerEndpoint, ValidationResponse, parse_endpoints
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 from tests.protocol.vectors import load
@@ -61,7 +62,7 @@ class FakeManager:
 
     def __init__(self, *, connected: bool = True, offline: bool = False) -> None:
         self.options = Options()
-        self.log_throttle = LogThrottle(time.monotonic)
+        self.log_throttle = LogThrottle(time.monotonic, threading.Lock())
         self.devices: dict[str, dict[str, Endpoint]] = {}
         self.knows_offline = offline
         self.packets: list[bytes] = []

@@ -14,10 +14,10 @@ from contextvars import Context
 from math import floor, inf
 from typing import Any, TypeVar
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
 from .handlers import takes
-from .log_throttle import LogThrottle
 from .ports import BackgroundPort, Outcome, WorkPlace
 from .primitives import Signal, allocate_lock
 from .waiting import is_cancelled, loop_runs_here
@@ -136,7 +136,7 @@ class Background:
         self.has_begun = self.has_ended = False
         self.place_without_loop: WorkPlace | None = None
         self.manager = manager
-        self.throttle = LogThrottle(manager.clock, get_logger("iotio.manager"))
+        self.throttle = LogThrottle(manager.clock, allocate_lock(), get_logger("iotio.manager"))
         self._lock = allocate_lock()
         self._jobs: list[_Job] = []
         self._started = Signal()  # `on_start` has ended

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 from iotio_protocol.near_names import near_name
 from iotio_protocol.reasons import DisconnectReason
 
 from .handlers import does_nothing, takes, with_reason
 from .handles import IoTClient
-from .log_throttle import LogThrottle
+from .primitives import allocate_lock
 
 __all__ = ["CallbackSource", "Callbacks"]
 
@@ -55,7 +56,7 @@ class Callbacks:
 
     def __init__(self, source: CallbackSource) -> None:
         self._source = source
-        self._throttle = LogThrottle(time.monotonic, logger)
+        self._throttle = LogThrottle(time.monotonic, allocate_lock(), logger)
         for name in _PARAMETERS:
             function = getattr(source, name, None)
             if name in _OF_THE_SERVER and function is not None and not takes(function, 0):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from iotio_protocol.errors import ErrorCode
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
@@ -19,7 +20,6 @@ from iotio_protocol.reasons import DisconnectReason
 from .connection import Connection
 from .handles import IoTClient, current_client
 from .limits import Admission
-from .log_throttle import LogThrottle
 from .pending import PendingSockets
 from .ports import Link
 from .primitives import Signal, allocate_lock, wait

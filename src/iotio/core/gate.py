@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.handshake import Hello, Upgrade, parse_headers
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.origins import Foreign
 from iotio_protocol.reasons import DisconnectReason
 
@@ -22,7 +23,6 @@ from .connection import Connection
 from .connections import Connections, Phase
 from .device_type import DeviceTypes
 from .handles import IoTClient
-from .log_throttle import LogThrottle
 from .pending import PendingSockets, address_of
 from .ports import Operations
 from .presence import PresenceMonitor

@@ -14,6 +14,7 @@ from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidPacket
 from iotio_protocol.handshake import size_of
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 from iotio_protocol.options import DEFAULT_OPTIONS, Options, check_wait
 from iotio_protocol.presence import Presence, PresenceReason
@@ -35,11 +36,10 @@ from .gate import Gate
 from .handlers import default_callback
 from .handles import Addressee, Addressees, DeviceHandle, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
-from .log_throttle import LogThrottle
 from .ports import HostLoop
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
-from .primitives import Signal, wait
+from .primitives import Signal, allocate_lock, wait
 from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
@@ -99,7 +99,7 @@ class Manager:
         self.types = DeviceTypes(options)
         self.callbacks = Callbacks(self)
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self.log_throttle = LogThrottle(clock)
+        self.log_throttle = LogThrottle(clock, allocate_lock())
         self.background = Background(self)
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)

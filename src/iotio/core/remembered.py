@@ -19,10 +19,10 @@ from typing import Protocol
 
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.handshake import size_of
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.options import Options
 
 from .handles import DeviceHandle, IoTClient
-from .log_throttle import LogThrottle
 from .registry import Registry
 
 __all__ = ["Remembered"]

@@ -14,10 +14,11 @@ from flask.views import MethodView
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.wrappers import Response
 
-from iotio.core.log_throttle import LogThrottle
+from iotio.core.primitives import allocate_lock
 from iotio_protocol import strict_json
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
 from iotio_protocol.errors import EncodeError, InvalidData
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 from iotio_protocol.options import Options
 from iotio_protocol.origins import foreign
@@ -123,7 +124,7 @@ class EndpointResource(MethodView):
 
     def __init__(self, manager: EndpointSender, auth_decorator: AuthDecorator | None = None) -> None:
         self.manager = manager
-        self._throttle = LogThrottle(time.monotonic, logger)
+        self._throttle = LogThrottle(time.monotonic, allocate_lock(), logger)
         self._handler: Callable[..., Any] = auth_decorator(self.post) if auth_decorator else self.post
 
     def post(self) -> Any:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from iotio import Options
-from iotio.core.log_throttle import LogThrottle
 from iotio.core.pending import PendingSockets
 from iotio.hosts.native.acceptor import Acceptor
 from iotio_protocol import v1
+from iotio_protocol.log_throttle import LogThrottle
 from tests.support.hosts import serve_local
 from tests.support.memory import Clock
 from tests.support.processes import START_SECONDS, Program, free_port
@@ -83,7 +84,7 @@ def test_where_descriptors_are_scarce_newcomers_wait(loop: str) -> None:
 async def test_what_is_accepted_behind_the_end_is_dropped() -> None:
     clock = Clock()
     pending = PendingSockets(8, clock)
-    acceptor = Acceptor(pending, LogThrottle(clock), asyncio.Protocol)
+    acceptor = Acceptor(pending, LogThrottle(clock, threading.Lock()), asyncio.Protocol)
     transport, dropped = asyncio.Transport(), []
     assert acceptor.accepted("first", transport, "192.0.2.1:1", "192.0.2.1", lambda: dropped.append("first"))
     acceptor.close()

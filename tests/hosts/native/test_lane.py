@@ -15,11 +15,11 @@ import pytest
 from iotio import IoTClient
 from iotio.core.handler_context import HandlerContext
 from iotio.core.lane import MAX_WAITING, MAX_WAITING_BYTES, TOO_MUCH_WAITS, Kind, Step
-from iotio.core.log_throttle import LogThrottle
 from iotio.core.manager import Manager
 from iotio.core.primitives import Signal
 from iotio.hosts.native.host import NativeHost
 from iotio.hosts.native.lane import LoopLane
+from iotio_protocol.log_throttle import LogThrottle
 
 
 class Transport(asyncio.Transport):
@@ -43,7 +43,7 @@ class Fake:
 
     def __init__(self, host: NativeHost) -> None:
         self._lock = threading.Lock()
-        self.log_throttle = LogThrottle(time.monotonic)
+        self.log_throttle = LogThrottle(time.monotonic, threading.Lock())
         self.transport = Transport()
         self.lane = LoopLane(host, self, self.transport)
         self.context: HandlerContext | None = None

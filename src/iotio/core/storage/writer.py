@@ -14,9 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
-from ..log_throttle import LogThrottle
 from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
 from .batch import AskRecord, Batch, Entry, KeptDrops, Slot, Ticket, is_kept
 from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
@@ -83,7 +83,8 @@ class StoreWriter:
         self._lost = False  # the store has to be opened anew and all of it written anew
         self._pause = _FIRST_PAUSE
         self._undo: list[Slot] = []
-        self._throttle = LogThrottle(time.monotonic)  # a store that comes and goes must not fill the log
+        # A store that comes and goes must not fill the log.
+        self._throttle = LogThrottle(time.monotonic, allocate_lock())
         self._work = Bell()
         self._hurry = Bell()
         self._watch = Bell()

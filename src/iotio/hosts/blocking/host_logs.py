@@ -18,7 +18,8 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import ClientDisconnected
 
-from iotio.core.log_throttle import LogThrottle
+from iotio.core.primitives import allocate_lock
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import safe
 
 __all__ = ["guard_body", "guard_logs"]
@@ -39,7 +40,7 @@ _OF_HOSTS = ("werkzeug.serving", "werkzeug.urls", "gunicorn.")
 
 _READERS = frozenset(("_discard", "_do_read", "_chunked_read"))  # of pywsgi's body
 
-_throttle = LogThrottle(time.monotonic)
+_throttle = LogThrottle(time.monotonic, allocate_lock())
 _guarded: set[str] = set()
 
 

@@ -13,7 +13,8 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from ...core.log_throttle import LogThrottle
+from iotio_protocol.log_throttle import LogThrottle
+
 from ...core.pending import NO_PLACE, PendingSockets
 
 if sys.platform != "win32":

@@ -15,7 +15,8 @@ import h11
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ...core.log_throttle import LogThrottle
+from iotio_protocol.log_throttle import LogThrottle
+
 from ..timing import LINGER
 from .http_places import HttpPlaces
 

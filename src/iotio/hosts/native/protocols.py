@@ -8,10 +8,10 @@ from typing import Any, Protocol, cast
 
 import uvicorn
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.reasons import DisconnectReason
 
 from ...core.connection import Scope
-from ...core.log_throttle import LogThrottle
 from ..proxies import TrustedProxies
 from ..upgrade import PATHS, UpgradeRequest, agreed, judge, read_again, read_usual, turn_away
 from . import http

@@ -20,11 +20,12 @@ from typing import Any, cast
 
 import uvicorn
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
 from ...core.connection import Scope
-from ...core.log_throttle import LogThrottle
 from ...core.manager import Manager
+from ...core.primitives import allocate_lock
 from ...core.waiting import wait_on_loop
 from ..announce import announce
 from ..forks import serves_at
@@ -86,7 +87,9 @@ class NativeServer(uvicorn.Server):
         self._threads = threads
         self._slow_handler = slow_handler
         self._http_connections = http_connections
-        self.access_log = LogThrottle(manager.clock, get_logger("iotio.access")) if access_log else None
+        self.access_log: LogThrottle | None = None
+        if access_log:
+            self.access_log = LogThrottle(manager.clock, allocate_lock(), get_logger("iotio.access"))
         self._native: NativeHost | None = None
         self._signalled = 0  # the number of the first signal
         self.ready = threading.Event()

@@ -12,9 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 
+from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
-from ...core.log_throttle import LogThrottle
+from ...core.primitives import allocate_lock
 
 __all__ = ["Job", "Workers"]
 
@@ -116,7 +117,7 @@ class Workers:
         self._loop = loop
         self._most = most
         self._slow = slow
-        self._throttle = LogThrottle(clock, logger)
+        self._throttle = LogThrottle(clock, allocate_lock(), logger)
         self._clock = clock
         self._workers: list[_Worker] = []
         self._homes: dict[Hashable, tuple[_Worker, int]] = {}  # owner -> where its jobs are, and how many

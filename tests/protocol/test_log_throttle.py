@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio import DeviceType, IoTClient
-from iotio.core.log_throttle import LogThrottle
 from iotio.core.manager import Manager
+from iotio_protocol.log_throttle import LogThrottle
 from tests.support.memory import Clock, Device, make_manager, v1_device
 from tests.support.wire import Opcode
 
 
 def test_a_throttle_keeps_kinds_apart() -> None:
-    throttle = LogThrottle(Clock())
+    throttle = LogThrottle(Clock(), threading.Lock())
     assert [throttle.ask("a") for _ in range(11)] == [0] * 10 + [None]
     assert throttle.ask("b") == 0
 
@@ -28,7 +28,7 @@ def test_a_throttle_keeps_kinds_apart() -> None:
 def test_the_first_line_after_a_quiet_time_tells_how_many_were_kept_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "iotio.connection")
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for number in range(13):
         throttle.warning("a", "line %d", number)
     levels = [record.levelno for record in caplog.records]
@@ -46,7 +46,7 @@ def test_the_first_line_after_a_quiet_time_tells_how_many_were_kept_back(caplog:
 
 def test_what_is_kept_back_does_not_prolong_the_quiet_time() -> None:
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     assert [throttle.ask("a") for _ in range(10)] == [0] * 10
     for _ in range(10):
         clock.now += 1
@@ -57,7 +57,7 @@ def test_what_is_kept_back_does_not_prolong_the_quiet_time() -> None:
 
 def test_lines_that_come_slowly_all_pass() -> None:
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for _ in range(100):
         clock.now += 11
         assert throttle.ask("a") == 0
@@ -66,7 +66,7 @@ def test_lines_that_come_slowly_all_pass() -> None:
 @given(st.lists(st.floats(0, 30), max_size=60))
 def test_no_line_is_lost_from_the_count(pauses: list[float]) -> None:
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     answers = []
     for pause in pauses:
         clock.now += pause
@@ -78,7 +78,7 @@ def test_no_line_is_lost_from_the_count(pauses: list[float]) -> None:
 
 def test_an_exception_comes_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    throttle = LogThrottle(clock, logging.getLogger("iotio.hosts"))
+    throttle = LogThrottle(clock, threading.Lock(), logging.getLogger("iotio.hosts"))
     error = ValueError("x")
     for number in range(12):
         throttle.error(error, "a", "number %d", number)
@@ -106,7 +106,7 @@ def news(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_of_too_many_lines_in_a_second_the_last_one_counts_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for number in range(5000):
         throttle.info("connected", "device %d", number)
     assert news(caplog) == [f"device {number}" for number in range(100)]
@@ -121,7 +121,7 @@ def test_of_too_many_lines_in_a_second_the_last_one_counts_the_rest(caplog: pyte
 def test_a_flood_is_one_line_each_second_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for second in range(4):
         for number in range(101 if second < 2 else 3):
             throttle.info("connected", "device %d.%d", second, number)
@@ -134,7 +134,7 @@ def test_a_flood_is_one_line_each_second_until_it_ends(caplog: pytest.LogCapture
 def test_lines_that_are_left_out_at_the_end_are_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for number in range(102):
         throttle.info("connected", "device %d", number)
     caplog.clear()
@@ -144,7 +144,7 @@ def test_lines_that_are_left_out_at_the_end_are_told(caplog: pytest.LogCaptureFi
 
 def test_kinds_of_lines_are_counted_apart(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
-    throttle = LogThrottle(Clock())
+    throttle = LogThrottle(Clock(), threading.Lock())
     for _ in range(100):
         throttle.info("connected", "c")
         throttle.info("disconnected", "d")
@@ -156,7 +156,7 @@ def test_kinds_of_lines_are_counted_apart(caplog: pytest.LogCaptureFixture) -> N
 def test_no_flood_makes_a_megabyte_a_minute(each_second: int, size: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
     for _ in range(60):
         for _ in range(each_second):
             throttle.info("connected", "%s", "x" * size)
@@ -169,7 +169,7 @@ def test_no_flood_makes_a_megabyte_a_minute(each_second: int, size: int, caplog:
 
 def test_of_errors_with_long_tracebacks_few_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    throttle = LogThrottle(clock)
+    throttle = LogThrottle(clock, threading.Lock())
 
     def nested(depth: int) -> None:
         if depth:
@@ -187,7 +187,7 @@ def test_of_errors_with_long_tracebacks_few_are_logged(caplog: pytest.LogCapture
 
 def test_no_line_of_several_threads_is_lost_from_the_count(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "iotio.connection")
-    throttle = LogThrottle(time.monotonic)
+    throttle = LogThrottle(time.monotonic, threading.Lock())
 
     def chat() -> None:
         for _ in range(500):
@@ -206,7 +206,7 @@ def test_no_line_of_several_threads_is_lost_from_the_count(caplog: pytest.LogCap
 
 def test_nothing_is_done_where_info_is_off(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "iotio.connection")
-    throttle = LogThrottle(Clock())
+    throttle = LogThrottle(Clock(), threading.Lock())
     assert not throttle.tells_news
     throttle.info("connected", "%d", "no number, and nobody formats it")
     throttle.sweep(2000.0)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from iotio_protocol.logs import MAX_LINE, get_logger, safe
-
-from .primitives import allocate_lock
+from .logs import MAX_LINE, get_logger, safe
 
 __all__ = ["LogThrottle"]
 
@@ -32,13 +31,19 @@ class LogThrottle:
 
     Args:
         clock: monotonic seconds.
+        lock: keeps its threads apart, for some microseconds.
         logger: where the lines go.
     """
 
-    def __init__(self, clock: Callable[[], float], logger: logging.Logger = logger) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        lock: AbstractContextManager[object],
+        logger: logging.Logger = logger,
+    ) -> None:
         self._clock = clock
         self._logger = logger
-        self._lock = allocate_lock()
+        self._lock = lock
         self._kinds: dict[str, tuple[int, int, float]] = {}  # lines in a row, kept back since, when the last one was
         self._news: dict[str, _News] = {}
         self._warnings_left, self._news_left = _Purse(clock()), _Purse(clock())
