@@ -32,6 +32,7 @@ def test_it_has_what_a_server_needs() -> None:
     assert unit.sections() == ["Unit", "Service", "Install"]
     service = unit["Service"]
     assert service["ExecStart"] == f"{PROGRAM} run server.py"
+    assert service["Type"] == "notify"
     assert service["Restart"] == "always"
     assert int(service["LimitNOFILE"]) > 1024
     assert service["NoNewPrivileges"] == service["ProtectHome"] == "yes"

@@ -20,6 +20,8 @@ from typing import Any
 from iotio.core.manager import Manager
 from iotio.core.primitives import start_thread
 
+from .systemd import tell_stopping
+
 __all__ = ["forget", "handling", "is_repeated", "watch"]
 
 _GRACE = 3.0  # seconds for devices to answer the CLOSE frame; below every supervisor's patience
@@ -115,6 +117,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
     def close_and_repeat() -> None:
         try:
+            tell_stopping()
             _close_all(_GRACE)
         finally:
             # The kernel does not do the default to the first process of a container.

@@ -33,6 +33,7 @@ from ..keepalive import limit_silence
 from ..listen import BACKLOG, CannotServe, address, check_files, listen
 from ..proxies import TrustedProxies
 from ..signals import handling, is_repeated
+from ..systemd import tell_ready, tell_stopping
 from ..timing import SHUTDOWN_GRACE
 from ..upgrade import UpgradeRequest
 from .acceptor import Acceptor
@@ -208,7 +209,7 @@ class NativeServer(uvicorn.Server):
         return int(name[1]) if isinstance(name, tuple) else 0
 
     async def startup(self, sockets: Any = None) -> None:
-        """Listen, then set `ready`."""
+        """Listen, then set `ready` and tell systemd."""
         self._native = NativeHost(self.manager, threads=self._threads, slow_handler=self._slow_handler)
         try:
             await self._open(sockets)
@@ -216,6 +217,7 @@ class NativeServer(uvicorn.Server):
             self._native.close()
             raise
         self.ready.set()
+        tell_ready()
 
     async def _open(self, sockets: list[socket.socket] | None) -> None:
         self.http_places = HttpPlaces(self._http_connections, self.native.loop.time)
@@ -249,6 +251,7 @@ class NativeServer(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:
         """Close every device's connection, run every `on_disconnect`, finish what runs, within a deadline."""
         if self._signalled:
+            tell_stopping()
             name = "Ctrl-C" if self._signalled == signal.SIGINT else signal.Signals(self._signalled).name
             devices = len(self.manager.connections.all())
             logger.info("%s: the server ends; connections to close: %d. A second one ends it at once", name, devices)
