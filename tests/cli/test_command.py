@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import iotio
 from iotio.cli import main
 from iotio.cli.command import run
 from iotio.cli.settings import Settings
+from scripts.tools.environments import ROOT
 from tests.support.processes import START_SECONDS
 
 from .program import IOTIO
@@ -24,6 +26,21 @@ def test_the_installed_script_says_its_version() -> None:
     script = Path(sys.executable).with_name("iotio")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=START_SECONDS, check=True)
     assert done.stdout == f"iotio, version {iotio.__version__}\n"
+
+
+def test_the_page_has_each_command_and_each_option() -> None:
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+    assert isinstance(main, click.Group)
+    assert re.findall(r"^## iotio (\w+)$", page, re.MULTILINE) == re.findall(
+        r"^\| `iotio (\w+)` \|", page, re.MULTILINE
+    )
+    assert set(re.findall(r"^## iotio (\w+)$", page, re.MULTILINE)) == set(main.commands)
+    for name, command in main.commands.items():
+        section = page.partition(f"## iotio {name}\n")[2].partition("\n## ")[0]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                spelled = parameter.secondary_opts or parameter.opts
+                assert f"`{spelled[0]}" in section, f"{name} {spelled[0]}"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])

@@ -103,6 +103,25 @@ def backup(target: str, store: str, force: bool) -> None:
     run_backup(store, target, force=force)
 
 
+@main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a project that runs to the new folder NAME: a server, a device, a web page, a test and a systemd unit.
+
+    NAME is the name of the project: small letters, digits, - and _. It is "." for the current folder and its name. A
+    folder that exists must be empty, but for a virtual environment and hidden files. No file is replaced.
+
+    \b
+    Example: a project, and its server.
+      iotio new greenhouse
+      cd greenhouse
+      iotio run server.py
+    """
+    from .new import write_project
+
+    write_project(name)
+
+
 def _check(context: click.Context, options: dict[str, Any]) -> None:
     """Refuse options that contradict each other."""
     from .target import Misuse
