@@ -23,9 +23,10 @@ def measure(message: dict[str, Any]) -> float:
 @client.every(60)
 def ask() -> None:
     try:
-        print("wanted:", client.call("wanted", {"window_open": False}, timeout=5))
+        wanted = client.call("wanted", {"window_open": False}, timeout=5)
+        print(f"wanted: {wanted}")
     except CallError as error:
-        print("the server does not say:", error)
+        print(f"the server does not say: {error}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ client = IoTClient("front", "door", buffer=Buffer("door.db"))
 
 @client.on("lock")
 def on_lock(message: bool) -> None:
-    print("the door is", "locked" if message else "unlocked")
+    print(f"the door is {'locked' if message else 'unlocked'}")
 
 
 if __name__ == "__main__":
     with client.start("localhost:5000"):
         for line in sys.stdin:
             client.emit("opened", line.rstrip("\n"), durable=True)
-            print("messages that wait:", client.waiting)
+            print(f"messages that wait: {client.waiting}")

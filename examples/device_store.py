@@ -10,7 +10,7 @@ client = IoTClient("main", "meter", buffer=Buffer("readings.db"))
 @client.every(5)
 def report() -> None:
     client.emit("kwh", 0.25, durable=True)
-    print("messages that wait:", client.waiting)
+    print(f"messages that wait: {client.waiting}")
 
 
 if __name__ == "__main__":

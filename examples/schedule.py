@@ -38,7 +38,7 @@ async def blink() -> None:  # on the loop; it may await
 
 @manager.every(2)
 def look_for_silent_ones() -> None:  # on a thread; it may take its time, and never runs twice at once
-    print("silent:", [one for one, when in heard.items() if time.monotonic() - when > 2])
+    print(f"silent: {[one for one, when in heard.items() if time.monotonic() - when > 2]}")
 
 
 @manager.event

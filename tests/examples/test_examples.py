@@ -241,7 +241,8 @@ def test_all_examples_are_tested() -> None:
 
 def test_all_examples_are_listed_for_readers() -> None:
     page = (ROOT / "docs" / "reference" / "examples.md").read_text(encoding="utf-8")
-    assert [file.name for file in EXAMPLES.glob("*.py") if f"](../../examples/{file.name})" not in page] == []
+    names = [file.relative_to(EXAMPLES).as_posix() for file in EXAMPLES.rglob("*.py")]
+    assert [name for name in names if f"](../../examples/{name})" not in page] == []
 
 
 def test_the_page_about_fastapi_shows_the_example() -> None:
