@@ -81,7 +81,7 @@ def choose_port(wanted: int | None) -> int:
     Raises:
         DemoError: the wanted one is taken.
     """
-    if _is_free(wanted or readme.QUICKSTART_PORT):
+    if is_free(wanted or readme.QUICKSTART_PORT):
         return wanted or readme.QUICKSTART_PORT
     if wanted:
         raise DemoError(f"port {wanted} is taken; --port takes another one")
@@ -92,7 +92,8 @@ def choose_port(wanted: int | None) -> int:
     return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port`."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
