@@ -74,27 +74,34 @@ def compile_modules(sources: Path, packages: list[str], target: Path) -> list[tu
         Each extension module that was made, and its place relative to `sources`.
     """
     from Cython.Build import cythonize
-    from setuptools import Distribution, Extension
+    from setuptools import Extension
 
     flags = [] if sys.platform == "win32" else ["-O2", "-g0"]
+    # First a file that needs Python's headers and nothing else: to translate all modules takes minutes on a Pi.
+    probe = target / "probe.c"
+    probe.write_text("#include <Python.h>\nPyMODINIT_FUNC PyInit_probe(void) { return NULL; }\n")
+    _compile([Extension("probe", [str(probe)])], target / "probe")
     extensions = []
     for types in sorted(path for package in packages for path in (sources / package).rglob("*.pxd")):
         name = ".".join(types.relative_to(sources).with_suffix("").parts)
         source = types.with_suffix(".pyx") if types.with_suffix(".pyx").exists() else types.with_suffix(".py")
         extensions.append(Extension(name, [os.path.relpath(source)], extra_compile_args=flags))
-    distribution = Distribution(
-        {
-            "ext_modules": cythonize(
-                extensions,
-                build_dir=str(target / "c"),
-                include_path=[str(sources)],
-                language_level=3,
-                quiet=True,
-                compiler_directives={"annotation_typing": False},
-            )
-        }
+    translated = cythonize(
+        extensions,
+        build_dir=str(target / "c"),
+        include_path=[str(sources)],
+        language_level=3,
+        quiet=True,
+        compiler_directives={"annotation_typing": False},
     )
-    command: Any = distribution.get_command_obj("build_ext")
+    return _compile(translated, target)
+
+
+def _compile(extensions: list[Any], target: Path) -> list[tuple[Path, Path]]:
+    """Have setuptools compile these into `target`; see `compile_modules`."""
+    from setuptools import Distribution
+
+    command: Any = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(target / "lib"), str(target / "temp")
     command.parallel = os.cpu_count()
     command.ensure_finalized()

@@ -88,7 +88,7 @@ def test_an_interpreter_that_does_not_run_is_passed_over(tmp_path: Path) -> None
     assert environments._probe(broken) is None
 
 
-@pytest.mark.parametrize("name", ["demo", "test", "check", "coverage", "docs", "conformance"])
+@pytest.mark.parametrize("name", ["build", "demo", "test", "check", "coverage", "docs", "conformance"])
 def test_each_command_has_help(name: str) -> None:
     done = subprocess.run([ROOT / "scripts" / name, "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
