@@ -78,8 +78,8 @@ class Options:
         max_bytes_per_second: the same in bytes on the wire.
         allowed_origins: web pages of other hosts that may connect from a browser, such as "https://example.org";
             "*" for all. Pages of the server's own host may always.
-        allowed_hosts: names by which browsers may know the server, such as "hub.example.com" or "*.example.com"; "*"
-            for all. Addresses, names without a dot, the machine's own name, "*.local", "*.home.arpa" and "*.internal"
+        allowed_hosts: names by which browsers may know the server, such as `hub.example.com` or `*.example.com`; `*`
+            for all. Addresses, names without a dot, the machine's own name, `*.local`, `*.home.arpa` and `*.internal`
             may always.
         trusted_proxies: IP addresses and networks of proxies, such as "10.0.0.7" or "10.0.0.0/8", and "unix" for those
             that come over a Unix socket: what they say of the client's address, scheme and host is believed.

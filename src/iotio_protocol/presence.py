@@ -27,7 +27,7 @@ _NEVER = float("inf")
 
 
 class Presence(StrEnum):
-    """Whether a device is there; see the table at the top of the module."""
+    """Whether a device is there; docs/explanation/presence.md tells what leads from one to another."""
 
     ONLINE = "online"
     SLEEPING = "sleeping"
