@@ -202,10 +202,10 @@ class Device:
         self.send_kept()
 
     def send_kept(self):
-        for number in list(self.kept)[: self.most]:  # none before WELCOME
+        for number, (event, value) in list(self.kept.items())[: self.most]:  # none before WELCOME
             if number > self.sent:
                 previous, self.sent = self.sent, number
-                self.send(*self.kept[number], DURABLE, pack(">QQ", number, previous))
+                self.send(event, value, DURABLE, pack(">QQ", number, previous))
 
 
 if __name__ == "__main__":

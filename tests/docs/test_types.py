@@ -1,7 +1,11 @@
-"""The programs of README.md and docs/devices.md pass `mypy --strict`, run as a user runs it."""
+"""The programs of README.md, the tutorial, docs/devices.md and examples/ pass `mypy --strict` and pyright.
+
+Both run as a user runs them. mypy has the examples in the configuration of the project.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,27 +13,31 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tools.readme import QUICKSTART_SERVER, README, ROOT
+from scripts.tools.readme import QUICKSTART_SERVER, README, ROOT, Block
 
 from .test_snippets import SNIPPETS, whole
 
-pytestmark = pytest.mark.slow  # mypy reads all that the programs import
+pytestmark = pytest.mark.slow  # both read all that the programs import
 
-PAGES = (README, ROOT / "docs" / "devices.md")
+PAGES = (README, ROOT / "docs" / "devices.md", *(ROOT / "docs" / "tutorial").glob("*.md"))
+PROGRAMS = [block for block in SNIPPETS if block.path in PAGES and "no-run" not in block.words]
+
+
+def write(blocks: list[Block], folder: Path) -> list[str]:
+    """Write programs as files; their names."""
+    names = [f"{block.path.stem}_{block.line}.py".lower() for block in blocks]
+    for name, block in zip(names, blocks, strict=True):
+        (folder / name).write_text(whole(block), encoding="utf-8")
+    assert len(names) > 8
+    return names
 
 
 def test_they_pass_mypy_strict(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    programs = []
-    for block in SNIPPETS:
-        # The quickstart's server is that of iot.io word for word, which has no types.
-        if block.path in PAGES and "no-run" not in block.words and block.heading != QUICKSTART_SERVER:
-            program = tmp_path / f"{block.path.stem}_{block.line}.py".lower()
-            program.write_text(whole(block), encoding="utf-8")
-            programs.append(program.name)
-    assert len(programs) > 8
+    # The quickstart's server is that of iot.io word for word, which has no types.
+    names = write([block for block in PROGRAMS if block.heading != QUICKSTART_SERVER], tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", *programs],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", *names],
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(ROOT / "src")},
         capture_output=True,
@@ -37,3 +45,24 @@ def test_they_pass_mypy_strict(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_they_pass_pyright(tmp_path: Path) -> None:
+    pytest.importorskip("pyright")
+    names = write(PROGRAMS, tmp_path)
+    examples = tmp_path / "examples"
+    examples.symlink_to(ROOT / "examples")
+    settings = {"include": [*names, "examples"], "extraPaths": [str(ROOT / "src")], "pythonVersion": "3.11"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    assert found["summary"]["filesAnalyzed"] >= len(names) + len(list((ROOT / "examples").rglob("*.py")))
+    assert found["generalDiagnostics"] == []
+    assert done.returncode == 0, done.stderr
