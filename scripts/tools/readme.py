@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 
-QUICKSTART_SERVER = "Quickstart Guide (Server)"
-QUICKSTART_DEVICE = "Quickstart Guide (Device)"
+QUICKSTART_SERVER = "Programs written for iot.io"
+QUICKSTART_DEVICE = "device.py"
 QUICKSTART_PORT = 5000
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")

@@ -1,7 +1,7 @@
-"""Do what README.md says under "The first hour", with nothing else: a fresh clone, Debian's Python, a bare environment.
+"""Do what README.md and the tutorial say, with nothing else: a fresh clone, Debian's Python, a bare environment.
 
-What is printed is compared with what the README shows: there `...` stands for anything within a line, and lines of a
-program that the README leaves out may stand between those that it shows.
+What is printed is compared with what they show: there `...` stands for anything within a line, and lines of a program
+that they leave out may stand between those that they show.
 By hand: `python -m tests.docs.stranger FOLDER`.
 """
 
@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,11 @@ from scripts.tools.demo import is_free
 from scripts.tools.readme import QUICKSTART_PORT, README, ROOT, Block, blocks
 from tests.support.processes import Program, ProgramError, free_port
 
-HEADING = "The first hour"
+FIRST_HOUR = [one for one in blocks(README) if one.heading in ("The first hour", "server.py", "device.py")]
+"""What the README has under its first heading."""
+TUTORIAL = blocks(ROOT / "docs" / "tutorial" / "first-hour.md")
+"""It goes on with the environment of the README. Each program stands under a heading that is the name of its file."""
+
 PATH = "/usr/bin:/bin"
 """What Debian installs: no Python that somebody has built, and no environment."""
 
@@ -34,12 +39,10 @@ LINE_SECONDS = 30.0
 SERVES = ("iotio run ", "python ")
 """Commands that go on until Ctrl-C; each has a terminal of its own."""
 
-SAVE = re.compile(r"`(\w+\.py)`")
-
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A command of the README, and the lines that it shows below."""
+    """A command of a page, and the lines that stand below."""
 
     command: str
     shown: tuple[str, ...]
@@ -52,7 +55,7 @@ def typed(block: Block) -> list[Typed]:
 
 
 def fits(shown: str, line: str) -> bool:
-    """Whether a line is what the README shows."""
+    """Whether a line is what a page shows."""
     return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), line) is not None
 
 
@@ -68,16 +71,16 @@ def missing() -> str | None:
 
 
 class Stranger:
-    """Somebody at a machine who has the README before them.
+    """Somebody at a machine who has the pages before them.
 
     Args:
-        folder: where they work; empty.
+        folder: where they work; empty. The port is that of the pages, or a free one where that is taken.
         compiled: whether the packages are compiled, which takes some minutes; else installed as plain Python.
     """
 
     def __init__(self, folder: Path, *, compiled: bool = False) -> None:
         self._folder = folder
-        self._port = QUICKSTART_PORT if is_free(QUICKSTART_PORT) else free_port()
+        self._port = QUICKSTART_PORT
         passed = {name: value for name, value in os.environ.items() if OF_PIP.fullmatch(name)}
         self._environment = {
             **passed,
@@ -85,23 +88,22 @@ class Stranger:
             "HOME": os.environ.get("HOME", str(folder)),  # pip's own file may be there
             "PYTHONUNBUFFERED": "1",  # as at a terminal
             **({} if compiled else {"IOTIO_PURE": "1"}),
-            **({} if self._port == QUICKSTART_PORT else {"IOTIO_PORT": str(self._port)}),
         }
 
-    def work(self) -> None:
-        """Go through the README.
+    def work(self, page: Sequence[Block]) -> None:
+        """Go through a page.
 
         Raises:
             ProgramError: something else is printed than it shows, or a command fails.
         """
-        page = [block for block in blocks(README) if block.heading == HEADING]
-        lines = README.read_text(encoding="utf-8").splitlines()
+        programs = [block for block in page if block.language == "python"]
         with ExitStack() as stack:
             self._terminals: dict[str, Program] = {}
             for block in page:
-                if block.language == "python":
-                    name = SAVE.findall(" ".join(lines[block.line - 5 : block.line - 1]))[0]
-                    (self._folder / name).write_text(self._on_port(block.code), encoding="utf-8")
+                if block is programs[0]:  # all that takes long is over
+                    self._port = QUICKSTART_PORT if is_free(QUICKSTART_PORT) else free_port()
+                if block in programs:
+                    (self._folder / block.heading).write_text(self._on_port(block.code), encoding="utf-8")
                 elif block.language == "console":
                     self._type(typed(block), stack)
             for command in reversed(list(self._terminals)):
@@ -130,7 +132,8 @@ class Stranger:
         """A new terminal in which the environment is active, if it is made already."""
         active = ". venv/bin/activate && " if (self._folder / "venv").exists() else ""
         bare = [f"{name}={value}" for name, value in self._environment.items()]
-        return ["/usr/bin/env", "-i", *bare, "sh", "-c", active + command]
+        port = [] if self._port == QUICKSTART_PORT else [f"IOTIO_PORT={self._port}"]
+        return ["/usr/bin/env", "-i", *bare, *port, "sh", "-c", active + command]
 
     def _run(self, one: Typed) -> None:
         command = self._on_port(one.command.replace("<repository>", str(ROOT)))
@@ -160,7 +163,9 @@ def main() -> None:
         raise SystemExit(reason)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
-    Stranger(folder, compiled=True).work()
+    stranger = Stranger(folder, compiled=True)
+    for page in (FIRST_HOUR, TUTORIAL):
+        stranger.work(page)
 
 
 if __name__ == "__main__":

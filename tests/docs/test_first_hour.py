@@ -1,4 +1,4 @@
-"""The first programs of the README, run as they stand but for the port, as it says."""
+"""The lamp of the tutorial, run as it stands but for the port."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tools.readme import README, blocks, on_port
+from scripts.tools.readme import ROOT, blocks, on_port
 from tests.support.processes import Program, free_port, python_program, wait_until_listening
 
 pytestmark = pytest.mark.slow
 
-SERVER, DEVICE = (one.code for one in blocks(README) if one.heading == "The first hour" and one.language == "python")
+PAGE = ROOT / "docs" / "tutorial" / "first-hour.md"
+SERVER, DEVICE = (one.code for one in blocks(PAGE) if one.language == "python")
 
 
 def set_brightness(port: int, brightness: int) -> object:
-    """What the README's curl does."""
+    """What the curl of the page does."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/lamp/{brightness}", method="POST")
     with urllib.request.urlopen(request, timeout=10) as response:
         return json.load(response)

@@ -30,6 +30,11 @@ def test_it_opens_with_the_two_commands() -> None:
     assert [line.split("`")[1] for line in paragraph.splitlines()] == ["scripts/demo", "scripts/test"]
 
 
+def test_it_is_short() -> None:
+    """What is more goes to the docs."""
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 150
+
+
 def test_both_programs_name_the_port_once() -> None:
     for heading in (QUICKSTART_SERVER, QUICKSTART_DEVICE):
         assert ":12345" in on_port(quickstart(heading), 12345).replace("('', ", ":")

@@ -23,13 +23,13 @@ def run_demo(*arguments: str) -> Program:
     return Program([sys.executable, "-c", HERE, *arguments], folder=ROOT)
 
 
-def test_once_shows_an_exchange_and_ends() -> None:
+def test_once_shows_what_the_readme_shows_and_ends() -> None:
     port = free_port()
     with run_demo("--once", "--port", str(port)) as running:
         assert running.wait(60) == 0
-        server = "server | Message from Client with ID 'demo-device': hello number 1"
-        device = "device | Answer from the server: hello number 1"
-        assert {server, device} <= set(running.lines)  # of two programs: which is read first, nobody knows
+        (picture,) = (block.code for block in readme.blocks(readme.README) if block.language == "text")
+        assert len(picture.splitlines()) == 3
+        assert set(picture.splitlines()) <= set(running.lines)  # of two programs: which is read first, nobody knows
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server still runs"
 
