@@ -402,6 +402,8 @@ def _served(
     from .hosts.asgi.views import MAX_BODY, Views
     from .hosts.asgi.views import THREADS as VIEW_THREADS
 
+    if manager._middleware is not None:
+        manager._middleware.announced = True  # this host does it
     without_request = _app_scope(app)
 
     def scope_of(request: UpgradeRequest, peer: str, root: str = "") -> Scope:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,7 @@ def test_a_day_of_a_program_that_has_configured_nothing(host: str, tmp_path: Pat
         with Device(port, "d", "plain"):
             server.wait_line("device 'd' came back")
             eventually(lambda: len(ours(server)) >= 5)
+        assert status_of_a_page(port) == 404
         lines = ours(server)
     assert re.fullmatch(
         rf"INFO iotio.server: serving on http://(127.0.0.1|localhost):{port}( by [^;]+)?;"
@@ -96,7 +99,16 @@ def test_a_day_of_a_program_that_has_configured_nothing(host: str, tmp_path: Pat
         r"INFO iotio.connection: device 'd' came back after \d\.\d s: type 'plain', protocol 1, from 127.0.0.1:\d+",
         lines[4],
     ), lines
+    assert [line for line in lines if "serving on" in line] == lines[:1], "a page is no reason to say it again"
     assert "uvicorn" not in server.output or host == "uvicorn"
+
+
+def status_of_a_page(port: int) -> int:
+    """Ask for a page that there is not."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    with closing(connection):
+        connection.request("GET", "/nothing")
+        return connection.getresponse().status
 
 
 def ours(server: Program) -> list[str]:

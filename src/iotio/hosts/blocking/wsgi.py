@@ -84,6 +84,9 @@ class IoTManagerMiddleware:
         manager: the devices' manager.
         loop_thread: the manager's; without it a new one.
         scope_of: returns the scope of a device's handlers, from its environ.
+
+    Attributes:
+        announced: whether the log says where devices are served; it does from the first request on.
     """
 
     def __init__(
@@ -102,13 +105,13 @@ class IoTManagerMiddleware:
         self._scope_of = scope_of
         self._proxies = TrustedProxies(manager.options.trusted_proxies)
         self._told = False  # that no device can be served
-        self._announced = False
+        self.announced = False
         guard_logs()  # of what the program has loaded already; of the rest with the first request
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         guard_logs()
-        if not self._announced:
-            self._announced = True
+        if not self.announced:
+            self.announced = True
             if not self.manager._disowned:
                 announce(self.manager, [_place(environ)], environ.get("SERVER_SOFTWARE", "").partition(" ")[0])
         if self._proxies:
