@@ -70,7 +70,7 @@ MANAGER = """
 MANAGER_PARTS = """
     background callbacks clock closing codec connections durable_messages emitter epochs explain gate lifecycle
     log_throttle loops make_store_writer notifier presence recorder registry rooms_of run_awaitable scope
-    session_factory step_of store_writer sweep types wait_here
+    session_factory step_of store_writer sweep types wait_here wall
 """
 CLIENT = """
     acall call close connected connected_since counters data device emit encoder endpoints get_validator id info join

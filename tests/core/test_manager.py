@@ -552,3 +552,20 @@ def test_what_a_manager_says_of_itself(manager: Manager) -> None:
     assert repr(manager) == "<Manager: types 'echo', 'other', 1 of 2 devices connected>"
     assert repr(Manager()) == "<Manager: types none, 0 of 0 devices connected>"
     assert repr(manager.backup) == "<StoreBackup of no store>"
+
+
+def test_all_dates_and_times_are_those_of_the_manager() -> None:
+    """Also when a test puts other clocks there; a server's own run on whatever it does."""
+    manager = make_manager(DeviceType("echo"))
+    manager.clock, manager.wall = lambda: 50.0, lambda: 7000.0
+    device = v2_device(manager, "a", "echo")
+    client, lasting = manager.client("a"), manager.device("a")
+    assert client is not None
+    assert lasting is not None
+    assert client.connected_since.timestamp() == client.last_seen.timestamp() == 7000.0
+    assert lasting.since.timestamp() == 7000.0
+    assert device.welcome["time"] == 7_000_000
+    result = manager.emit("set", 1, to="a", durable=True)
+    assert result.deliveries["a"].record.created == 7000.0
+    manager.clock, manager.wall = lambda: 60.0, lambda: 7010.0
+    assert client.last_seen.timestamp() == 7000.0

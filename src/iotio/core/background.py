@@ -136,7 +136,7 @@ class Background:
         self.has_begun = self.has_ended = False
         self.place_without_loop: WorkPlace | None = None
         self.manager = manager
-        self.throttle = LogThrottle(manager.clock, allocate_lock(), get_logger("iotio.manager"))
+        self.throttle = LogThrottle(lambda: manager.clock(), allocate_lock(), get_logger("iotio.manager"))
         self._lock = allocate_lock()
         self._jobs: list[_Job] = []
         self._started = Signal()  # `on_start` has ended

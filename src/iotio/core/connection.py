@@ -7,7 +7,6 @@ and by the parts that the server hands in: the gate, `step_of`, the lifecycle.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, Protocol, cast
@@ -424,7 +423,7 @@ class Connection:
         self._greeting = _NOTHING_SAID  # it holds all that the device has said, as objects
         welcome: dict[str, object] = {}
         if self.session.version == 2:
-            welcome = {"server": f"iotio {__version__}", "time": int(time.time() * 1000)}
+            welcome = {"server": f"iotio {__version__}", "time": int(self.manager.wall() * 1000)}
             welcome |= self.durable.announce()
         with self._lock:
             self.session.open(welcome)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
@@ -154,7 +153,7 @@ class IoTClient:
 
     def _date(self, when: float) -> datetime:
         """Return a time on the manager's clock as a date."""
-        return datetime.now(UTC) - timedelta(seconds=self.manager.clock() - when)
+        return datetime.fromtimestamp(self.manager.wall() - (self.manager.clock() - when), UTC)
 
     @property
     def message(self) -> Message | None:
@@ -478,7 +477,7 @@ current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")
 
 def last_seen(client: IoTClient) -> float:
     """Return when anything came over a connection last, in seconds since 1970."""
-    return time.time() - (client.manager.clock() - client.socket.session.last_received)
+    return client.manager.wall() - (client.manager.clock() - client.socket.session.last_received)
 
 
 Addressee = str | IoTClient | DeviceHandle

@@ -9,7 +9,6 @@ A connection is torn down: `on_disconnect` runs if `on_connect` was called, then
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -197,7 +196,7 @@ def _log_arrival(connection: Connection, client: IoTClient, replaces: bool) -> N
     if replaces:
         came = "came back before its old connection had ended"
     elif device is not None and device.state.returned and device.state.last_seen:
-        came = f"came back after {Duration(time.time() - device.state.last_seen)}"
+        came = f"came back after {Duration(connection.manager.wall() - device.state.last_seen)}"
     text = "device %r %s: type %r, protocol %d, from %s"
     connection.log_throttle.info(
         "connected", text, client.id, came, client.type, connection.session.version, connection.peer

@@ -76,6 +76,7 @@ class Manager:
         options: limits and timings.
         store: where devices and durable messages outlive the process, open; None: in memory only.
         clock: monotonic time in seconds; tests pass their own.
+        wall: the date, in seconds since 1970; the same.
     """
 
     session_factory: type[Session] = Session  # a test that is about frames only puts its own here
@@ -89,17 +90,20 @@ class Manager:
         options: Options = DEFAULT_OPTIONS,
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.logger = get_logger("iotio.manager")
         self.client_logging_level = client_logging_level
         self.encoder = encoder
         self.options = options
         self.clock = clock
+        self.wall = wall
         self.codec = codec_of(encoder)
         self.types = DeviceTypes(options)
         self.callbacks = Callbacks(self)
         self.scope: Scope | None = None  # for hosts that know of no request: what handlers run in
-        self.log_throttle = LogThrottle(clock, allocate_lock())
+        # A test may put another clock there.
+        self.log_throttle = LogThrottle(lambda: self.clock(), allocate_lock())
         self.background = Background(self)
         self.registry = Registry()
         self.durable_messages = DurableMessages(self, self.registry)
@@ -112,7 +116,7 @@ class Manager:
         self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.store_writer: StoreWriter | None = None
         self.loops: list[HostLoop] = []  # of the hosts that have one
-        self.connections = Connections(options, clock, self.log_throttle)
+        self.connections = Connections(options, lambda: self.clock(), self.log_throttle)
         self.gate = Gate(self)
         self.lifecycle = Lifecycle(self)
         self.step_of = step_of

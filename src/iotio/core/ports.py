@@ -118,9 +118,11 @@ class Operations(Protocol):
 
     Attributes:
         clock: monotonic seconds.
+        wall: the date, in seconds since 1970.
     """
 
     clock: Callable[[], float]
+    wall: Callable[[], float]
     _disowned: str  # why this process cannot use it: it is a child that was forked
 
     @property

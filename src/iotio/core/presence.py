@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from sys import intern
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,7 +59,6 @@ class PresenceMonitor:
         notifier: calls `on_presence`.
         recorder: as above.
         remembered: as above.
-        wall: the date, in seconds since 1970.
     """
 
     def __init__(
@@ -70,14 +68,12 @@ class PresenceMonitor:
         notifier: PresenceNotifier,
         recorder: DeviceRecorder,
         remembered: Remembered,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._registry = registry
         self._notifier = notifier
         self.recorder = recorder
         self.remembered = remembered
-        self._wall = wall
         self._absent: dict[str, DeviceHandle] = {}  # devices that are away
         self._deadlines: list[tuple[float, int, DeviceHandle]] = []  # a heap; some are outdated, and are passed over
         self._numbers = itertools.count()
@@ -213,7 +209,7 @@ class PresenceMonitor:
             return False
         state, until = device.state, device.tracker.sleeps_until
         state.presence = transition.new
-        state.since = self._wall()
+        state.since = self._server.wall()
         state.wakes = None if until is None else state.since + until - self._server.clock()
         self._notifier.put(device, transition)
         if self._registry.knows(device):
@@ -228,7 +224,7 @@ class PresenceMonitor:
         wakes = device.state.wakes
         if wakes is None:
             return 0.0
-        return max(0.0, min(wakes - self._wall(), wakes - device.state.since))
+        return max(0.0, min(wakes - self._server.wall(), wakes - device.state.since))
 
     def _expect(self, device: DeviceHandle) -> None:
         """Look at a device at its deadline."""

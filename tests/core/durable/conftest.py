@@ -27,5 +27,5 @@ def clock() -> Clock:
 @pytest.fixture
 def manager(lamp: Lamp, wall: Clock, clock: Clock) -> Manager:
     manager = make_manager(lamp, clock=clock)
-    manager.durable_messages.wall = wall
+    manager.wall = wall
     return manager

@@ -196,7 +196,7 @@ def test_a_sweep_is_short(lamp: Lamp) -> None:
 def test_the_time_to_live_over_a_restart(restart: Restart, before: float, left: float) -> None:
     """A minute passes while the program is down; or the date is a year earlier behind it, which gives no more time."""
     manager = restart()
-    manager.durable_messages.wall = lambda: time.time() + before
+    manager.wall = lambda: time.time() + before
     connect(manager).drop()
     manager.emit("set", 1, client_id="d", durable=True, ttl=100)
     clock = Clock()

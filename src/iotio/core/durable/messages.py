@@ -5,8 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -53,13 +52,11 @@ class DurableMessages:
     Args:
         server: whose it is.
         registry: which devices are known.
-        wall: the date, in seconds since 1970.
     """
 
-    def __init__(self, server: ServerPort, registry: Registry, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, server: ServerPort, registry: Registry) -> None:
         self._server = server
         self._registry = registry
-        self.wall = wall
         self.writer: StoreWriter | None = None
         self._lock = allocate_lock()  # for what follows; taken by who holds a queue's
         self._queues: dict[str, DurableQueue] = {}
@@ -92,7 +89,7 @@ class DurableMessages:
         bodies = {device_id: v2.encode_value(value) for device_id, value in converted.items()}
         general = v2.encode_value(outgoing.value) if len(bodies) < len(devices) or not devices else None
         v2.encode_head(v2.NULL, event)
-        created = self.wall()
+        created = self._server.wall()
         expires = None if outgoing.ttl is None else created + outgoing.ttl
         deadline = None if outgoing.ttl is None else self._server.clock() + outgoing.ttl
         deliveries = {}
@@ -305,7 +302,7 @@ class DurableMessages:
             The ids of devices that are not.
         """
         unknown = set()
-        now, date = self._server.clock(), self.wall()
+        now, date = self._server.clock(), self._server.wall()
         for record in records:
             if self._registry.device(record.device_id) is None:
                 unknown.add(record.device_id)
