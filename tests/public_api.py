@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["described"]
 
-MODULES = ("iotio", "iotio.endpoints", "iotio.store")
+MODULES = ("iotio", "iotio.endpoints", "iotio.store", "iotio.testing")
 OF_A_MANAGER = {"devices": "iotio.core.directory.Directory", "backup": "iotio.core.storage.recorder.StoreBackup"}
 OURS = ("iotio", "iotio_protocol")
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .hosts.asgi.types import ASGIApp
     from .hosts.native.server import NativeServer
     from .hosts.upgrade import UpgradeRequest
+    from .testing import FakeDevice
 
 __all__ = ["IoTManager"]
 
@@ -273,6 +274,26 @@ class IoTManager(Manager):
         (server, thread), self._running = self._running, None
         server.should_exit = True
         thread.join(timeout)
+
+    def test_client(
+        self,
+        client_id: str,
+        client_type: str,
+        data: dict[str, Any] | None = None,
+        endpoints: Iterable[Mapping[str, object]] = (),
+        *,
+        protocol: int = 2,
+    ) -> FakeDevice:
+        """Connect a device without a network, for tests; the manager must not be serving.
+
+        Time then stands still until `FakeDevice.clock` is advanced. See docs/how-to/testing.md.
+
+        Args: and errors are those of `iotio.testing.FakeDevice`.
+        """
+        from .testing import FakeDevice
+
+        forks.check(self)
+        return FakeDevice(self, client_id, client_type, data, endpoints, protocol=protocol)
 
     def _server(
         self,

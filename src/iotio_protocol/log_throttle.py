@@ -29,6 +29,9 @@ _HEAD = 100  # bytes of a line before its message, as JSON too
 class LogThrottle:
     """A filter that lets the first log lines of a kind pass, then one now and then. An attack cannot fill the disk.
 
+    Attributes:
+        on_error: gets each exception that is logged; None but in tests.
+
     Args:
         clock: monotonic seconds.
         lock: keeps its threads apart, for some microseconds.
@@ -41,6 +44,7 @@ class LogThrottle:
         lock: AbstractContextManager[object],
         logger: logging.Logger = logger,
     ) -> None:
+        self.on_error: Callable[[BaseException], object] | None = None
         self._clock = clock
         self._logger = logger
         self._lock = lock
@@ -123,6 +127,8 @@ class LogThrottle:
             text: the line, with `%` placeholders.
             args: for these.
         """
+        if self.on_error is not None:
+            self.on_error(error)
         self._log(logging.ERROR, error, kind, text, args)
 
     def _log(self, level: int, error: BaseException | None, kind: str, text: str, args: tuple[object, ...]) -> None:

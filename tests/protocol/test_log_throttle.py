@@ -257,3 +257,13 @@ def test_each_kind_of_line_is_bounded(cause: Callable[[Device], None], caplog: p
         cause(v1_device(manager, f"d{number}", "failing", room=0))
     lines = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert len(lines) == 10
+
+
+def test_who_asks_hears_of_each_exception_also_of_those_that_are_left_out() -> None:
+    throttle, heard = LogThrottle(Clock(), threading.Lock()), list[BaseException]()
+    throttle.on_error = heard.append
+    errors = [ValueError(str(number)) for number in range(50)]
+    for error in errors:
+        throttle.error(error, "handlers", "one failed")
+    throttle.warning("other", "nothing is raised here")
+    assert heard == errors

@@ -50,13 +50,16 @@ class Callbacks:
     Args:
         source: looked at for each call, as a program may assign its attributes at any time.
 
+    Attributes:
+        throttle: bounds the log lines about what they raise.
+
     Raises:
         TypeError: one of them cannot be called the way callbacks are.
     """
 
     def __init__(self, source: CallbackSource) -> None:
         self._source = source
-        self._throttle = LogThrottle(time.monotonic, allocate_lock(), logger)
+        self.throttle = LogThrottle(time.monotonic, allocate_lock(), logger)
         for name in _PARAMETERS:
             function = getattr(source, name, None)
             if name in _OF_THE_SERVER and function is not None and not takes(function, 0):
@@ -126,7 +129,7 @@ class Callbacks:
         try:
             self._source.on_update(client_id, event, data)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # the last two would end a loop
-            self._throttle.error(error, "update", "Error when calling on_update handler: '%s'", error)
+            self.throttle.error(error, "update", "Error when calling on_update handler: '%s'", error)
 
     def _call_disconnect(self, client: IoTClient, reason: DisconnectReason) -> Any:
         function = self._source.on_disconnect

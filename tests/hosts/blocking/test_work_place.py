@@ -89,3 +89,13 @@ def test_a_thread_of_no_hub_is_no_greenlet() -> None:
 
     in_a_thread(lambda: found.append(hub_here()))
     assert found == [None]
+
+
+def test_its_end_stops_the_loop_thread() -> None:
+    manager = make_manager()
+    loop_thread = LoopThread(manager)
+    place = BlockingPlace(loop_thread)
+    place.begin()
+    loop = loop_thread.loop
+    place.end()
+    assert loop.is_closed()

@@ -22,7 +22,7 @@ from ..work_timer import WorkTimer
 if TYPE_CHECKING:
     from iotio.core.manager import Manager
 
-__all__ = ["LoopThread"]
+__all__ = ["LoopThread", "new_loop"]
 
 logger = get_logger("iotio.hosts")
 
@@ -102,7 +102,7 @@ class LoopThread:
                 wait(self._ended, 5.0)
 
     def _run(self, started: list[asyncio.AbstractEventLoop], ready: Signal, ended: Signal) -> None:
-        loop = _new_loop()  # here, because what gevent puts into it belongs to the thread that makes it
+        loop = new_loop()  # here, because what gevent puts into it belongs to the thread that makes it
         started.append(loop)
         self._ident = get_ident()
         self._sweep_due = self._manager.clock()
@@ -131,7 +131,7 @@ class LoopThread:
         timer.look()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
     """Make a loop on the interpreter's own selector; a monkey-patched one would run a hub in this thread."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("selectors"):

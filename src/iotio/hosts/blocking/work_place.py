@@ -35,6 +35,10 @@ class BlockingPlace:
             self._hub, self._thread = hub_here(), get_ident()
         self._loop_thread.loop  # noqa: B018  # starts it
 
+    def end(self) -> None:
+        """Stop the loop thread: another host does the work from now on."""
+        self._loop_thread.stop()
+
     def run_def(self, function: Callable[[], None], label: str) -> None:
         """See `WorkPlace.run_def`. In the hub's own thread the function runs at once, in this greenlet."""
         if self._hub is None:
