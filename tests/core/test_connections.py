@@ -206,3 +206,15 @@ def test_by_itself_it_knows_no_manager() -> None:
     connections.begin_close(0)
     connections.finish_close()
     assert connections.phase.name == "CLOSED"
+
+
+def test_when_the_next_is_due() -> None:
+    clock = Clock()
+    manager = make_manager(DeviceType("echo"), clock=clock)
+    assert manager.connections.next_due == float("inf")
+    v1_device(manager, "a")
+    clock.now += 5
+    device = v1_device(manager, "b")
+    assert manager.connections.next_due == clock.now - 5 + manager.options.ping_interval
+    device.drop()
+    assert manager.connections.next_due == clock.now - 5 + manager.options.ping_interval

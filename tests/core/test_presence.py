@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from iotio import DeviceHandle, DisconnectReason, Presence
+from iotio import DeviceHandle, DeviceType, DisconnectReason, Presence
 from iotio.core.manager import Manager
 from iotio.core.storage.records import DeviceState, read_json, write_json
 from tests.support.memory import Clock, Device, make_manager, v1_device
@@ -579,3 +579,14 @@ def test_threads(_: int) -> None:
         device.forget()
     assert (manager.rooms, manager.registry._away, manager.registry._rooms) == ({}, {}, {})
     assert manager.presence._absent == {}
+
+
+def test_when_the_next_is_due() -> None:
+    clock = Clock()
+    manager = make_manager(DeviceType("echo"), clock=clock)
+    assert manager.presence.next_due == float("inf")
+    v1_device(manager).drop()
+    assert manager.presence.next_due == clock.now + manager.options.grace
+    clock.now += manager.options.grace
+    manager.sweep(clock.now)
+    assert manager.presence.next_due == float("inf")

@@ -104,6 +104,11 @@ class Connections:
         with self._lock:
             return list(self._all)
 
+    @property
+    def next_due(self) -> float:
+        """When `sweep` has something to do; infinity for never. It looks at all sockets."""
+        return min((connection.session.deadline for connection in self.all()), default=float("inf"))
+
     def sweep(self, now: float) -> bool:
         """Let the connections do what is due, for a few milliseconds at most: a loop that sweeps has other work, too.
 

@@ -133,6 +133,12 @@ class PresenceMonitor:
             self.remembered.make_room()
         self._finish_dropped()
 
+    @property
+    def next_due(self) -> float:
+        """When `sweep` has a device to look at, at the earliest; infinity for never."""
+        with self._registry.lock:
+            return self._deadlines[0][0] if self._deadlines else _NEVER
+
     def sweep(self, now: float) -> None:
         """Look at the devices whose deadline has passed; `on_presence` runs elsewhere. A closing server pauses it."""
         if self._server.closing:

@@ -578,3 +578,16 @@ def test_a_file_of_a_newer_version(tmp_path: Path) -> None:
 def test_no_such_store(url: str) -> None:
     with pytest.raises(StoreError):
         IoTManager(store=url, options=Options())
+
+
+def test_when_the_next_is_due(manager: Manager, clock: Clock) -> None:
+    connect(manager).drop()
+    assert manager.durable_messages.next_due == float("inf")
+    manager.emit("set", 1, client_id="d", durable=True)
+    assert manager.durable_messages.next_due == float("inf")
+    manager.emit("set", 1, client_id="d", durable=True, ttl=60)
+    manager.emit("set", 1, client_id="d", durable=True, ttl=30)
+    assert manager.durable_messages.next_due == clock.now + 30
+    clock.now += 60
+    manager.sweep(clock.now)
+    assert manager.durable_messages.next_due == float("inf")

@@ -312,6 +312,12 @@ class DurableMessages:
             self.queue(record.device_id).outgoing.restore(delivery)
         return unknown
 
+    @property
+    def next_due(self) -> float:
+        """When a message may expire, at the earliest; infinity for never."""
+        with self._lock:
+            return self._expiries[0][0] if self._expiries else float("inf")
+
     def sweep(self) -> None:
         """Drop what has expired; go on where a device or the store was too slow before."""
         now = self.clock()
