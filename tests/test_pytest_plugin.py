@@ -183,6 +183,7 @@ def test_at_the_end(iotio_manager, iotio_device):
 
     iotio_manager.add_type(Leaves("leaves"))
     iotio_device("kitchen", "leaves")
+    iotio_device("attic", "leaves")
 
 def test_then(iotio_manager, iotio_device):
     iotio_manager.add_type(Lamp("lamp"))
@@ -191,5 +192,7 @@ def test_then(iotio_manager, iotio_device):
     )
     said = run(1, test_one=code)
     assert "ValueError: no light" in said
-    assert "LookupError: gone" in said
+    assert "E       LookupError: gone" in said
+    for device in ("kitchen", "attic"):
+        assert f"handler on_disconnect of type 'leaves' failed for device '{device}'" in said, "each is closed"
     assert "1 failed, 2 passed, 1 error" in said

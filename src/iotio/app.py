@@ -308,6 +308,9 @@ class IoTManager(Manager):
         from .hosts.native.server import NativeServer
 
         forks.check(self)
+        testing = sys.modules.get(f"{__package__}.testing.host")  # not there as long as nobody has a test client
+        if testing is not None and testing.is_tested(self):
+            raise RuntimeError("the manager has test clients, for which time stands still: close them first")
         app, scope_of = _served(self, request_context, view_threads, max_body)
         if self.app is None:
             signals.watch(self)  # as `init_app` does: nobody has called it

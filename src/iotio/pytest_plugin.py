@@ -36,12 +36,12 @@ def iotio_clock(iotio_manager: IoTManager) -> Iterator[VirtualClock]:
     from .testing.host import host_of
 
     host = host_of(iotio_manager)
-    host.hold(iotio_manager)
+    host.hold(host)
     yield host.clock
     try:
         host.close_devices()
     finally:
-        host.release(iotio_manager)
+        host.release(host)
 
 
 @pytest.fixture

@@ -39,10 +39,10 @@ def test_time_that_cannot_pass(seconds: float) -> None:
 def test_without_test_clients_it_runs_by_itself() -> None:
     manager: Any = IoTManager()
     host = host_of(manager)
-    host.hold(manager)
+    host.hold(host)
     clock = host.clock
     clock.advance(1)
-    host.release(manager)
+    host.release(host)
     with pytest.raises(RuntimeError, match="this clock runs by itself, as the manager has no test clients any more"):
         clock.advance(1)
     assert manager.clock is clock

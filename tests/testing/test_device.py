@@ -197,6 +197,7 @@ def test_an_error_of_on_disconnect() -> None:
     with pytest.raises(ValueError, match="not today"):
         lamp.close()
     assert manager.loops == []
+    assert list(manager.devices) == [], "it is forgotten all the same"
 
 
 def test_what_is_only_logged_by_the_interpreter_ends_no_test(manager: IoTManager, lamp: FakeDevice) -> None:
@@ -289,6 +290,28 @@ def test_a_coroutine_function_answers_no_calls(lamp: FakeDevice) -> None:
         lamp.on("measure", measure)
 
 
+def test_an_assertion_in_an_answer_fails_the_test(manager: IoTManager, lamp: FakeDevice) -> None:
+    """Also where a handler takes the RemoteError for what a device may do."""
+
+    def measure(data: Any) -> None:
+        assert data == 1, "another unit"
+
+    class Careful(DeviceType):
+        def on_ask(self, message: Any, client: IoTClient) -> str:
+            try:
+                client.manager.call("kitchen", "measure", 2)
+            except RemoteError as error:
+                return error.name
+            return ""
+
+    lamp.on("measure", measure)
+    manager.add_type(Careful("careful"))
+    with manager.test_client("hall", "careful") as hall:
+        with pytest.raises(AssertionError, match="another unit"):
+            hall.send("ask")
+        assert hall.expect("ask") == "AssertionError"
+
+
 # From an async test.
 
 
@@ -319,7 +342,7 @@ def test_the_reason_of_the_end(
     manager: IoTManager, lamp_type: Lamp, reason: str, protocol: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with manager.test_client("kitchen", "lamp", protocol=protocol) as lamp:
-        lamp.disconnect(DisconnectReason(reason))
+        lamp.disconnect(reason)
         assert not lamp.connected
         assert lamp_type.seen[1:] == [("disconnect", reason)]
         with pytest.raises(ConnectionError, match=r"^the test client 'kitchen' is not connected.*: connect\(\) first$"):
@@ -444,6 +467,46 @@ def test_a_message_that_was_handled_is_not_handled_again(manager: IoTManager, la
     lamp.connect()
     manager.emit("set", 3, to="kitchen", durable=True)
     assert [data for _, data in lamp.received] == [0, 1, 2, 3]
+
+
+def test_durable_messages_of_the_device(manager: IoTManager, lamp_type: Lamp, lamp: FakeDevice) -> None:
+    times: list[Any] = []
+
+    class Logs(DeviceType):
+        def on_measured(self, message: Any, client: IoTClient) -> None:
+            assert client.message is not None
+            assert client.message.time is not None
+            times.append((message, client.message.time.timestamp() - begin))
+
+    manager.add_type(Logs("logs"))
+    with manager.test_client("hall", "logs") as logs:
+        begin = manager.wall()
+        logs.send("measured", 1, durable=True)
+        logs.disconnect(DisconnectReason.TRANSPORT_CLOSED)
+        logs.clock.advance(5)
+        logs.send("measured", 2, durable=True)
+        logs.clock.advance(5)
+        logs.send("measured", 3, durable=True)
+        assert times == [(1, pytest.approx(0, abs=0.01))]
+        logs.clock.advance(5)
+        logs.connect()
+        logs.connect()
+        assert times[1:] == [(2, pytest.approx(5, abs=0.01)), (3, pytest.approx(10, abs=0.01))]
+
+
+def test_an_error_in_the_handler_of_a_durable_message(manager: IoTManager, lamp: FakeDevice) -> None:
+    with pytest.raises(ValueError, match="no light"):
+        lamp.send("fail", "light", durable=True)
+    lamp.connect()  # it has been handled, and does not come again
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_old_protocols_have_no_durable_messages_of_devices(manager: IoTManager, protocol: int) -> None:
+    with (
+        manager.test_client("kitchen", "lamp", protocol=protocol) as lamp,
+        pytest.raises(ValueError, match=f"^protocol {protocol} has no durable messages: make the test client with"),
+    ):
+        lamp.send("toggle", 1, durable=True)
 
 
 # What handlers see.

@@ -69,6 +69,28 @@ def test_background_work_runs_as_often_and_in_the_order_in_which_it_would(manage
     assert seen[-1] == (1200, "stop")
 
 
+def test_each_thing_has_its_moment(manager: IoTManager) -> None:
+    """And a day is quick: time jumps from one thing to the next."""
+    seen: list[float] = []
+
+    @manager.event
+    def on_presence(device: DeviceHandle, old: Presence, new: Presence, reason: Any) -> None:
+        seen.append(manager.clock())
+
+    with manager.test_client("hall", "sensor") as hall, manager.test_client("attic", "sensor") as attic:
+        clock, begin = hall.clock, hall.clock()
+        seen.clear()
+        clock.advance(0.123)
+        hall.sleep(3600)
+        result = manager.emit("set", 1, to="hall", durable=True, ttl=7200.077)
+        before = time.monotonic()
+        clock.advance(24 * 3600)
+        assert time.monotonic() - before < 5.0
+        assert seen == pytest.approx([begin + 0.123, begin + 3620.123, begin + 3640.123], abs=1e-6)
+        assert attic.connected
+        assert result.deliveries["hall"].state == "expired"
+
+
 def test_fractions_of_seconds(manager: IoTManager) -> None:
     turns: list[float] = []
     manager.every(0.1)(lambda: turns.append(manager.clock()))
@@ -211,6 +233,17 @@ def test_a_manager_is_served_behind_its_tests(manager: IoTManager) -> None:
 def test_a_manager_that_serves_has_no_test_clients(manager: IoTManager) -> None:
     with manager.started(), pytest.raises(RuntimeError, match="the manager serves already, and a test client needs"):
         manager.test_client("hall", "sensor")
+
+
+def test_a_manager_with_test_clients_is_not_served(manager: IoTManager) -> None:
+    expected = "the manager has test clients, for which time stands still: close them first"
+    with manager.test_client("hall", "sensor"):
+        with pytest.raises(RuntimeError, match=expected):
+            manager.start()
+        with pytest.raises(RuntimeError, match=expected):
+            manager.run()
+    manager.start()
+    manager.stop()
 
 
 def test_a_closed_manager_has_no_test_clients(manager: IoTManager) -> None:

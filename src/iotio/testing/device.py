@@ -26,6 +26,7 @@ from iotio_protocol.reasons import DisconnectReason
 
 from .clock import VirtualClock
 from .host import DeviceStream, host_of
+from .outbox import Outbox
 from .wire import CLOSE, PING, PONG, Identity, Wire, client_frame, frames_of
 
 __all__ = ["FakeDevice", "Refused"]
@@ -106,6 +107,7 @@ class FakeDevice:
         self._problem: tuple[str, object] | None = None
         self._said_goodbye = ""  # the words of the server's CLOSE frame
         self._heard: tuple[str, int] | None = None  # of the server's stream of durable messages
+        self._outbox = Outbox()
         self._number = 0  # of the last call
         self._host = host_of(manager)
         self._host.add(self)
@@ -165,12 +167,12 @@ class FakeDevice:
             raise RuntimeError(f"the test client {self.id!r} is closed: make another one")
         self._host.run(self._connect)
 
-    def disconnect(self, reason: DisconnectReason = DisconnectReason.CLIENT_CLOSE) -> None:
+    def disconnect(self, reason: str = DisconnectReason.CLIENT_CLOSE) -> None:
         """End the connection, so that `on_disconnect` gets this reason.
 
         Args:
-            reason: CLIENT_CLOSE, by a CLOSE frame; TRANSPORT_CLOSED, as when the power or the network fails; or
-                PROTOCOL_ERROR. Or the text of one of these.
+            reason: a DisconnectReason: CLIENT_CLOSE, by a CLOSE frame; TRANSPORT_CLOSED, as when the power or the
+                network fails; or PROTOCOL_ERROR.
 
         Raises:
             ConnectionError: there is no connection.
@@ -207,36 +209,43 @@ class FakeDevice:
         self._frozen = True
 
     def close(self) -> None:
-        """Disconnect, and have the manager forget the device, unless that is closed. The last one ends background work.
+        """Disconnect, and have the manager forget the device, unless the manager is closed.
 
-        What `on_disconnect` and `on_stop` raise is raised here.
+        The last test client of a manager ends the work beside the devices. What `on_disconnect` and `on_stop` raise is
+        raised here.
         """
         if self._closed:
             return
         self._closed = True
         try:
-            if self._stream is not None and not self._stream.connection.ended:
-                self._host.run(self._leave, b"" if self._frozen else _CLIENT_CLOSE, False)
-            if not self._manager.closing:  # what a store has is for the manager after it
-                self._host.run(self._manager.forget, self.id)
+            self._host.run(self._depart)
         finally:
             self._host.remove(self)
 
     # -- events and calls ------------------------------------------------------------------------------
 
-    def send(self, event: str, data: Any = None) -> None:
+    def send(self, event: str, data: Any = None, *, durable: bool = False) -> None:
         """Send an event, and run its handler. What that returns is an event for `expect`.
 
         Args:
             event: its name.
             data: as for `emit` of a client; the protocols 0 and 1 have no None.
+            durable: keep it until the server has it; it need not be connected. Protocol 2 only.
 
         Raises:
             EncodeError: the protocol cannot carry it (a ValueError).
-            ConnectionError: there is no connection.
+            ConnectionError: there is no connection. Not if it is durable.
             Refused: the server does not take it: it is larger than it may be.
+            ValueError: the protocol has no durable messages.
         """
-        self._host.run(self._exchange, self._wire.event(event, data))
+        if not durable:
+            self._host.run(self._exchange, self._wire.event(event, data))
+            return
+        if self._protocol != 2:
+            raise ValueError(f"protocol {self._protocol} has no durable messages: make the test client with protocol=2")
+        self._outbox.put(event, data, self._manager.wall())
+        if self.connected and not self._frozen:
+            self._host.run(self._exchange, self._kept())
 
     def call(self, event: str, data: Any = None) -> Any:
         """Call a handler of the server, and return what it returns.
@@ -275,7 +284,7 @@ class FakeDevice:
         Args:
             event: its name.
             function: a `def` that takes the data and returns the result. What it raises is a RemoteError for the
-                server. It may run in another thread.
+                server, but an AssertionError fails the test, too. It may run in another thread.
         """
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"on() takes a def with one parameter, not {function!r}")
@@ -289,6 +298,7 @@ class FakeDevice:
         Raises:
             AssertionError: there is none; the text names those that there are.
         """
+        __tracebackhide__ = True  # pytest then points to the line of the test
         self._host.run(self.read)
         with self._reading:
             for index, (name, data) in enumerate(self._inbox):
@@ -343,10 +353,17 @@ class FakeDevice:
         if stream.connection.client is None:
             stream.send(b"")
             raise self._refusal(*(self._take_problem() or (self._said_goodbye.partition(" ")[0], None)))
+        if kept := self._kept():
+            stream.send(kept)
+            self.read()
+
+    def _kept(self) -> bytes:
+        """Return the frames of the durable messages that are to be sent."""
+        return b"".join(client_frame(BINARY, packet) for packet in self._outbox.packets())
 
     def _hello(self) -> dict[str, object]:
         heard = None if self._heard is None else {"stream": self._heard[0], "upto": self._heard[1]}
-        return {"library": "iotio.testing", "heard": heard}
+        return {"library": "iotio.testing", "sends": self._outbox.stream, "heard": heard}
 
     def _refusal(self, code: str, info: object) -> Refused:
         text: object = code
@@ -356,15 +373,22 @@ class FakeDevice:
             text = Refusal(error, (self.id, self.type), self._manager.device_types)
         return Refused(code, info, f"the server refuses the test client: {text}")
 
-    def _leave(self, last: bytes, check: bool = True) -> None:
+    def _leave(self, last: bytes) -> None:
         """Send the last bytes, and end the stream."""
-        if check:
-            self._check_connected()
+        self._check_connected()
         assert self._stream is not None
         if last:
             self._stream.send(last)
             self.read()
         self._stream.send(b"")
+
+    def _depart(self) -> None:
+        if self.connected and not self._frozen:
+            self._leave(_CLIENT_CLOSE)
+        if self._stream is not None:
+            self._stream.send(b"")
+        if not self._manager.closing:  # what a store has is for the manager after it
+            self._manager.forget(self.id)
 
     def _exchange(self, frame: bytes) -> None:
         self._check_connected()
@@ -404,6 +428,9 @@ class FakeDevice:
             stream = packet.fields.get("sends")
             if isinstance(stream, str) and (self._heard is None or self._heard[0] != stream):
                 self._heard = stream, 0
+            self._outbox.begin(packet.fields.get("heard"))
+        elif isinstance(packet, v2.Ack):
+            self._outbox.acknowledge(packet.upto)
         return client_frame(BINARY, v2.PONG_PACKET) if isinstance(packet, v2.Ping) else b""
 
     def _take_packet(self, packet: v2.Packet) -> bytes:
@@ -433,7 +460,9 @@ class FakeDevice:
             if function is None:
                 return _failed(called, failure(CallFault.NO_HANDLER))
             return client_frame(BINARY, v2.encode("", function(called.value), v2.RESULT, call=called.call))
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, AssertionError) or not isinstance(error, Exception):  # such as that of pytest.fail()
+                self._host.failed(error)
             return _failed(called, failure(fault_of(error), error))
 
 

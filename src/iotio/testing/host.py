@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from contextvars import Context
-from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from iotio.core.manager import Manager
@@ -26,7 +26,7 @@ from iotio_protocol.session import Event
 
 from .clock import VirtualClock
 
-__all__ = ["PATIENCE", "DeviceStream", "MemoryHost", "Peer", "host_of"]
+__all__ = ["PATIENCE", "DeviceStream", "MemoryHost", "Peer", "host_of", "is_tested"]
 
 Result = TypeVar("Result")
 
@@ -153,7 +153,7 @@ class MemoryHost:
     """
 
     def __init__(self, manager: Manager) -> None:
-        if manager.loops:
+        if manager.loops or manager.connections.all():
             raise RuntimeError(
                 "the manager serves already, and a test client needs one that does not: connect an IoTClient to the"
                 " port, or make the test client before manager.start()"
@@ -184,7 +184,7 @@ class MemoryHost:
         manager.clock, manager.wall = self.clock, lambda: self.clock() + ahead
         self._spawn, manager.notifier.spawn = manager.notifier.spawn, self.run_aside
         for throttle in (manager.log_throttle, manager.background.throttle, manager.callbacks.throttle):
-            throttle.on_error = self._errors.append
+            throttle.on_error = self.failed
         manager.loops.append(self)
 
     # -- who uses it -----------------------------------------------------------------------------------
@@ -212,8 +212,9 @@ class MemoryHost:
 
     def close_devices(self) -> None:
         """Close all devices that there are."""
-        for peer in list(self._peers):
-            peer.close()
+        with ExitStack() as stack:  # all of them, even if a handler fails
+            for peer in self._peers:
+                stack.callback(peer.close)
 
     def _end(self) -> None:
         manager = self.manager
@@ -247,6 +248,10 @@ class MemoryHost:
             raise BaseExceptionGroup("user code has failed several times", errors)
         return result
 
+    def failed(self, error: BaseException) -> None:
+        """Have `run` raise an error."""
+        self._errors.append(error)
+
     def begin_work(self) -> None:
         """Begin the manager's work beside the devices, if it has not begun."""
         if not self.manager.background.has_begun or self.manager.background.has_ended:
@@ -273,16 +278,18 @@ class MemoryHost:
 
     def _pass_time(self, seconds: float) -> None:
         self.begin_work()
-        start = self.clock()
-        end = start + seconds
-        self._sweep_at(start)
-        turns = count(1)
-        while self.clock() < end:
-            at = min(start + next(turns) * SWEEP_INTERVAL, end)
-            while self.clock() < (due := self.manager.background.next_due) < at + _SLACK:
-                self._sweep_at(due)
-            if self.clock() < at:
-                self._sweep_at(at)
+        end = self.clock() + seconds
+        self._sweep_at(self.clock())
+        while (now := self.clock()) < end:
+            due = self._next_due()
+            if due <= now:  # the sweep has left it for the next one
+                due = now + SWEEP_INTERVAL
+            self._sweep_at(due if due < end + _SLACK else end)
+
+    def _next_due(self) -> float:
+        manager = self.manager
+        parts = (manager.background, manager.connections, manager.presence, manager.durable_messages)
+        return min(part.next_due for part in parts)
 
     def _sweep_at(self, now: float) -> None:
         self.clock.set(now)
@@ -388,6 +395,11 @@ def _run_and_set(function: Callable[[], None], done: Signal) -> None:
         function()
     finally:
         done.set()
+
+
+def is_tested(manager: Manager) -> bool:
+    """Return whether a manager has test clients now."""
+    return any(isinstance(loop, MemoryHost) for loop in manager.loops)
 
 
 def host_of(manager: Manager) -> MemoryHost:
