@@ -570,3 +570,27 @@ def test_def_handlers_run_in_the_thread_of_the_test(manager: IoTManager) -> None
     with manager.test_client("kitchen", "looks") as device:
         device.send("look")
     assert threads == [threading.get_ident()]
+
+
+def test_devices_in_threads_of_the_test(manager: IoTManager) -> None:
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            with manager.test_client(f"d{number}", "lamp") as device:
+                device.on("measure", lambda data: data)
+                for turn in range(20):
+                    device.send("toggle", turn)
+                    assert device.expect("state") == turn
+                    assert device.call("ask_late", turn) == turn
+                    assert manager.call(device.id, "measure", turn) == turn
+        except BaseException as error:
+            errors.append(error)
+
+    with manager.test_client("kitchen", "lamp"):
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert errors == []

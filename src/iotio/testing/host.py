@@ -167,7 +167,8 @@ class MemoryHost:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._loop_ended = Signal()
-        self._bell: Bell | None = None  # for the thread that has devices answer calls
+        self._starting = allocate_lock()  # for the loop
+        self._bell = Bell()  # for the thread that has devices answer calls
         self._ended = False
         self._aside: list[Signal] = []  # what runs in threads of its own
         self._begin()
@@ -186,6 +187,7 @@ class MemoryHost:
         for throttle in (manager.log_throttle, manager.background.throttle, manager.callbacks.throttle):
             throttle.on_error = self.failed
         manager.loops.append(self)
+        start_thread(self._answer)
 
     # -- who uses it -----------------------------------------------------------------------------------
 
@@ -226,8 +228,7 @@ class MemoryHost:
                 throttle.on_error = None
             manager.notifier.spawn, manager.wall = self._spawn, self._wall
             self.clock.run_on()
-            if self._bell is not None:
-                self._bell.ring()
+            self._bell.ring()
             self._stop_loop()
 
     # -- for devices and the clock ---------------------------------------------------------------------
@@ -259,18 +260,13 @@ class MemoryHost:
 
     def wake_devices(self) -> None:
         """Have the devices read in a thread of its own: somebody waits for an answer. The connection's lock is held."""
-        if self._bell is None:
-            self._bell = Bell()
-            start_thread(self._answer)
         self._bell.ring()
 
     def _answer(self) -> None:
-        assert self._bell is not None
-        while True:
-            self._bell.wait(None)
-            if self._ended:
-                return
+        self._bell.wait(None)
+        while not self._ended:
             self._read()
+            self._bell.wait(None)
 
     def _read(self) -> None:
         for peer in list(self._peers):
@@ -339,12 +335,13 @@ class MemoryHost:
             wait(done, PATIENCE)
 
     def _started_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            ready = Signal()
-            start_thread(lambda: self._run_loop(ready))
-            wait(ready, None)
-        assert self._loop is not None
-        return self._loop
+        with self._starting:
+            if self._loop is None:
+                ready = Signal()
+                start_thread(lambda: self._run_loop(ready))
+                wait(ready, None)
+            assert self._loop is not None
+            return self._loop
 
     def _run_loop(self, ready: Signal) -> None:
         loop = self._loop = new_loop()
