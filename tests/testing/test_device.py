@@ -118,10 +118,21 @@ def test_what_did_not_come_is_an_assertion_error_that_says_what_did(manager: IoT
         lamp.expect("state")
     manager.emit("other", [1], to="kitchen")
     manager.remove("kitchen")
-    expected = r"^the server has sent 'kitchen' no event 'state', but 'other' with \[1\]; is not connected \(removed\)$"
+    expected = (
+        r"^the server has sent 'kitchen' no event 'state', but 'other' with \[1\];"
+        r" the device is not connected \(removed\)$"
+    )
     with pytest.raises(AssertionError, match=expected):
         lamp.expect("state")
     assert lamp.expect("other") == [1]
+
+
+def test_an_event_that_no_handler_takes(lamp: FakeDevice) -> None:
+    lamp.send("togle", 1)
+    with pytest.raises(
+        AssertionError, match=r"no event 'state', but nothing; no handler took 1 of the events of the dev"
+    ):
+        lamp.expect("state")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

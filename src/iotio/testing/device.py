@@ -306,8 +306,7 @@ class FakeDevice:
                     del self._inbox[index]
                     return data
             found = ", ".join(f"{name!r} with {data!r}" for name, data in self._inbox) or "nothing"
-        end = "" if self.connected else f"; {self._state}"
-        raise AssertionError(f"the server has sent {self.id!r} no event {event!r}, but {found}{end}")
+        raise AssertionError(f"the server has sent {self.id!r} no event {event!r}, but {found}{self._why_not()}")
 
     @property
     def received(self) -> list[tuple[str, Any]]:
@@ -315,6 +314,12 @@ class FakeDevice:
         self._host.run(self.read)
         with self._reading:
             return list(self._inbox)
+
+    def _why_not(self) -> str:
+        """Return what may be the reason why nothing has come, for `expect`."""
+        unhandled = 0 if self._stream is None else self._stream.connection.n_unhandled
+        told = "" if self.connected else f"; the device {self._state}"
+        return told + (f"; no handler took {unhandled} of the events of the device" if unhandled else "")
 
     # -- for the host ----------------------------------------------------------------------------------
 
