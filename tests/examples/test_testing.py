@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def test_they_pass(folder: Path) -> None:
     said = run(folder)
     assert "9 passed in " in said, said
-    assert float(said.rpartition("passed in ")[2].partition("s")[0]) < 10.0, "hours have passed in them"
+    assert float(said.rpartition("passed in ")[2].partition("s")[0]) < 60.0, "hours have passed in them"
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,7 @@ def test_a_thread_of_no_hub_is_no_greenlet() -> None:
 
 
 def test_its_end_stops_the_loop_thread() -> None:
-    manager = make_manager()
-    loop_thread = LoopThread(manager)
-    place = BlockingPlace(loop_thread)
-    place.begin()
+    loop_thread = LoopThread(make_manager())
     loop = loop_thread.loop
-    place.end()
+    BlockingPlace(loop_thread).end()
     assert loop.is_closed()
