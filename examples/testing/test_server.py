@@ -1,4 +1,4 @@
-"""Tests of server.py, without a network and without waiting: `pytest examples/testing`."""
+"""Tests of server.py, without a network and without waiting: `python -m pytest` in this folder."""
 
 from __future__ import annotations
 
