@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,14 +13,17 @@ from scripts.tools.environments import ROOT
 DOCS = ROOT / "docs"
 INDEX = DOCS / "index.md"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
-LINKING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+OTHERS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "client/README.md")
+LINKING = [*(ROOT / one for one in OTHERS), *PAGES]
 LONGEST = 300
 """Lines of a page that is read from its beginning to its end."""
 LONGEST_OLD = 30
 """Lines of docs/server.md, which is there for old links only."""
 
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"\]\(([^)\s]+)\)|<(https?:[^>\s]*)>")
+"""A link with words, or an address that stands for itself."""
+HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -66,14 +70,39 @@ def test_no_page_is_too_long() -> None:
     assert lines["docs/server.md"] <= LONGEST_OLD
 
 
+def is_well_formed(url: str) -> bool:
+    """Whether it is the address of a page in the web."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and HOST_NAME.fullmatch(parts.netloc) is not None
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether a link of a page has the form of an address, or names a file and a heading that exist."""
+    if ":" in link.partition("#")[0]:
+        return is_well_formed(link)
+    path, _, anchor = link.partition("#")
+    to = (page.parent / path).resolve() if path else page
+    return to.exists() and (not anchor or anchor in anchors(to))
+
+
 @pytest.mark.parametrize("page", LINKING, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    wrong = []
-    for link in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
-        if link.startswith(("http:", "https:")):
-            continue
-        path, _, anchor = link.partition("#")
-        to = (page.parent / path).resolve() if path else page
-        if not to.exists() or (anchor and anchor not in anchors(to)):
-            wrong.append(link)
-    assert wrong == []
+    found = [one or other for one, other in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8")))]
+    assert [link for link in found if not leads_somewhere(page, link)] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "right"),
+    [
+        ("README.md", True),
+        ("docs/devices.md#asyncio", True),
+        ("https://keepachangelog.com", True),
+        ("nowhere.md", False),
+        ("docs/devices.md#nowhere", False),
+        ("https://keepachangelog", False),
+        ("https:///page", False),
+        ("htps://keepachangelog.com", False),
+    ],
+)
+def test_which_links_are_right(link: str, right: bool) -> None:
+    assert leads_somewhere(ROOT / "README.md", link) == right
