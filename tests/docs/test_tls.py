@@ -16,7 +16,7 @@ import pytest
 import iotio_client
 from scripts.tools.environments import ROOT
 from scripts.tools.readme import blocks
-from tests.support.processes import Program, free_port, wait_until_listening
+from tests.support.processes import START_SECONDS, Program
 
 pytestmark = pytest.mark.slow
 
@@ -65,11 +65,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("tls")
     make_certificates(folder)
     (folder / "server.py").write_text(SERVER, encoding="utf-8")
-    port = free_port()
     words = shlex.split(COMMANDS["The server"])
-    with Program([sys.executable, "-m", *words, "--host", "127.0.0.1", "--port", str(port)], folder=folder) as program:
-        wait_until_listening(port, program)
-        yield Running(folder, port)
+    with Program([sys.executable, "-m", *words, "--host", "127.0.0.1", "--port", "0"], folder=folder) as program:
+        shown = re.search(r"https://127\.0\.0\.1:(\d+)", program.wait_line("https://", START_SECONDS))
+        assert shown is not None
+        yield Running(folder, int(shown[1]))
 
 
 def test_the_keys_are_for_their_owner_alone(server: Running) -> None:
