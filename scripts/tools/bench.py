@@ -2,7 +2,8 @@
 
 Makes all it needs under .bench/ on the first run, a few minutes. The servers take turns within each round; the server
 has one processor core, the load generator the other. Prints one table of medians, with the ratio to the first row in
-brackets, and the bars. Both, with every round, go to reports/bench.json and reports/bench.md. See bench/README.md.
+brackets, and the bars. Both, with every round, go to reports/bench.json and reports/bench.md, a plot of the medians to
+reports/bench.svg. See bench/README.md.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import FrameType
 from typing import NoReturn
 
 from bench.measure import Cores, Failed, Running, choose_cores, measure, raise_file_limit
+from bench.plot import plot
 from bench.report import BUSY, PER_CPU, SHARE, Results, bars_table, judge, number, share, table
 from bench.servers import SERVERS, Launch, Server, Unavailable, against, compiled
 from bench.work import WORK, Work, metrics
@@ -263,7 +265,7 @@ class _Report:
         print(self.text(), flush=True)
 
     def write(self) -> None:
-        """reports/bench.json and reports/bench.md."""
+        """reports/bench.json, reports/bench.md and reports/bench.svg."""
         REPORTS.mkdir(exist_ok=True)
         whole = {
             "machine": self.machine,
@@ -287,6 +289,7 @@ class _Report:
         }
         (REPORTS / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
         (REPORTS / "bench.md").write_text(self.text() + "\n")
+        (REPORTS / "bench.svg").write_text(plot(self.results, self.titles, self.columns))
 
 
 def _versions(launch: Launch) -> str:
