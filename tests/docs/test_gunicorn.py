@@ -1,4 +1,4 @@
-"""The commands of docs/how-to/gunicorn.md serve the README's lamp, and what the page says of refusals is so."""
+"""The commands of docs/how-to/gunicorn.md serve the README's server, and what the page says of refusals is so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 BLOCKS = blocks(ROOT / "docs" / "how-to" / "gunicorn.md")
 COMMANDS = [block.code.removeprefix("$ ").strip() for block in BLOCKS if block.language == "console"]
 SEVERAL, SYNC = [block.code.strip() for block in BLOCKS if block.language == "text"]
-SERVER = next(one.code for one in blocks(README) if one.heading == "The first hour" and one.language == "python")
+SERVER = next(one.code for one in blocks(README) if one.heading == "server.py" and one.language == "python")
 
 
 def gunicorn(command: str, port: int, folder: Path) -> Program:
@@ -45,13 +45,13 @@ def gunicorn(command: str, port: int, folder: Path) -> Program:
 )
 def test_it_serves_devices_and_ends_in_order(command: str, tmp_path: Path) -> None:
     port = free_port()
-    device = iotio_client.IoTClient("kitchen-lamp", "lamp")
+    device = iotio_client.IoTClient("demo-device", "echo")
     with gunicorn(command, port, tmp_path) as server, device.start(f"127.0.0.1:{port}"):
         device.wait_connected(10)
-        assert device.call("watts", 35.0) is None
-        server.wait_line("kitchen-lamp takes 35.0 W")
+        assert device.call("message", "hello") == "hello"
+        server.wait_line("demo-device says: hello")
         assert server.terminate() == 0
-        server.wait_line("device 'kitchen-lamp' disconnected after ")
+        server.wait_line("device 'demo-device' disconnected after ")
 
 
 @pytest.mark.parametrize(
