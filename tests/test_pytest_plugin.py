@@ -84,7 +84,8 @@ PROTOCOL = {"iotio_protocol", "iotio_protocol.beside", "iotio_protocol.version"}
 
 def names():
     of = ("flask", "werkzeug", "gevent", "asyncio", "sqlalchemy", "iotio", "iotio_protocol")
-    return {name for name in sys.modules if name.partition(".")[0] in of}
+    found = {name for name in sys.modules if name.partition(".")[0] in of}
+    return found - {"iotio._build", "iotio_protocol._build"}  # of compiled packages: a name each
 
 def test_before():
     assert names() == OURS | PROTOCOL
