@@ -20,7 +20,7 @@ text { font: 13px system-ui, sans-serif; fill: #222 }
 .title { font-weight: 600 }
 .bar { fill: #9aa5b1 }
 .ours { fill: #2b6cb0 }
-@media (prefers-color-scheme: dark) { text { fill: #ddd } .bar { fill: #66707a } .ours { fill: #63b3ed } }
+.page { fill: #fff }
 """
 
 
@@ -41,11 +41,12 @@ def plot(results: Results, servers: Mapping[str, str], columns: Sequence[Metric]
         medians = {name: results.median(name, column.name) for name in servers}
         bars = {name: figure for name, figure in medians.items() if figure is not None}
         if bars:
-            parts.append(_text(0, top + _TITLE - 10, column.title, "title"))
+            parts.append(_text(8, top + _TITLE - 10, column.title, "title"))
             parts += _bars(bars, servers, top + _TITLE)
             top += _TITLE + _ROW * len(bars) + 10
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img">'
-    return "\n".join([head, f"<style>{_STYLE}</style>", *parts, "</svg>"]) + "\n"
+    paper = f'<path class="page" d="M0 0H{_WIDTH}V{top}H0z"/>'  # legible on a dark page, too
+    return "\n".join([head, f"<style>{_STYLE}</style>", paper, *parts, "</svg>"]) + "\n"
 
 
 def _bars(bars: Mapping[str, float], titles: Mapping[str, str], top: int) -> list[str]:
@@ -55,7 +56,7 @@ def _bars(bars: Mapping[str, float], titles: Mapping[str, str], top: int) -> lis
         y = top + row * _ROW
         width = max(1.0, figure / longest * (_WIDTH - _NAMES - _FIGURES))
         look = "bar ours" if name == BASE else "bar"
-        parts.append(_text(0, y + 13, titles[name]))
+        parts.append(_text(8, y + 13, titles[name]))
         parts.append(f'<rect class="{look}" x="{_NAMES}" y="{y + 2}" width="{width:.1f}" height="{_ROW - 6}"/>')
         parts.append(_text(_NAMES + width + 6, y + 13, number(figure)))
     return parts
