@@ -15,10 +15,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import iotio_client
@@ -122,7 +122,7 @@ class Container:
         (self.root / "opt" / "bin" / "python").symlink_to(python)
         self.variables = {"PATH": "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         self.folder = "/"
-        packages = sysconfig.get_path("purelib")
+        packages = Path(click.__file__).parents[1]  # all that the server needs is beside it
         self._mounts = Program(["unshare", "--mount", "sh", "-c", MOUNTS, "sh", self.root, packages, sys.base_prefix])
         self._mounts.wait_line("mounted")
 
@@ -196,7 +196,15 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+def programs_of_root() -> Iterator[None]:
+    """Find what root has, also for a root whose PATH is that of a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def container(programs_of_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     if os.name != "posix" or os.geteuid() != 0 or any(shutil.which(name) is None for name in PROGRAMS):
         pytest.skip("only root of a Linux may have a root folder and namespaces of its own")
     try:
