@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from iotio.cli import main
 from scripts.tools.environments import ROOT
 from scripts.tools.readme import blocks
 from tests.support.processes import START_SECONDS, Program
+from tests.support.strict_types import passes_mypy
 
 from .program import IOTIO, get, iotio_run, port_of
 
@@ -233,13 +233,4 @@ def test_its_own_tests_and_mypy_pass(project: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
-    pytest.importorskip("mypy")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict"],
-        cwd=project,
-        env={**os.environ, "MYPYPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    passes_mypy(project)

@@ -7,7 +7,6 @@ text says so, and waits for the lines that a block of output shows. Only the por
 from __future__ import annotations
 
 import ast
-import os
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ import pytest
 from scripts.tools.readme import ROOT, blocks, on_port
 from tests.support.hosts import eventually
 from tests.support.processes import Program, free_port, python_program, wait_until_listening
+from tests.support.strict_types import passes_mypy
 
 pytestmark = pytest.mark.slow
 
@@ -172,18 +172,4 @@ def test_the_reader_gets_what_the_page_shows(tmp_path: Path) -> None:
         "server.py",
         "test_server.py",
     ]
-    check_types(tmp_path)
-
-
-def check_types(folder: Path) -> None:
-    """The programs of the page pass `mypy --strict`."""
-    pytest.importorskip("mypy")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", "."],
-        cwd=folder,
-        env={**os.environ, "MYPYPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    passes_mypy(tmp_path, "--config-file=", "--follow-imports=silent", ".")

@@ -6,7 +6,6 @@ Both run as a user runs them. mypy has the examples in the configuration of the 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts.tools.readme import QUICKSTART_SERVER, README, ROOT, Block
+from tests.support.strict_types import passes_mypy
 
 from .test_snippets import SNIPPETS, whole
 
@@ -33,18 +33,9 @@ def write(blocks: list[Block], folder: Path) -> list[str]:
 
 
 def test_they_pass_mypy_strict(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
     # The quickstart's server is that of iot.io word for word, which has no types.
     names = write([block for block in PROGRAMS if block.heading != QUICKSTART_SERVER], tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", *names],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    passes_mypy(tmp_path, "--config-file=", "--follow-imports=silent", *names)
 
 
 def test_they_pass_pyright(tmp_path: Path) -> None:
