@@ -121,7 +121,7 @@ def test_a_durable_message_that_is_no_json_is_dropped_and_acknowledged(log: Log)
     assert log.calls == ["connect", [1], [2]]
 
 
-HEAVY = [[number] for number in range(5000)]  # what is written in pieces
+HEAVY = [[number] for number in range(10_000)]  # more than 64 KiB: what is written in pieces
 
 
 class Heavy(Log):

@@ -8,7 +8,7 @@ from typing import Any
 
 from iotio_protocol import v2
 from iotio_protocol.errors import InvalidPacket
-from iotio_protocol.json_pieces import Pieces, is_heavy, write
+from iotio_protocol.json_pieces import AT_ONCE, Pieces, is_heavy, write
 from iotio_protocol.logs import get_logger
 from iotio_protocol.near_names import missing_handler
 from iotio_protocol.reasons import DisconnectReason
@@ -51,7 +51,7 @@ def _packet(connection: Connection, packet: Packet) -> Step | None:
     function, arguments = route
     is_async = is_coroutine_function(function)
     if type(packet.value) is Unread:
-        function = reading_and_writing(connection, function, is_async=is_async)
+        function = reading_and_writing(connection, function, packet.value, is_async=is_async)
     return Step(Kind.EVENT, [(packet.event, function, arguments, None)], is_async=is_async, size=packet.size)
 
 
@@ -77,7 +77,7 @@ def _packet_with_flags(connection: Connection, packet: v2.Packet) -> Step | None
     is_async = is_coroutine_function(function)
     value = packet.value
     if type(value) is Unread:
-        function = _writing(connection, function, is_async=is_async)
+        function = _writing(connection, function, value, is_async=is_async)
     if packet.flags & v2.CALL:
         wrapped = answering(connection.send, packet.call, function, connection.session.max_payload)
     else:
@@ -122,9 +122,11 @@ def _name_unhandled(connection: Connection, handlers: Handlers, event: str) -> b
     return True
 
 
-def reading_and_writing(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
-    """Wrap a handler of a plain event whose value is `Unread`: see `_reading` and `_writing`."""
-    function = _writing(connection, function, is_async=is_async)
+def reading_and_writing(
+    connection: Connection, function: Callable[..., Any], value: Unread, *, is_async: bool
+) -> Callable[..., Any]:
+    """Wrap a handler of a plain event: see `_reading` and `_writing`."""
+    function = _writing(connection, function, value, is_async=is_async)
     return _reading(connection, function, _nothing_async if is_async else _nothing, is_async=is_async)
 
 
@@ -165,17 +167,22 @@ def _reading(
     return async_handler if is_async else handler
 
 
-def _writing(connection: Connection, function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
-    """Wrap a handler of large messages so that others have their turn while a large answer is written.
+def _writing(
+    connection: Connection, function: Callable[..., Any], value: Unread, *, is_async: bool
+) -> Callable[..., Any]:
+    """Wrap a handler so that others have their turn while its large answer to a large message is written.
 
     Args:
         connection: the device's.
         function: the handler.
+        value: what it gets.
         is_async: whether it is an `async def`.
 
     Returns:
         A handler of the same kind; it returns `Written` for what is written already.
     """
+    if len(value.text) <= AT_ONCE:
+        return function
 
     async def async_handler(*arguments: Any) -> Any:
         return await _in_turns(_written(connection, await function(*arguments)))

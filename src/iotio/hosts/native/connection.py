@@ -285,7 +285,7 @@ class NativeConnection(Connection):
                         value = packet[end + 4 :].decode("utf-8")
                     elif size > LARGE and route.kind == 4 and (size > AT_ONCE or not (may_run and route.is_async)):
                         value = Unread(packet[end + 4 :], read_json_in_pieces)  # it waits, and so do its objects
-                        function = reading_and_writing(self, function, is_async=route.is_async)
+                        function = reading_and_writing(self, function, value, is_async=route.is_async)
                     elif route.kind < v2.FLOAT:
                         value = decode_value(route.kind, packet[end + 4 :])
                     else:
