@@ -59,7 +59,7 @@ def read(text: bytes | str) -> Pieces:
     strict_json.check(text)
     start = _behind_blanks(text, 0)
     if text[start : start + 1] not in _CLOSING:
-        return strict_json.loads(text)  # one number, or one string: the quickest there is to read
+        return strict_json.parse(text)  # one number, or one string: the quickest there is to read
     value, end = yield from _read_container(text, start)
     end = _behind_blanks(text, end)
     if end != len(text):
@@ -113,7 +113,7 @@ def _key(text: str, at: int, before: str) -> str:
 def _loads(text: str, at: int, piece: str) -> Any:
     """Read what was cut out of a text, and one bracket before it; an error names the place in the whole text."""
     try:
-        return strict_json.loads(piece)
+        return strict_json.parse(piece)
     except json.JSONDecodeError as error:
         raise json.JSONDecodeError(error.msg, text, min(at + error.pos - 1, len(text))) from None
 

@@ -8,7 +8,7 @@ import re
 from math import isinf
 from typing import Any, NoReturn
 
-__all__ = ["check", "dumps", "encode", "loads", "size_of"]
+__all__ = ["check", "dumps", "encode", "loads", "parse", "size_of"]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -49,10 +49,15 @@ def loads(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode()  # UnicodeDecodeError is a ValueError
-    is_short = len(text) <= _SHORT
-    if text.count("[") + text.count("{") > MAX_DEPTH or (not is_short and _has_digits_in_a_row(text[::_STRIDE])):
+    is_long = len(text) > _SHORT
+    if text.count("[") + text.count("{") > MAX_DEPTH or (is_long and _has_digits_in_a_row(text[::_STRIDE])):
         check(text)
-    may_be_large = not is_short or "e" in text or "E" in text
+    return parse(text)
+
+
+def parse(text: str) -> Any:
+    """Parse one JSON value of a text that `check` takes. Raises ValueError as `loads` does."""
+    may_be_large = len(text) > _SHORT or "e" in text or "E" in text
     decoder = _decoder_of_large if may_be_large else _decoder
     if len(text) < _LONG or not gc.isenabled():
         return decoder.decode(text)
