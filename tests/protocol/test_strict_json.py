@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 from typing import Any
 
 import pytest
@@ -32,6 +33,37 @@ def test_round_trip(value: object) -> None:
 @given(JSON)
 def test_the_spelling_is_that_of_json_dumps(value: object) -> None:
     assert strict_json.dumps(value) == json.dumps(value)
+
+
+FLAT = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@given(st.dictionaries(st.text(), FLAT))
+def test_a_flat_object_is_written_like_any_other(value: dict[str, Any]) -> None:
+    assert strict_json.encode(value) == json.dumps(value, ensure_ascii=False).encode()
+
+
+def test_names_and_values_of_other_classes_are_written_as_json_has_them() -> None:
+    class Word(str):
+        __slots__ = ()
+
+    assert (
+        strict_json.encode({2: "a", None: 1, True: Word("b"), "x": True})
+        == b'{"2": "a", "null": 1, "true": "b", "x": true}'
+    )
+    assert strict_json.encode({}) == b"{}"
+
+
+@given(st.tuples(st.text(" \t\n\r", max_size=2), JSON, st.text(" \t\n\rx1]", max_size=2)))
+def test_what_stands_around_a_value_is_taken_as_json_takes_it(parts: tuple[str, Any, str]) -> None:
+    text = parts[0] + json.dumps(parts[1]) + parts[2]
+    try:
+        expected = json.loads(text)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=f"^{re.escape(str(error))}$"):
+            strict_json.loads(text)
+    else:
+        assert strict_json.loads(text) == expected
 
 
 @given(JSON)
