@@ -184,6 +184,10 @@ Event: TypeAlias = (
 """What a session tells. What v2 has beside plain events comes as it was decoded; a PING is answered already."""
 
 
+# To look up a member of an Enum takes its time.
+_GREETING, _OPEN, _REFUSED, _CLOSING, _CLOSED = State
+
+
 class Session:
     """One device connection after the upgrade.
 
@@ -230,7 +234,7 @@ class Session:
     ) -> None:
         self.version = version
         self.options = options
-        self.state = State.GREETING
+        self.state = _GREETING
         self.last_received = now
         self.rtt: float | None = None  # seconds from our last answered ping to its pong
         self._codec = codec
@@ -270,7 +274,7 @@ class Session:
         decode, options = self._decode, self.options
         for item in items:
             if type(item) is bytes or type(item) is str:
-                if self.state is State.OPEN:
+                if self.state is _OPEN:
                     if self.version == 1 and type(item) is bytes:  # the hot path
                         try:
                             event, value = decode(item, options)
@@ -279,7 +283,7 @@ class Session:
                             events.append(self._invalid(error))
                     else:
                         events.append(self._packet(item))
-                elif self.state is State.GREETING:
+                elif self.state is _GREETING:
                     self._greeting(item, events, now)
             else:
                 self._control(item, events, now)
@@ -296,13 +300,13 @@ class Session:
         events: list[Event] = []
         if now < self.deadline:
             return events
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._keep_alive(events, now)
-        elif self.state is State.REFUSED:
+        elif self.state is _REFUSED:
             self.close(self._reason or DisconnectReason.REFUSED, now)
-        elif self.state is State.GREETING:
+        elif self.state is _GREETING:
             self.close(DisconnectReason.HANDSHAKE_TIMEOUT, now)
-        elif self.state is State.CLOSING:
+        elif self.state is _CLOSING:
             assert self._reason is not None
             self._end(self._reason, "the peer did not answer the CLOSE frame", events, now)
         return events
@@ -311,17 +315,17 @@ class Session:
     def deadline(self) -> float:
         """When `tick` has something to do next; infinity for never."""
         options = self.options
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             if not options.ping_interval or not self.keeps_alive:  # a probe alone must not end the connection
                 return float("inf")
             if self._ping_sent is not None:
                 return self._ping_sent + options.ping_timeout
             return self.last_received + options.ping_interval
-        if self.state is State.GREETING:
+        if self.state is _GREETING:
             return self._since + options.handshake_timeout
-        if self.state is State.REFUSED:
+        if self.state is _REFUSED:
             return self._since + options.refusal_delay
-        if self.state is State.CLOSING:
+        if self.state is _CLOSING:
             return self._since + options.close_timeout
         return float("inf")
 
@@ -334,8 +338,8 @@ class Session:
             welcome: what v2 tells the device beside the limits; other versions tell nothing.
         """
         self.frames.use_max_message()
-        if self.state is State.GREETING:
-            self._enter(State.OPEN, self._since)
+        if self.state is _GREETING:
+            self._enter(_OPEN, self._since)
 
     def refuse(self, error: HandshakeError, now: float, *, hold: bool = True) -> None:
         """Turn the device away: v1 and v2 get the error packet now and the CLOSE frame later, v0 the CLOSE frame.
@@ -345,12 +349,12 @@ class Session:
             now: the time.
             hold: False sends all of them the CLOSE frame at once.
         """
-        if self.state not in (State.GREETING, State.OPEN):
+        if self.state not in (_GREETING, _OPEN):
             return
         if self.version:
             self._tell(error.code, error.info)
         if self.version and hold:
-            self._enter(State.REFUSED, now)
+            self._enter(_REFUSED, now)
         else:
             self.close(DisconnectReason.REFUSED, now, str(error))
 
@@ -363,14 +367,14 @@ class Session:
             text: words for the CLOSE frame; the reason's own if empty.
             hold: send it after `Options.refusal_delay` only; until then nothing that comes is a packet.
         """
-        if self.state in (State.CLOSING, State.CLOSED):
+        if self.state in (_CLOSING, _CLOSED):
             return
         self._reason = reason
         if hold:
-            self._enter(State.REFUSED, now)
+            self._enter(_REFUSED, now)
             return
         self._out.append(encode_close(_CLOSE_CODES.get(reason, POLICY), text or reason.value))
-        self._enter(State.CLOSING, now)
+        self._enter(_CLOSING, now)
 
     def abort(self, reason: DisconnectReason, now: float) -> list[Event]:
         """End without waiting for anybody: the CLOSE frame goes out if it still can."""
@@ -386,7 +390,7 @@ class Session:
             upto: what is then known to have been read; anything that grows.
             now: the time.
         """
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._ping(now)
             self._probes = [*(self._probes or ()), (self._pings, upto)]
 
@@ -468,11 +472,11 @@ class Session:
             events.append(BadGreeting(error))
         else:
             events.append(Greeting(Hello(client_id, client_type, data, [], 0)))
-        self._enter(State.OPEN, now)  # frames behind the handshake are packets; `refuse` takes it back
+        self._enter(_OPEN, now)  # frames behind the handshake are packets; `refuse` takes it back
 
     def _control(self, item: Ping | Pong | Close | Violation | bytes | str, events: list[Event], now: float) -> None:
-        closing = self.state is State.CLOSING
-        if self.state is State.CLOSED:  # nothing may follow a CLOSE frame of ours
+        closing = self.state is _CLOSING
+        if self.state is _CLOSED:  # nothing may follow a CLOSE frame of ours
             return
         if isinstance(item, Ping):
             if not closing:
@@ -518,7 +522,7 @@ class Session:
             events.append(v2.Ack(read[-1]))
 
     def _end(self, reason: DisconnectReason, detail: str, events: list[Event], now: float) -> None:
-        self._enter(State.CLOSED, now)
+        self._enter(_CLOSED, now)
         if not self._ended:
             self._ended = True
             events.append(Ended(reason, detail))

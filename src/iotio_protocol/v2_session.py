@@ -21,6 +21,7 @@ __all__ = ["V2Session", "read_hello", "read_limit"]
 
 _PROBLEM = bytes((v2.PROBLEM,))
 _PONG_FRAME = encode_frame(BINARY, v2.PONG_PACKET)
+_GREETING, _OPEN, _REFUSED = State.GREETING, State.OPEN, State.REFUSED  # to look up a member of an Enum takes its time
 _MAX_HELD = 8  # answers that wait for WELCOME; a device whose opening takes long gets no more of them
 
 
@@ -39,12 +40,12 @@ class V2Session(Session):
 
     def open(self, welcome: dict[str, object] | None = None) -> None:
         """Let the device in: WELCOME, with these fields and the limits."""
-        if self._welcomed or self.state not in (State.GREETING, State.OPEN):
+        if self._welcomed or self.state not in (_GREETING, _OPEN):
             return
         self._welcomed = True
         self.frames.use_max_message()
-        if self.state is State.GREETING:
-            self._enter(State.OPEN, self._since)
+        if self.state is _GREETING:
+            self._enter(_OPEN, self._since)
         options = self.options
         limits = _limits(options.ping_interval, options.ping_timeout, options.max_event, options.max_payload)
         self._out.append(encode_frame(BINARY, v2.encode_json(v2.WELCOME, welcome or {}, more=limits)))
@@ -53,7 +54,7 @@ class V2Session(Session):
 
     def close(self, reason: DisconnectReason, now: float, text: str = "", *, hold: bool = False) -> None:
         """Say GOODBYE, then as `Session.close`."""
-        if self._welcomed and not hold and self.state in (State.OPEN, State.REFUSED):
+        if self._welcomed and not hold and self.state in (_OPEN, _REFUSED):
             self._out.append(encode_frame(BINARY, v2.encode_json(v2.GOODBYE, {"reason": reason.value})))
         Session.close(self, reason, now, text, hold=hold)
 
@@ -88,7 +89,7 @@ class V2Session(Session):
 
     def _answer(self, frame: bytes) -> None:
         """Send what is not the owner's to say; no answer is before WELCOME."""
-        if self._welcomed or self.state is State.GREETING:
+        if self._welcomed or self.state is _GREETING:
             self._out.append(frame)
         elif len(self._held) < _MAX_HELD:
             self._held.append(frame)
@@ -115,7 +116,7 @@ class V2Session(Session):
             self.max_payload = greeting.takes.max_payload
             if self.max_payload < v2.MAX_VALUE:
                 self.wire = f"v2 {self.max_payload}"
-        self._enter(State.OPEN, now)  # packets may follow behind it; `refuse` takes it back
+        self._enter(_OPEN, now)  # packets may follow behind it; `refuse` takes it back
 
 
 def _problem_frame(code: ErrorCode, info: dict[str, object] | None) -> bytes:

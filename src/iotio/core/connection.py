@@ -48,6 +48,7 @@ __all__ = ["Connection", "Scope", "count_read"]
 
 logger = get_logger("iotio.connection")
 
+_GREETING, _OPEN, _REFUSED, _CLOSING, _CLOSED = State  # to look up a member of an Enum takes its time
 _MAX_UNREAD = 64 * 1024  # bytes of answers that may wait for a peer which is not let in, or is refused
 
 
@@ -231,7 +232,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether an emit could reach the device now."""
-        return self.gone is None and self.session.state is State.OPEN
+        return self.gone is None and self.session.state is _OPEN
 
     def send(self, frame: bytes) -> str:
         """Send a frame that `encode` made for this wire.
@@ -279,18 +280,18 @@ class Connection:
 
     def _close(self, reason: DisconnectReason) -> None:
         self._let_go(reason)
-        hold = self.held_back and self.session.state is not State.REFUSED  # what is held already ends now
+        hold = self.held_back and self.session.state is not _REFUSED  # what is held already ends now
         self.session.close(reason, self.manager.clock(), hold=hold)
         self.flush_session()
 
     def tick(self, now: float) -> None:
         """Do what is due: pings, time-outs, the end of a refusal."""
         with self._lock:
-            if not self.lane.is_reading and self.session.state is State.OPEN:
+            if not self.lane.is_reading and self.session.state is _OPEN:
                 return
             self._absorb(self.session.tick(now))
             self.flush_session()
-            if self.session.state is State.CLOSED:
+            if self.session.state is _CLOSED:
                 self.hang_up()
 
     @property
@@ -351,7 +352,7 @@ class Connection:
     @property
     def over(self) -> bool:
         """Whether the session is closed, so that the host can stop reading."""
-        return self.session.state is State.CLOSED
+        return self.session.state is _CLOSED
 
     def start(self) -> None:
         """Answer the handshake of a v1 device; another device sends its own later. Runs user code."""
@@ -407,7 +408,7 @@ class Connection:
     def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid; after a gap in its stream it has to come again."""
         with self._lock:
-            if self.session.state is State.OPEN:  # behind a gap all that waits for its handler has one
+            if self.session.state is _OPEN:  # behind a gap all that waits for its handler has one
                 self.session.complain(error)
             if isinstance(error, StreamGap):
                 self._close(DisconnectReason.PROTOCOL_ERROR)
@@ -566,7 +567,7 @@ def _reads_too_slowly(connection: Connection, waiting: int) -> bool:
     if _is_let_in(connection):
         options = connection.manager.options
         return not connection.buffer.fits(waiting, options.max_outbox, options.max_outbox_messages + 1)
-    refused = connection.session.state is State.REFUSED
+    refused = connection.session.state is _REFUSED
     return waiting > _MAX_UNREAD and (connection.client is None or refused)
 
 

@@ -49,6 +49,10 @@ class Phase(Enum):
     CLOSED = "closed"  # a device that comes is told at once
 
 
+# To look up a member of an Enum takes its time.
+_SERVING, _CLOSING = Phase.SERVING, Phase.CLOSING
+
+
 class Connections:
     """The connections of one server. Every method may be called from any thread.
 
@@ -191,7 +195,7 @@ class Connections:
     @property
     def phase(self) -> Phase:
         """How far the shutdown is."""
-        return self._closed or (Phase.CLOSING if self._shutdowns else Phase.SERVING)
+        return self._closed or (_CLOSING if self._shutdowns else _SERVING)
 
     def begin_shutdown(self) -> None:
         """Turn devices away that come from now on: a host shuts down. `end_shutdown` must follow."""

@@ -49,6 +49,9 @@ _UNREAD = object()
 _SMALL = 512  # bytes of JSON; as objects they may take 24 times as much, about what a connection takes anyway
 
 
+_VALID = EndpointParseResponse.VALID  # to look up a member of an Enum takes its time
+
+
 class IoTClient:
     """One connection of a device: what the device is, and how to reach it.
 
@@ -288,7 +291,7 @@ class IoTClient:
             self.declaration = write_json(endpoints) if declared else None
         except DeclarationError as error:
             return error.endpoint_id, error.problem
-        return "", EndpointParseResponse.VALID
+        return "", _VALID
 
 
 class DeviceHandle:
