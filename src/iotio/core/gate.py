@@ -51,6 +51,8 @@ class Server(Operations, Protocol):
 
 
 _UNNAMED = (None, None)
+# To look up a member of an Enum takes its time.
+_SERVING, _VALID = Phase.SERVING, EndpointParseResponse.VALID
 
 
 class Gate:
@@ -62,6 +64,9 @@ class Gate:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        # Of the server, what each device that connects goes through: to look it up takes its time.
+        self._connections, self._registry = server.connections, server.registry
+        self._types, self._presence = server.types, server.presence
         self._upgrade_checks: tuple[Callable[[Upgrade], None], ...] = (_check_origin, _check_version)
 
     def open(self, connection: Connection, upgrade: Upgrade) -> None:
@@ -71,10 +76,9 @@ class Gate:
             connection: the new one.
             upgrade: what the request tells of the device.
         """
-        server = self._server
-        connections = server.connections
+        connections = self._connections
         phase = connections.phase
-        if phase is not Phase.SERVING:
+        if phase is not _SERVING:
             if phase is Phase.HELD:
                 connections.hold_back(connection)
             connection.close(DisconnectReason.SERVER_SHUTDOWN)
@@ -102,13 +106,13 @@ class Gate:
             hello: what it said.
         """
         server = self._server
-        server.connections.pending.leave(connection)
-        admission = server.connections.admission
+        self._connections.pending.leave(connection)
+        admission = self._connections.admission
         try:
-            returns = admission.is_limited and server.registry.get(hello.id) is not None
+            returns = admission.is_limited and self._registry.get(hello.id) is not None
             admission.enter(connection.peer, returns=returns)
             connection.admitted = True
-            handlers = server.types.get(hello.type)
+            handlers = self._types.get(hello.type)
             if handlers is None:
                 raise HandshakeError(ErrorCode.CLIENT_INVALID_TYPE)
             kind = intern(hello.type)  # all devices share it
@@ -116,7 +120,7 @@ class Gate:
                 connection, hello.id, kind, hello.data, server, server.client_logging_level, server.encoder
             )
             _check_endpoints(client, hello)
-            server.presence.admit(client)
+            self._presence.admit(client)
         except HandshakeError as error:
             self.refuse(connection, error, (hello.id, hello.type))
         else:
@@ -143,14 +147,14 @@ class Gate:
             error: the reason.
             named: the id and the type that it gave itself, for the log.
         """
-        self._server.connections.pending.leave(connection)
-        hold = self._server.connections.hold_back(connection)
+        self._connections.pending.leave(connection)
+        hold = self._connections.hold_back(connection)
         self._note(error, connection.peer, named)
         connection.refuse(error, hold=hold)
 
     def _note(self, error: HandshakeError, peer: str, named: tuple[str | None, str | None]) -> None:
         server, code = self._server, error.code
-        server.connections.count_refusal(code)
+        self._connections.count_refusal(code)
         refusal = Refusal(error, named, server.types.names)
         server.log_throttle.warning(code.value, "device at %s refused: %s", peer or "?", refusal)
 
@@ -174,6 +178,6 @@ def _check_version(upgrade: Upgrade) -> None:
 
 def _check_endpoints(client: IoTClient, hello: Hello) -> None:
     endpoint_id, problem = client.parse_endpoints(hello.endpoints)
-    if problem is not EndpointParseResponse.VALID:
+    if problem is not _VALID:
         info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
         raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)

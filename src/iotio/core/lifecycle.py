@@ -29,6 +29,9 @@ from .registry import Registry
 __all__ = ["Lifecycle"]
 
 
+_CONNECT = Kind.CONNECT  # to look up a member of an Enum takes its time
+
+
 class Evictions(Protocol):
     """All connections of the server."""
 
@@ -59,6 +62,7 @@ class Lifecycle:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._registry = server.registry
 
     # -- the beginning ---------------------------------------------------------------------------------
 
@@ -72,7 +76,7 @@ class Lifecycle:
         client = connection.client
         assert client is not None
         lane = connection.lane
-        before = self._server.registry.swap(client)
+        before = self._registry.swap(client)
         if before is client:  # its own device has connected again since
             self.dismiss(connection, DisconnectReason.TAKEOVER)
             return
@@ -102,11 +106,11 @@ class Lifecycle:
             if connection.log_throttle.tells_news:
                 _log_arrival(connection, client, replaces)
             steps = [
-                Step.of(Kind.CONNECT, "connect", function, client)
+                Step.of(_CONNECT, "connect", function, client)
                 for function in (handlers.on_connect, self._server.on_connect)
                 if not does_nothing(function)
             ]
-            steps += self._presence_steps(Kind.CONNECT, connection)
+            steps += self._presence_steps(_CONNECT, connection)
             if steps:
                 connection.lane.push_first(steps)
         assert connection.durable is not None
@@ -171,7 +175,7 @@ class Lifecycle:
 
     def _unregister(self, connection: Connection) -> None:
         if connection.client is not None:
-            self._server.registry.discard(connection.client)
+            self._registry.discard(connection.client)
         connection.finish_teardown()
 
     # -- presence --------------------------------------------------------------------------------------

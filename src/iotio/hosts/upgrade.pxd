@@ -1,1 +1,6 @@
-# C types for upgrade.py: none. It is compiled, as each device that connects goes through it.
+# C types for upgrade.py.
+
+cimport cython
+
+@cython.locals(lines=list, line=str, name=str, value=str, headers=dict, path=str)
+cpdef object read_usual(bytes data)

@@ -94,8 +94,9 @@ class FirstReadProtocol(_Protocol):
         self._since = native.loop.time()
         self._patience = native.loop.call_later(http.PATIENCE, self._drop)
         self._address = self._server.proxies.share_of(self._peer)
+        self._pending = native.manager.connections.pending
         handshake, self.handshake = self.handshake, None
-        if handshake is None or not native.manager.connections.pending.hand_over(handshake, self, self._drop):
+        if handshake is None or not self._pending.hand_over(handshake, self, self._drop):
             self._server.acceptor.accepted(self, self._transport, self._peer, self._address, self._drop)
 
     def _drop(self) -> None:
@@ -154,7 +155,7 @@ class FirstReadProtocol(_Protocol):
         """Give up the place: the connection has ended, or is another protocol's."""
         self._patience.cancel()
         self._state.connections.discard(self)
-        self._server.native.manager.connections.pending.leave(self)
+        self._pending.leave(self)
 
 
 class UpgradeProtocol(_Protocol):
