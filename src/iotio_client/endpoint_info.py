@@ -20,6 +20,7 @@ _FIELDS: dict[EndpointType, tuple[tuple[str, str], ...]] = {
     EndpointType.INTEGER: (("min", "min"), ("max", "max"), ("increment", "increment")),
     EndpointType.STRING: (("length", "length"), ("allowList", "allow_list"), ("denyList", "deny_list")),
     EndpointType.ENUM: (("values", "values"),),
+    EndpointType.FLOAT: (("min", "min"), ("max", "max"), ("increment", "increment")),
 }
 
 
@@ -27,9 +28,9 @@ class EndpointConstraint:
     """Which values of its type an endpoint takes; what is None is not limited.
 
     Args:
-        min_v: INTEGER: smallest value.
-        max_v: INTEGER: largest value.
-        increment: INTEGER: step between values, counted from `min_v`, or from 0.
+        min_v: INTEGER, FLOAT: smallest value.
+        max_v: INTEGER, FLOAT: largest value.
+        increment: INTEGER, FLOAT: step between values, counted from `min_v`, or from 0.
         length: STRING: exact number of characters.
         allow_list: STRING: a str names the characters that may occur, a list whole values.
         deny_list: STRING: the opposite; not together with `allow_list`.

@@ -9,7 +9,7 @@ import pytest
 
 from iotio_client import EndpointConstraint, EndpointInfo, EndpointType, InvalidEndpoint
 
-BOOLEAN, INTEGER, STRING, ENUM = EndpointType
+BOOLEAN, INTEGER, STRING, ENUM, FLOAT = EndpointType
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ BOOLEAN, INTEGER, STRING, ENUM = EndpointType
         (
             EndpointInfo("n", INTEGER, constraints=EndpointConstraint(length=3, values={"a": "b"})),
             '{"id": "e", "name": "n", "type": "integer", "specialId": null, "constraints": {}}',
+        ),
+        (
+            EndpointInfo("n", FLOAT, constraints=EndpointConstraint(-0.5, 1, 0.25, length=3)),
+            '{"id": "e", "name": "n", "type": "float", "specialId": null, '
+            '"constraints": {"min": -0.5, "max": 1, "increment": 0.25}}',
         ),
         (
             EndpointInfo("n", STRING),

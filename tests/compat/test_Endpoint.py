@@ -37,6 +37,22 @@ def test_abstract_validator() -> None:
     assert dict(validator) == {"id": "x", "name": "n", "specialId": "sp", "constraints": None}
 
 
+def test_a_validator_that_does_not_call_the_constructor_has_the_fields_of_today() -> None:
+    class Own(old.AbstractEndpointValidator):  # type: ignore[misc]  # `old` is Any
+        def __init__(self) -> None:
+            self.id = "x"
+
+    own = Own()
+    assert (own.id, own.access, own.unit, own.class_, own.total, own.history) == (
+        "x",
+        "read-write",
+        None,
+        None,
+        False,
+        True,
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -8,8 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from iotio_protocol.endpoints import ValidationResponse, parse_endpoint
+from iotio_protocol.endpoints import (
+    BooleanEndpoint,
+    DeclarationError,
+    Endpoint,
+    EndpointType,
+    FloatEndpoint,
+    IntegerEndpoint,
+    Report,
+    StringEndpoint,
+    ValidationResponse,
+    parse_endpoint,
+)
+from iotio_protocol.endpoints.base import INVALID_TYPE, Fields, Verdict
 from tests.protocol.vectors import load, revive
 
 CASES = load("endpoints_validate.json")["cases"]
@@ -156,3 +170,104 @@ def test_each_difference_is_one(difference: Difference) -> None:
 def test_validate_is_the_old_name() -> None:
     endpoint = parse_endpoint({"id": "x", "name": "n", "type": "boolean"})
     assert endpoint.validate("True") == endpoint.check("True") == (ValidationResponse.VALID, True)
+
+
+def test_fields_by_default() -> None:
+    endpoint = BooleanEndpoint("x", "n")
+    assert (endpoint.unit, endpoint.access, endpoint.class_) == (None, "read-write", None)
+    assert (endpoint.total, endpoint.history) == (False, True)
+    assert BooleanEndpoint("x", "n", access="write").history is False
+
+
+def test_new_keys_are_described_only_where_they_are_not_as_by_default() -> None:
+    five = ["id", "name", "type", "specialId", "constraints"]
+    plain: Fields = {"unit": None, "access": "read-write", "class_": None, "total": False, "history": True}
+    assert list(BooleanEndpoint("x", "n", **plain).describe()) == five
+    assert list(BooleanEndpoint("x", "n", access="write", history=False).describe()) == [*five, "access"]
+    whole: Fields = {"unit": "kWh", "access": "read", "class_": "energy", "total": True, "history": False}
+    assert list(BooleanEndpoint("x", "n", **whole).describe().items())[5:] == [
+        ("unit", "kWh"),
+        ("access", "read"),
+        ("class", "energy"),
+        ("total", True),
+        ("history", False),
+    ]
+
+
+@given(
+    st.sampled_from([BooleanEndpoint, FloatEndpoint, IntegerEndpoint, StringEndpoint]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "unit": st.none() | st.text(max_size=16),
+            "access": st.sampled_from(["read", "write", "read-write"]),
+            "class_": st.none() | st.text(),
+            "total": st.booleans(),
+            "history": st.none() | st.booleans(),
+        },
+    ),
+)
+def test_a_declaration_keeps_its_fields(kind: type[Endpoint], fields: Fields) -> None:
+    endpoint = kind("x", "n", **fields)
+    again = parse_endpoint(endpoint.describe())
+    for name in ("unit", "access", "class_", "total", "history"):
+        assert getattr(again, name) == getattr(endpoint, name)
+
+
+WRONG: list[tuple[str, object, str, str]] = [
+    ("unit", 5, "unit_must_be_string", ""),
+    ("unit", "m" * 17, "unit_too_long", "; a unit has at most 16 characters"),
+    ("access", "none", "invalid_access", "; access is 'read', 'write' or 'read-write'"),
+    ("access", ["read"], "invalid_access", "; access is 'read', 'write' or 'read-write'"),
+    ("class", 5, "class_must_be_string", ""),
+    ("total", 1, "total_must_be_boolean", ""),
+    ("history", "yes", "history_must_be_boolean", ""),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "problem", "more"), WRONG)
+def test_a_wrong_field_is_refused_on_the_wire_and_in_a_program(key: str, value: Any, problem: str, more: str) -> None:
+    declaration = {"id": "x", "name": "n", "type": "boolean", key: value}
+    with pytest.raises(DeclarationError) as caught:
+        parse_endpoint(declaration)
+    assert caught.value.info == {"endpointId": "x", "endpointProblem": problem}
+    fields: Any = {"class_" if key == "class" else key: value}
+    with pytest.raises(DeclarationError) as caught:
+        BooleanEndpoint("x", "n", **fields)
+    assert str(caught.value) == f"endpoint 'x': {problem}{more}"
+
+
+def test_the_first_wrong_field_is_told_after_the_problems_of_0_4() -> None:
+    wrong = {"history": "yes", "total": 1, "class": 5, "access": "none", "unit": 5, "constraints": {"min": 0.5}}
+    declaration = {"id": "x", "name": "n", "type": "integer", **wrong}
+    told = []
+    for key in reversed(wrong):
+        with pytest.raises(DeclarationError) as caught:
+            parse_endpoint(declaration)
+        told.append(caught.value.problem.value)
+        del declaration[key]
+    assert told == [
+        "constraint_min_must_be_integer",
+        "unit_must_be_string",
+        "invalid_access",
+        "class_must_be_string",
+        "total_must_be_boolean",
+        "history_must_be_boolean",
+    ]
+
+
+def test_null_is_as_if_a_field_were_left_out() -> None:
+    nothing = dict.fromkeys(["unit", "access", "class", "total", "history"])
+    endpoint = parse_endpoint({"id": "x", "name": "n", "type": "boolean", **nothing})
+    assert endpoint.describe() == BooleanEndpoint("x", "n").describe()
+
+
+def test_a_report_is_taken_as_a_value_to_be_set_is_by_an_endpoint_of_a_program() -> None:
+    class Even(Endpoint):
+        type = EndpointType.INTEGER
+
+        def check(self, value: object) -> Verdict:
+            return (ValidationResponse.VALID, value) if value in (2, 4) else INVALID_TYPE
+
+    assert Even("x", "n").report(2) == Report(2, out_of_range=False)
+    assert Even("x", "n").report(3) is None

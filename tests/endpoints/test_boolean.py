@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iotio_protocol.endpoints import BooleanEndpoint, ValidationResponse
+from iotio_protocol.endpoints import BooleanEndpoint, Report, ValidationResponse
 
 ENDPOINT = BooleanEndpoint("lamp", "Lamp")
 
@@ -32,3 +32,13 @@ def test_describes_itself() -> None:
         "specialId": None,
         "constraints": None,
     }
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (0, False), ("True", True), ("false", False)])
+def test_a_report_is_converted(value: object, expected: bool) -> None:
+    assert BooleanEndpoint("b", "B").report(value) == Report(expected, out_of_range=False)
+
+
+@pytest.mark.parametrize("value", [2, 1.0, "yes", None, []])
+def test_a_report_of_another_type_is_none(value: object) -> None:
+    assert BooleanEndpoint("b", "B").report(value) is None

@@ -10,6 +10,7 @@ from iotio_protocol.endpoints import (
     DeclarationError,
     EndpointParseResponse,
     EnumEndpoint,
+    Report,
     ValidationResponse,
     parse_endpoint,
 )
@@ -100,3 +101,35 @@ def test_nothing_else_is_taken(declared: set[int], value: int | str) -> None:
         assert converted == int(value)
     else:
         assert value not in declared
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Apple", Report("Apple", False)),
+        ("5", Report(5, False)),
+        (1.0, Report(1, False)),
+        ("Pear", Report("Pear", True)),
+        (9, Report(9, True)),
+        (9.0, Report(9, True)),
+    ],
+)
+def test_a_report_of_a_value_that_is_not_declared_is_marked(value: object, expected: Report) -> None:
+    report = FRUIT.report(value)
+    assert report is not None
+    assert report == expected
+    assert type(report.value) is type(expected.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2.5, True, None, [], b"Apple", 2**63, float("nan"), float("inf"), "a" * 1025, "\ud800"],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_a_report_that_is_neither_text_nor_integer_is_none(value: object) -> None:
+    assert FRUIT.report(value) is None
+
+
+def test_a_long_value_may_be_reported_if_it_is_declared() -> None:
+    long = "a" * 2000
+    assert EnumEndpoint("e", "E", None, {"long": long}).report(long) == Report(long, out_of_range=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotio_protocol import v1
-from iotio_protocol.endpoints import IntegerEndpoint, ValidationResponse
+from iotio_protocol.endpoints import IntegerEndpoint, Report, ValidationResponse
 
 FREE = IntegerEndpoint("n", "N")
 int64 = st.integers(min_value=-(2**63), max_value=2**63 - 1)
@@ -104,3 +104,31 @@ def test_describes_itself() -> None:
         "specialId": "sp",
         "constraints": {"min": 0, "max": 10, "increment": 2},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, Report(7, False)),
+        (7.0, Report(7, False)),
+        ("7", Report(7, False)),
+        (11, Report(11, True)),
+        (-1, Report(-1, True)),
+    ],
+)
+def test_a_report_beyond_the_limits_is_marked(value: object, expected: Report) -> None:
+    report = IntegerEndpoint("n", "N", None, 0, 10).report(value)
+    assert report is not None
+    assert report == expected
+    assert type(report.value) is int
+
+
+@pytest.mark.parametrize(
+    "value", [7.5, True, None, "seven", 2**63, "9" * 5000, [7]], ids=lambda value: repr(value)[:20]
+)
+def test_a_report_of_another_type_is_none(value: object) -> None:
+    assert FREE.report(value) is None
+
+
+def test_a_report_off_the_steps_is_marked() -> None:
+    assert IntegerEndpoint("n", "N", increment=5).report(7) == Report(7, out_of_range=True)

@@ -1,4 +1,4 @@
-"""The enums are public names of iot.io 0.4.10."""
+"""The enums are public names: those of iot.io 0.4.10, and behind them ours."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_endpoint_types() -> None:
         "INTEGER": "integer",
         "STRING": "string",
         "ENUM": "enum",
+        "FLOAT": "float",
     }
 
 
 def test_parse_responses() -> None:
     names = {member.name: member.value for member in EndpointParseResponse}
-    assert len(names) == 21
-    assert names.pop("INVALID_STRUCTURE") == "invalid_structure"  # ours
+    assert len(names) == 30
     integers = {f"CONSTRAINT_{name}_MUST_BE_INT" for name in ("MIN", "MAX", "INCREMENT", "LENGTH")}
     for name in integers:
         assert names.pop(name) == name.lower() + "eger"

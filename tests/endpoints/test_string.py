@@ -10,6 +10,7 @@ from iotio_protocol import v1
 from iotio_protocol.endpoints import (
     DeclarationError,
     EndpointParseResponse,
+    Report,
     StringEndpoint,
     ValidationResponse,
     parse_endpoint,
@@ -110,3 +111,24 @@ def test_what_is_allowed_is_what_would_be_denied(text: str, words: str | list[st
     else:
         assert (allowed is ValidationResponse.VALID) == (set(text) <= set(words))
         assert (denied is ValidationResponse.VALID) == set(text).isdisjoint(words)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("ab", Report("ab", False)),
+        (12, Report("12", False)),
+        ("abc", Report("abc", True)),
+        ("ü" * 512, Report("ü" * 512, True)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_report_against_the_constraints_is_marked(value: object, expected: Report) -> None:
+    assert StringEndpoint("s", "S", length=2).report(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], b"ab", "\ud800", "a" * 1025, "ü" * 513], ids=lambda value: ascii(value)[:20]
+)
+def test_a_report_that_is_no_text_or_too_long_is_none(value: object) -> None:
+    assert StringEndpoint("s", "S").report(value) is None

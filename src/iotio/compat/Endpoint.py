@@ -11,6 +11,7 @@ from iotio_protocol.endpoints import (
     EndpointParseResponse,
     EndpointType,
     EnumEndpoint,
+    FloatEndpoint,
     IntegerEndpoint,
     StringEndpoint,
     ValidationResponse,
@@ -42,6 +43,13 @@ class AbstractEndpointValidator(Endpoint):
 
     type = None  # type: ignore[assignment]  # so it is in 0.4.10
 
+    # Here, for a class of a program that does not call this one's constructor.
+    access = "read-write"
+    history = True
+    total = False
+    unit: str | None = None
+    class_: str | None = None
+
     def validate(self, data: object) -> Any:
         """Check a value; the base has no rule and returns None."""
         return None
@@ -54,7 +62,7 @@ class AbstractEndpointValidator(Endpoint):
         return {"id": self.id, "name": self.name, "specialId": self.special_id, "constraints": None}
 
 
-for _endpoint in (BooleanEndpoint, IntegerEndpoint, StringEndpoint, EnumEndpoint):
+for _endpoint in (BooleanEndpoint, IntegerEndpoint, StringEndpoint, EnumEndpoint, FloatEndpoint):
     AbstractEndpointValidator.register(_endpoint)
 
 

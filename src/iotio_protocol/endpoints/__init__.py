@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .base import Endpoint
+from .base import Endpoint, Report
 from .boolean import BooleanEndpoint
 from .enumeration import EnumEndpoint
 from .errors import DeclarationError
+from .floating import FloatEndpoint
 from .integer import IntegerEndpoint
 from .parse import parse_endpoint, parse_endpoints
 from .responses import EndpointParseResponse, EndpointType, ValidationResponse
@@ -18,7 +19,9 @@ __all__ = [
     "EndpointParseResponse",
     "EndpointType",
     "EnumEndpoint",
+    "FloatEndpoint",
     "IntegerEndpoint",
+    "Report",
     "StringEndpoint",
     "ValidationResponse",
     "parse_endpoint",

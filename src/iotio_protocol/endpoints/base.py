@@ -1,10 +1,11 @@
-"""The base class of the endpoints that devices declare, and the verdict of checking a value against one."""
+"""The base class of the endpoints that devices declare, and the verdicts of checking a value against one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 from iotio_protocol.values import Value
 
@@ -12,37 +13,91 @@ from .declaration import Declaration
 from .errors import DeclarationError
 from .responses import EndpointParseResponse, EndpointType, ValidationResponse
 
-__all__ = ["INVALID_TYPE", "Endpoint", "Verdict"]
+__all__ = ["INT64_MAX", "INT64_MIN", "INVALID_TYPE", "MAX_TEXT", "Endpoint", "Fields", "Report", "Verdict", "text_fits"]
 
 Verdict = tuple[ValidationResponse, Value]
 """The answer of a check: the response, and the value as it is to be sent (None unless VALID)."""
 
 INVALID_TYPE: Verdict = (ValidationResponse.INVALID_TYPE, None)
 
+# What an integer of the protocol can hold.
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
 
-class Endpoint(ABC):
-    """One thing of a device that can be set: it checks, converts and describes itself.
+MAX_TEXT = 1024  # bytes of UTF-8 of a reported text: the last report of each endpoint of each device is kept
+_MAX_UNIT = 16  # characters, as much as stands behind a number on a page
+_ACCESS = ("read", "write", "read-write")
 
-    The constructors' parameters and the attributes are those of the validators of iot.io 0.4.10.
 
-    Args:
-        endpoint_id: the endpoint's id, and the event under which values are sent to the device.
-        name: the name for people.
-        special_id: a mark that the device's maker gives a meaning to.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a device says that the value of an endpoint is.
+
+    Attributes:
+        value: as the endpoint's type has it.
+        out_of_range: whether it breaks the constraints of the declaration. It is the value all the same.
     """
 
-    __slots__ = ("__weakref__", "id", "name", "special_id")
+    value: Value
+    out_of_range: bool
+
+
+class Fields(TypedDict, total=False):
+    """The fields of a declaration that every type of endpoint may have; see `Endpoint`."""
+
+    unit: str | None
+    access: str
+    class_: str | None
+    total: bool
+    history: bool | None
+
+
+class Endpoint(ABC):
+    """One thing of a device that can be set or read: it checks, converts and describes itself.
+
+    The first three parameters and attributes are those of the validators of iot.io 0.4.10.
+
+    Args:
+        endpoint_id: the endpoint's id, and the event under which values travel.
+        name: the name for people.
+        special_id: a mark that the device's maker gives a meaning to.
+        unit: what stands behind the value, such as "°C"; at most 16 characters.
+        access: "read" for a sensor, which is never set; "write" for what never reports, such as a button;
+            "read-write", unless it is given.
+        class_: what is measured or set, such as "temperature"; passed through.
+        total: whether it is a meter: it only grows, and a fall means that it has started again from 0.
+        history: whether its reports are recorded; None for yes, unless access is "write".
+
+    Raises:
+        DeclarationError: one of the last five is wrong; it is a ValueError.
+    """
+
+    __slots__ = ("__weakref__", "access", "class_", "history", "id", "name", "special_id", "total", "unit")
 
     type: ClassVar[EndpointType]
 
-    def __init__(self, endpoint_id: str, name: str, special_id: str | None = None) -> None:
+    def __init__(self, endpoint_id: str, name: str, special_id: str | None = None, **fields: Unpack[Fields]) -> None:
         self.id = endpoint_id
         self.name = name
         self.special_id = special_id
+        problem = _problem_of(fields)
+        if problem is not None:
+            raise DeclarationError(endpoint_id, problem)
+        self.unit = fields.get("unit")
+        self.access = fields.get("access", "read-write")
+        self.class_ = fields.get("class_")
+        self.total = fields.get("total", False)
+        history = fields.get("history")
+        self.history = self._has_history if history is None else history
+
+    @property
+    def _has_history(self) -> bool:
+        """Whether reports are recorded where the declaration does not say."""
+        return self.access != "write"
 
     @abstractmethod
     def check(self, value: object) -> Verdict:
-        """Check a value and convert it to the endpoint's type.
+        """Check a value that is to be set, and convert it to the endpoint's type.
 
         Args:
             value: any value at all; a query string or a form yields text, which is converted.
@@ -51,19 +106,53 @@ class Endpoint(ABC):
             `(VALID, value to send)`, or what is wrong and None. Never raises.
         """
 
+    def report(self, value: object) -> Report | None:
+        """Take a value that the device reports, and convert it to the endpoint's type.
+
+        This is looser than `check`: the device is right, so that a value of the type that breaks the constraints is
+        taken and marked.
+
+        Args:
+            value: any value at all; text is converted, as protocols v0 and v1 carry no float alone.
+
+        Returns:
+            None if the value does not fit the type, or is an integer of more than 64 bits or a text of more than
+            1024 bytes. Never raises.
+        """
+        verdict, converted = self.check(value)
+        return Report(converted, out_of_range=False) if verdict is ValidationResponse.VALID else None
+
     def validate(self, data: object) -> Verdict:
         """Check a value, under the name that `check` had in iot.io 0.4; a program may override it."""
         return self.check(data)
 
     def describe(self) -> dict[str, Any]:
-        """Return the declaration of this endpoint, as JSON can carry it; `parse_endpoint` takes it back."""
+        """Return the declaration of this endpoint, as JSON can carry it; `parse_endpoint` takes it back.
+
+        The keys that iot.io 0.4 does not have are there only where they are not as they are by default.
+        """
         return {
             "id": self.id,
             "name": self.name,
             "type": self.type.value,
             "specialId": self.special_id,
             "constraints": self._describe_constraints(),
+            **self._describe_fields(),
         }
+
+    def _describe_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        if self.unit is not None:
+            fields["unit"] = self.unit
+        if self.access != "read-write":
+            fields["access"] = self.access
+        if self.class_ is not None:
+            fields["class"] = self.class_
+        if self.total:
+            fields["total"] = True
+        if self.history is not self._has_history:
+            fields["history"] = self.history
+        return fields
 
     def _describe_constraints(self) -> dict[str, Any] | None:
         return None
@@ -76,7 +165,7 @@ class Endpoint(ABC):
             DeclarationError: the declaration breaks the rules.
         """
         source = Declaration.of(declaration)
-        return cls(*source.identity(), **cls._read_constraints(source))
+        return cls(*source.identity(), **cls._read_constraints(source) | source.optional())
 
     @classmethod
     def _read_constraints(cls, declaration: Declaration) -> dict[str, Any]:
@@ -97,3 +186,31 @@ class Endpoint(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"
+
+
+def text_fits(text: str) -> bool:
+    """Return whether a text may be reported: it is Unicode, and not longer than `MAX_TEXT`."""
+    if len(text) > MAX_TEXT:
+        return False
+    try:
+        return len(text.encode()) <= MAX_TEXT
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can spell it, UTF-8 cannot
+        return False
+
+
+def _problem_of(fields: Mapping[str, object]) -> EndpointParseResponse | None:
+    """Return what is wrong with the fields, whatever they hold, or None."""
+    unit, class_, history = fields.get("unit"), fields.get("class_"), fields.get("history")
+    if unit is not None and not isinstance(unit, str):
+        return EndpointParseResponse.UNIT_MUST_BE_STRING
+    if unit is not None and len(unit) > _MAX_UNIT:
+        return EndpointParseResponse.UNIT_TOO_LONG
+    if fields.get("access", "read-write") not in _ACCESS:
+        return EndpointParseResponse.INVALID_ACCESS
+    if class_ is not None and not isinstance(class_, str):
+        return EndpointParseResponse.CLASS_MUST_BE_STRING
+    if not isinstance(fields.get("total", False), bool):
+        return EndpointParseResponse.TOTAL_MUST_BE_BOOLEAN
+    if history is not None and not isinstance(history, bool):
+        return EndpointParseResponse.HISTORY_MUST_BE_BOOLEAN
+    return None

@@ -10,12 +10,14 @@ from .responses import EndpointParseResponse
 
 __all__ = ["Declaration"]
 
+# Key in a declaration, and the argument of an endpoint's constructor, which checks it.
+_OPTIONAL = {"unit": "unit", "access": "access", "class": "class_", "total": "total", "history": "history"}
 _NO_ID = "no_id_provided"  # what iot.io 0.4 tells a device whose declaration has no id
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One declaration: `{id, name, type, specialId?, constraints?}`; other keys are ignored."""
+    """One declaration: `{id, name, type, specialId?, constraints?}` and `_OPTIONAL`; other keys are ignored."""
 
     fields: dict[Any, Any]
 
@@ -50,6 +52,11 @@ class Declaration:
             self._string(self.fields["name"], EndpointParseResponse.NAME_MUST_BE_STRING),
             None if special_id is None else self._string(special_id, EndpointParseResponse.SPECIAL_ID_MUST_BE_STRING),
         )
+
+    def optional(self) -> dict[str, Any]:
+        """Return the constructor's arguments for the keys that iot.io 0.4 does not have; null is as if left out."""
+        fields = self.fields
+        return {argument: fields[key] for key, argument in _OPTIONAL.items() if fields.get(key) is not None}
 
     def constraints(self) -> dict[Any, Any]:
         """Return the constraints; empty where they are missing or null.

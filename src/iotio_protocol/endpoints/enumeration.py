@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from .base import Endpoint, Verdict
+from .base import INT64_MAX, INT64_MIN, Endpoint, Fields, Report, Verdict, text_fits
 from .declaration import Declaration
 from .responses import EndpointParseResponse, EndpointType, ValidationResponse
 
@@ -17,14 +17,22 @@ class EnumEndpoint(Endpoint):
 
     Args:
         values: label to value; a value is a str or an int.
+        fields: `unit`, `access`, `class_`, `total` and `history`, as `Endpoint` has them.
     """
 
     __slots__ = ("values",)
 
     type = EndpointType.ENUM
 
-    def __init__(self, endpoint_id: str, name: str, special_id: str | None, values: Mapping[str, int | str]) -> None:
-        super().__init__(endpoint_id, name, special_id)
+    def __init__(
+        self,
+        endpoint_id: str,
+        name: str,
+        special_id: str | None,
+        values: Mapping[str, int | str],
+        **fields: Unpack[Fields],
+    ) -> None:
+        super().__init__(endpoint_id, name, special_id, **fields)
         self.values = values
 
     def check(self, value: object) -> Verdict:
@@ -41,6 +49,18 @@ class EnumEndpoint(Endpoint):
             if number is not None and self._holds(number):
                 return ValidationResponse.VALID, number
         return ValidationResponse.INVALID_ENUM_VALUE, None
+
+    def report(self, value: object) -> Report | None:
+        verdict, known = self.check(value)
+        if verdict is ValidationResponse.VALID:
+            return Report(known, out_of_range=False)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, str):
+            return Report(value, out_of_range=True) if text_fits(value) else None
+        if isinstance(value, int) and not isinstance(value, bool) and INT64_MIN <= value <= INT64_MAX:
+            return Report(value, out_of_range=True)
+        return None
 
     def _holds(self, value: str | int) -> bool:
         # True equals 1 in Python, but a device that declares 1 is not sent a boolean.

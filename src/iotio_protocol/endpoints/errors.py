@@ -8,6 +8,12 @@ from .responses import EndpointParseResponse
 
 __all__ = ["DeclarationError"]
 
+# What is allowed, where the problem's own word does not say it.
+_ALLOWED = {
+    EndpointParseResponse.UNIT_TOO_LONG: "; a unit has at most 16 characters",
+    EndpointParseResponse.INVALID_ACCESS: "; access is 'read', 'write' or 'read-write'",
+}
+
 
 class DeclarationError(IoTError, ValueError):
     """A declaration that breaks the rules.
@@ -29,4 +35,4 @@ class DeclarationError(IoTError, ValueError):
         return {"endpointId": self.endpoint_id, "endpointProblem": self.problem.value}
 
     def __str__(self) -> str:
-        return f"endpoint {self.endpoint_id!r}: {self.problem.value}"
+        return f"endpoint {self.endpoint_id!r}: {self.problem.value}{_ALLOWED.get(self.problem, '')}"

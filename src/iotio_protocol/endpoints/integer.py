@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
-from .base import INVALID_TYPE, Endpoint, Verdict
+from .base import INT64_MAX, INT64_MIN, INVALID_TYPE, Endpoint, Fields, Report, Verdict
 from .declaration import Declaration
 from .responses import EndpointParseResponse, EndpointType, ValidationResponse
 
 __all__ = ["IntegerEndpoint"]
-
-# What an integer of protocol v1 can hold.
-_INT64_MIN = -(2**63)
-_INT64_MAX = 2**63 - 1
 
 
 class IntegerEndpoint(Endpoint):
@@ -23,6 +19,7 @@ class IntegerEndpoint(Endpoint):
         max_v: the largest allowed value, or None.
         increment: values must be a whole number of such steps away from `min_v`, or from 0 where there is
             no `min_v`; None or 0 for no steps. The sign does not matter.
+        fields: `unit`, `access`, `class_`, `total` and `history`, as `Endpoint` has them.
     """
 
     __slots__ = ("increment", "max", "min")
@@ -37,8 +34,9 @@ class IntegerEndpoint(Endpoint):
         min_v: int | None = None,
         max_v: int | None = None,
         increment: int | None = None,
+        **fields: Unpack[Fields],
     ) -> None:
-        super().__init__(endpoint_id, name, special_id)
+        super().__init__(endpoint_id, name, special_id, **fields)
         self.min = min_v
         self.max = max_v
         self.increment = increment
@@ -51,11 +49,17 @@ class IntegerEndpoint(Endpoint):
             return ValidationResponse.LOWER_THAN_MIN, None
         if self.max is not None and number > self.max:
             return ValidationResponse.HIGHER_THAN_MAX, None
-        if not _INT64_MIN <= number <= _INT64_MAX:
+        if not INT64_MIN <= number <= INT64_MAX:
             return INVALID_TYPE
         if self.increment and (number - (self.min or 0)) % self.increment:
             return ValidationResponse.INVALID_INCREMENT, None
         return ValidationResponse.VALID, number
+
+    def report(self, value: object) -> Report | None:
+        number = _as_integer(value)
+        if number is None or not INT64_MIN <= number <= INT64_MAX:
+            return None
+        return Report(number, out_of_range=self.check(number)[0] is not ValidationResponse.VALID)
 
     def _describe_constraints(self) -> dict[str, Any]:
         return {"min": self.min, "max": self.max, "increment": self.increment}

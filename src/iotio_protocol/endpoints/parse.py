@@ -7,6 +7,7 @@ from .boolean import BooleanEndpoint
 from .declaration import Declaration
 from .enumeration import EnumEndpoint
 from .errors import DeclarationError
+from .floating import FloatEndpoint
 from .integer import IntegerEndpoint
 from .responses import EndpointParseResponse
 from .string import StringEndpoint
@@ -14,7 +15,8 @@ from .string import StringEndpoint
 __all__ = ["parse_endpoint", "parse_endpoints"]
 
 _TYPES: dict[str, type[Endpoint]] = {
-    endpoint.type.value: endpoint for endpoint in (BooleanEndpoint, IntegerEndpoint, StringEndpoint, EnumEndpoint)
+    endpoint.type.value: endpoint
+    for endpoint in (BooleanEndpoint, IntegerEndpoint, StringEndpoint, EnumEndpoint, FloatEndpoint)
 }
 
 
@@ -22,7 +24,7 @@ def parse_endpoint(declaration: object) -> Endpoint:
     """Build an endpoint of the declared type.
 
     Args:
-        declaration: `{id, name, type, specialId?, constraints?}`; see docs/endpoints.md.
+        declaration: `{id, name, type, ...}`; docs/endpoints.md has all fields.
 
     Raises:
         DeclarationError: the declaration breaks the rules; never another error, whatever is passed.

@@ -1,4 +1,4 @@
-"""The words of the endpoints layer, with the names and values of iot.io 0.4.10 (`iotio.Endpoint`)."""
+"""The words of the endpoints layer; those of iot.io 0.4.10 have its names and values (`iotio.Endpoint`)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ValidationResponse(Enum):
 class EndpointParseResponse(Enum):
     """What is wrong with a declaration: the `endpointProblem` of a v1 `client_invalid_endpoints` error.
 
-    INVALID_STRUCTURE is ours: iot.io 0.4 ended the connection with a traceback where the declarations
-    were not a list, or a declaration or its constraints not a JSON object.
+    INVALID_STRUCTURE and those below it are ours: iot.io 0.4 ended the connection with a traceback where the
+    declarations were not a list, or a declaration or its constraints not a JSON object, and it knew no units.
     """
 
     VALID = "valid"
@@ -52,6 +52,15 @@ class EndpointParseResponse(Enum):
     CONSTRAINT_VALUES_KEYS_MUST_BE_STRINGS = "constraint_values_keys_must_be_strings"
     CONSTRAINT_VALUES_VALUES_MUST_BE_INT_OR_STRING = "constraint_values_values_must_be_int_or_string"
     INVALID_STRUCTURE = "invalid_structure"
+    UNIT_MUST_BE_STRING = "unit_must_be_string"
+    UNIT_TOO_LONG = "unit_too_long"
+    INVALID_ACCESS = "invalid_access"
+    CLASS_MUST_BE_STRING = "class_must_be_string"
+    TOTAL_MUST_BE_BOOLEAN = "total_must_be_boolean"
+    HISTORY_MUST_BE_BOOLEAN = "history_must_be_boolean"
+    CONSTRAINT_MIN_MUST_BE_NUMBER = "constraint_min_must_be_number"
+    CONSTRAINT_MAX_MUST_BE_NUMBER = "constraint_max_must_be_number"
+    CONSTRAINT_INCREMENT_MUST_BE_NUMBER = "constraint_increment_must_be_number"
 
 
 class EndpointType(Enum):
@@ -61,3 +70,4 @@ class EndpointType(Enum):
     INTEGER = "integer"
     STRING = "string"
     ENUM = "enum"
+    FLOAT = "float"

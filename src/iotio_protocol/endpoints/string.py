@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
-from .base import INVALID_TYPE, Endpoint, Verdict
+from .base import INVALID_TYPE, Endpoint, Fields, Report, Verdict, text_fits
 from .declaration import Declaration
 from .responses import EndpointParseResponse, EndpointType, ValidationResponse
 
@@ -21,6 +21,7 @@ class StringEndpoint(Endpoint):
         length: the exact number of characters, or None.
         allow_list: the only characters (a str) or words (a list) that are allowed, or None.
         deny_list: the characters (a str) or words (a list) that are not allowed, or None.
+        fields: `unit`, `access`, `class_`, `total` and `history`, as `Endpoint` has them.
     """
 
     __slots__ = ("allow_list", "deny_list", "length")
@@ -35,8 +36,9 @@ class StringEndpoint(Endpoint):
         length: int | None = None,
         allow_list: Filter | None = None,
         deny_list: Filter | None = None,
+        **fields: Unpack[Fields],
     ) -> None:
-        super().__init__(endpoint_id, name, special_id)
+        super().__init__(endpoint_id, name, special_id, **fields)
         self.length = length
         self.allow_list = allow_list
         self.deny_list = deny_list
@@ -52,6 +54,12 @@ class StringEndpoint(Endpoint):
         if self.deny_list is not None and _denied(text, self.deny_list):
             return ValidationResponse.VIOLATES_DENY_LIST, None
         return ValidationResponse.VALID, text
+
+    def report(self, value: object) -> Report | None:
+        text = _as_text(value)
+        if text is None or not text_fits(text):
+            return None
+        return Report(text, out_of_range=self.check(text)[0] is not ValidationResponse.VALID)
 
     def _describe_constraints(self) -> dict[str, Any]:
         return {
