@@ -15,6 +15,7 @@ from . import v2
 from .errors import ErrorCode, HandshakeError
 from .options import DEFAULT_OPTIONS, Options
 from .origins import Foreign, foreign
+from .values import Value
 
 __all__ = ["Hello", "Upgrade", "check_limits", "device_headers", "parse_headers", "size_of"]
 
@@ -32,7 +33,8 @@ class Hello:
         type: the name of a device type, registered or not.
         data: any JSON value (v1), or the raw text (v0, as in iot.io 0.x).
         endpoints: the JSON value of the endpoint declarations, not yet checked.
-        version: protocol version, 0 or 1.
+        version: protocol version, 0 to 2.
+        state: what its endpoints are, by id, in its own words; None if it does not say, as v0 and v1 cannot.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Hello:
     data: object
     endpoints: object
     version: int
+    state: dict[str, Value] | None = None
 
 
 class Upgrade(NamedTuple):

@@ -12,6 +12,7 @@ from .errors import ErrorCode, HandshakeError, InvalidPacket
 from .frames import BINARY, encode_frame
 from .handshake import Hello, check_limits
 from .options import DEFAULT_OPTIONS, Options
+from .readings import parse_report
 from .reasons import DisconnectReason
 from .session import LONG, BadGreeting, Event, Greeting, Invalid, Packet, Session, State
 from .stream import MAX_UNACKNOWLEDGED
@@ -144,7 +145,9 @@ def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFA
     data = fields.get("data", {})
     data_size = strict_json.size_of(data) if size > options.max_data else 0  # what is in a small packet is small
     check_limits(client_id, client_type, data_size, options)
-    hello = Hello(client_id, client_type, data, fields.get("endpoints", []), 2)
+    reported = fields.get("state")
+    state = None if reported is None else parse_report(reported, None)
+    hello = Hello(client_id, client_type, data, fields.get("endpoints", []), 2, state)
     library = fields.get("library", "")
     return Greeting(
         hello,

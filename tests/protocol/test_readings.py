@@ -12,7 +12,9 @@ from iotio_protocol import strict_json
 from iotio_protocol.errors import EncodeError, InvalidPacket
 from iotio_protocol.readings import MAX_READINGS, parse_readings, parse_report, write_readings
 from iotio_protocol.v2 import MAX_TIME
+from tests.protocol.vectors import load
 
+VECTORS = load("reports.json")
 NOW = 1_800_000_000_000
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -23,6 +25,25 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ids, inner, max_size=4),
     max_leaves=8,
 )
+
+
+@pytest.mark.parametrize("case", VECTORS["report"], ids=lambda case: case["name"])
+def test_report_vector(case: dict[str, Any]) -> None:
+    if "becomes" in case:
+        assert parse_report(case["value"], 2) == case["becomes"]
+    else:
+        with pytest.raises(InvalidPacket):
+            parse_report(case["value"], 2)
+
+
+@pytest.mark.parametrize("case", VECTORS["readings"], ids=lambda case: case["name"])
+def test_readings_vector(case: dict[str, Any]) -> None:
+    if "becomes" in case:
+        read = parse_readings(case["value"], VECTORS["now"])
+        assert strict_json.loads(strict_json.dumps(read)) == case["becomes"]
+    else:
+        with pytest.raises(InvalidPacket):
+            parse_readings(case["value"], VECTORS["now"])
 
 
 def test_a_report_is_taken_as_it_is() -> None:

@@ -95,12 +95,13 @@ def test_the_hello_is_told_and_the_welcome_is_written() -> None:
         "type": "t",
         "data": {"a": 1},
         "endpoints": [1],
+        "state": {"level": 21.5},
         "library": "x" * 70,
         "sends": "s",
         "heard": {"stream": "r", "upto": 5},
     }
     (greeting,) = session.receive(message(v2.encode_json(v2.HELLO, fields)), now=0)
-    assert greeting == Greeting(Hello("k", "t", {"a": 1}, [1], 2), "x" * 64, "s", ("r", 5))
+    assert greeting == Greeting(Hello("k", "t", {"a": 1}, [1], 2, {"level": 21.5}), "x" * 64, "s", ("r", 5))
     assert session.take_output() == b""
     session.open({"server": "s", "time": 1})
     (welcome,) = written(session)
@@ -130,6 +131,8 @@ def test_the_welcome_says_whole_seconds_as_integers(options: Options, said: byte
 def test_what_may_be_left_out() -> None:
     assert read_hello({"id": "k", "type": ""}) == Greeting(Hello("k", "", {}, [], 2), "", None, (None, 0))
     assert read_hello({"id": "k", "type": "t", "library": 5}).library == ""
+    assert read_hello({"id": "k", "type": "t", "state": None}).hello.state is None
+    assert read_hello({"id": "k", "type": "t", "state": {}}).hello.state == {}
     assert read_stream(None) is None
     assert read_heard(None) == (None, 0)
     assert read_heard({"upto": 3}) == (None, 3)
@@ -139,7 +142,7 @@ def test_what_may_be_left_out() -> None:
 @settings(max_examples=40)
 @given(
     st.dictionaries(
-        st.sampled_from(["id", "type", "data", "endpoints", "library", "sends", "heard"]),
+        st.sampled_from(["id", "type", "data", "endpoints", "state", "library", "sends", "heard"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud800"),
             lambda inner: (
@@ -182,6 +185,16 @@ def test_a_refused_device_gets_one_problem() -> None:
     session.receive(message(b""), now=0)
     session.tick(now=OPTIONS.refusal_delay)
     assert session.take_output() == encode_close(1008, "refused")  # no GOODBYE to whom nobody has welcomed
+
+
+def test_a_state_that_is_none_refuses_the_device_with_words() -> None:
+    session = V2Session(OPTIONS, now=0)
+    bad = v2.encode_json(v2.HELLO, {"id": "k", "type": "t", "state": ["level", 21.5]})
+    (event,) = session.receive(message(bad), now=0)
+    words = "a report is an object, endpoint id to value, not a value of type list"
+    assert event == Invalid(words)
+    problem = encode_frame(BINARY, v2.encode_problem(ErrorCode.CLIENT_INVALID_PACKET, {"problem": words}))
+    assert session.take_output() == problem + encode_close(1008, "a device's first packet must be HELLO")
 
 
 def test_a_device_that_says_nothing() -> None:
