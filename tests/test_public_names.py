@@ -77,8 +77,10 @@ CLIENT = """
     last_seen leave logger logging_level manager message parse_endpoints rooms rtt send socket type
 """
 CLIENT_PARTS = "checked declaration declared epoch written_data"
-DEVICE = "acall call client connected data emit forget id join last_seen leave manager presence rooms since type"
-DEVICE_PARTS = "counted current declaration endpoint says_goodbye size sleeps snapshot state tracker"
+DEVICE = """
+    acall call client connected data emit endpoints forget id join last_seen leave manager presence rooms since type
+"""
+DEVICE_PARTS = "counted current endpoint says_goodbye size sleeps snapshot state tracker"
 DEVICES = "forgotten get items keys values"
 DELIVERY_PARTS = "assign await_store become is_stored number store_decided tell_written"
 PARTS = {

@@ -10,6 +10,8 @@ import pytest
 
 from iotio import DeviceType, IoTClient
 from iotio.core.handles import addressees, current_client, ids_of
+from iotio.core.storage.records import DeviceState
+from iotio.store import MemoryStore
 from iotio_protocol import v2
 from iotio_protocol.endpoints import Endpoint, EndpointParseResponse, ValidationResponse
 from iotio_protocol.errors import CallDisconnected, ConnectionEnded, EncodeError, InvalidData
@@ -230,6 +232,63 @@ def test_a_device_outlives_its_connection() -> None:
     assert device.rooms == ["r"]
     assert device.leave("r") is True
     assert device.rooms == []
+
+
+def test_a_device_keeps_its_endpoints() -> None:
+    wire, client = connected([SWITCH])
+    device = lasting(client)
+    assert device.endpoints == client.declared
+    device.endpoints.clear()
+    wire.drop()
+    assert [one.describe() for one in device.endpoints.values()] == [SWITCH]
+    assert device.endpoint("s") is device.endpoints["s"]
+    device.endpoints.clear()
+    assert list(device.endpoints) == ["s"], "a copy"
+    v1_device(device.manager, endpoints=[{**SWITCH, "id": "t"}]).drop()
+    assert list(device.endpoints) == ["t"], "its last word counts"
+    v1_device(device.manager).drop()
+    assert device.endpoints == {}
+
+
+def test_the_endpoints_of_devices_of_one_kind_are_the_same_objects() -> None:
+    manager = make_manager(DeviceType("echo"))
+    for name in ("a", "b"):
+        v1_device(manager, name, endpoints=[SWITCH])
+    manager.remove("b")
+    there, away = manager.devices["a"], manager.devices["b"]
+    assert there.connected
+    assert not away.connected
+    assert there.endpoints["s"] is away.endpoints["s"]
+    assert there.state.declaration is away.state.declaration
+    client = there.client
+    assert client is not None
+    assert client.declaration is away.state.declaration
+
+
+def test_the_endpoints_of_a_device_outlive_the_server() -> None:
+    store = MemoryStore()
+    manager = make_manager(DeviceType("echo"), store=store)
+    v1_device(manager, "a", endpoints=[SWITCH])
+    v1_device(manager, "b")
+    manager.close(0.1)
+    manager = make_manager(DeviceType("echo"), store=store)
+    assert [one.describe() for one in manager.devices["a"].endpoints.values()] == [SWITCH]
+    assert manager.devices["b"].endpoints == {}
+    v1_device(manager, "a", endpoints=[{**SWITCH, "id": "t"}])
+    manager.close(0.1)
+    manager = make_manager(DeviceType("echo"), store=store)
+    assert list(manager.devices["a"].endpoints) == ["t"]
+    manager.close(0.1)
+
+
+@pytest.mark.parametrize(
+    "written", [b"rubbish", b"5", b'[{"id": "s", "name": "S", "type": "of a newer version"}]', b"[" * 100_000]
+)
+def test_a_stored_declaration_that_cannot_be_read_is_none(written: bytes) -> None:
+    manager = make_manager(DeviceType("echo"))
+    manager.presence.restore([DeviceState("a", "echo", b"null", declaration=written)])
+    assert manager.devices["a"].endpoints == {}
+    assert manager.devices["a"].endpoint("s") is None
 
 
 def test_the_times_of_a_device_are_dates() -> None:

@@ -197,7 +197,7 @@ def test_equal_declarations_are_kept_and_counted_once() -> None:
             v1_device(manager, name, data=1, endpoints=endpoints).drop()
         assert manager.presence.remembered.size == 3 * 6 + written
         devices = list(manager.devices.values())
-        assert len({id(device.declaration) for device in devices}) == 1
+        assert len({id(device.state.declaration) for device in devices}) == 1
         assert len({id(device.type) for device in devices}) == 1
         v1_device(manager, "a", data=1).drop()
         assert manager.presence.remembered.size == 3 * 6 + written
@@ -333,7 +333,7 @@ def test_against_the_slow_way(seed: int) -> None:
                 if manager.durable_messages.waits(name):
                     queued[name] = []
             devices = list(manager.devices.values())
-            declared = {device.declaration for device in devices if device.declaration}
+            declared = {device.state.declaration for device in devices if device.state.declaration}
             bytes_said = sum(
                 len(device.id) + len(device.type) + len(device.state.data) + sum(map(len, device.rooms))
                 for device in devices

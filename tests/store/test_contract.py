@@ -37,7 +37,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
 
 def test_all_fields_come_back_after_it_was_closed(reopen: Reopen) -> None:
     lamp = device(counter=9, heard_stream="d1", heard=2**40)
-    plain = device("plain", data=b"null", rooms=(), presence="")
+    plain = device("plain", data=b"null", rooms=(), presence="", declaration=write_json([{"id": "k\u00fcche \0"}]))
     full = message(9, value=b"", expires=2000.0, coalesce="level", event="")
     reopen().commit([PutDevice(lamp), PutDevice(plain), PutMessage(full), PutMessage(message(3))])
     found = reopen().load()

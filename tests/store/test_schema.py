@@ -33,12 +33,12 @@ def test_a_schema_of_a_newer_version(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '9999'")
     with pytest.raises(
-        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0003: install the newer iotio"
+        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0004: install the newer iotio"
     ):
         open_store(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as raw, raw:
         assert raw.execute("SELECT count(*) FROM iotio_devices").fetchone() == (1,)
-        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0003'")
+        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0004'")
     with closing(open_store(f"sqlite:///{path}")) as store:
         assert store.load().devices == (device(),)
 
@@ -58,6 +58,7 @@ def test_a_file_of_an_earlier_version(path: Path) -> None:
         (kept,) = store.load().devices
         assert (kept.id, kept.presence, kept.wakes, kept.counter) == ("lamp", "sleeping", None, 3)
         assert kept.returned, "nobody knows"
+        assert kept.declaration is None
         store.commit([PutDevice(device(wakes=9.5))])
         assert [one.wakes for one in store.load().devices] == [9.5]
 
@@ -89,7 +90,7 @@ def test_a_second_upgrade_changes_nothing(path: Path) -> None:
     for _ in range(2):
         with engine.begin() as connection:
             upgrade(connection, str(path))
-        assert versions(path) == [("0003",)]
+        assert versions(path) == [("0004",)]
     engine.dispose()
 
 

@@ -176,8 +176,7 @@ def _check_each(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Check a durable message against the endpoints of its devices, once: later a device may have declared others.
 
-    Of a device that is away its last connection counts; of one that has not come since the server began nothing is
-    known.
+    Of a device that is away its last connection counts.
 
     Args:
         devices: connected or away.

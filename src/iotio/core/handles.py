@@ -84,7 +84,7 @@ class IoTClient:
         # Large data is read when somebody looks: most programs never do, and then only its JSON is kept.
         self._data = client_data if len(self.written_data) <= _SMALL else _UNREAD
         self.declared: dict[str, Endpoint] | None = None  # its endpoints by id; a hot path asks for each emit
-        self.declaration: bytes | None = None  # the same as JSON; None if there are none
+        self.declaration: bytes | None = None  # what it has declared itself, as JSON; None if that is nothing
         self.socket = ws
         self.epoch: int = getattr(ws, "epoch", -1)  # which of two connections of one id is the later one
         self.manager = manager
@@ -307,21 +307,18 @@ class DeviceHandle:
         current: its connection, or None while it is away.
         state: what lasts of it.
         tracker: follows its presence.
-        declaration: what its last connection has declared, as JSON; None if that was nothing, or if there was none
-            since the server began.
         size: its bytes, as `Remembered` counts them; 0 while it does not.
         counted: its declaration, while `Remembered` counts that.
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("counted", "current", "declaration", "id", "manager", "size", "state", "tracker")
+    __slots__ = ("counted", "current", "id", "manager", "size", "state", "tracker")
 
     def __init__(self, manager: Operations, state: DeviceState) -> None:
         self.id = state.id
         self.manager = manager
         self.state = state
         self.current: IoTClient | None = None
-        self.declaration: bytes | None = None
         self.size = 0
         self.counted: bytes | None = None
         self.tracker = Tracker(Presence(state.presence))
@@ -340,9 +337,18 @@ class DeviceHandle:
         client = self.current
         return read_json(self.state.data) if client is None else client.data
 
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The endpoints that it has declared when it connected last, by id; a copy. Also while it is away."""
+        client = self.current
+        if client is not None:
+            return dict(client.declared or ())
+        written = self.state.declaration
+        return {} if written is None else dict(_declared(written))
+
     def endpoint(self, event: str) -> Endpoint | None:
-        """Return the endpoint of that name that its last connection has declared, or None."""
-        client, written = self.current, self.declaration
+        """Return the endpoint of that name, or None; see `endpoints`."""
+        client, written = self.current, self.state.declaration
         if client is not None:
             return client.declared.get(event) if client.declared else None
         if written is None or write_json(event) not in written:  # which most of them can say without being read
@@ -470,8 +476,14 @@ class DeviceHandle:
 
 @lru_cache(maxsize=16)
 def _declared(written: bytes) -> dict[str, Endpoint]:
-    """Return the endpoints that devices have declared which are away: thousands may have declared the same."""
-    return parse_endpoints(read_json(written))
+    """Return the endpoints that devices have declared which are away: thousands may have declared the same.
+
+    Empty if this version cannot read them: a newer one has stored them, or the store is damaged.
+    """
+    try:
+        return share(parse_endpoints(read_json(written)))
+    except (ValueError, RecursionError):  # DeclarationError is a ValueError
+        return {}
 
 
 current_client: ContextVar[IoTClient] = ContextVar("iotio_current_client")

@@ -86,7 +86,7 @@ class Registry:
         client_id, kind = client.id, client.type
         made = None
         if client_id not in self._devices:  # made here, it takes no time under the lock
-            made = DeviceHandle(client.manager, DeviceState(client_id, kind, client.written_data))
+            made = DeviceHandle(client.manager, _state_of(client))
         with self.lock:
             clients = self._clients
             before = clients.get(client_id)
@@ -258,16 +258,22 @@ class Registry:
             client: the new connection's.
             made: the device to enter if there is none; made before the lock was taken, unless it was known then.
         """
-        kind, data = client.type, client.written_data
         device = self._devices.get(client.id)
         if device is None:
-            device = made or DeviceHandle(client.manager, DeviceState(client.id, kind, data))
+            device = made or DeviceHandle(client.manager, _state_of(client))
             self._devices[client.id] = device
             differs = True
         else:
             state = device.state
-            differs = not state.returned or state.type != kind or state.data != data
+            declares_other = state.declaration != client.declaration
+            differs = (
+                declares_other or not state.returned or state.type != client.type or state.data != client.written_data
+            )
             state.returned = True
+            if differs:
+                state.type, state.data = client.type, client.written_data
+            if declares_other:  # else it is the object that many have
+                state.declaration = client.declaration
         if device.state.rooms:
             self._take_out(device)
             device.current = client
@@ -275,10 +281,8 @@ class Registry:
         else:
             device.current = client
         client.device = device
-        device.declaration = client.declaration
-        if differs:
-            device.state.type, device.state.data = kind, data
         self.listener.arrived(device, differs=differs)
+        client.declaration = device.state.declaration  # which may be the object that many have by now
 
     def _take_out(self, device: DeviceHandle) -> None:
         for room in device.state.rooms:
@@ -305,6 +309,10 @@ class Registry:
         same_type.pop(client.id, None)
         if not same_type:
             del self._types[client.type]
+
+
+def _state_of(client: IoTClient) -> DeviceState:
+    return DeviceState(client.id, client.type, client.written_data, declaration=client.declaration)
 
 
 def _leave(device: DeviceHandle, room: str) -> None:

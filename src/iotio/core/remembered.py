@@ -289,7 +289,7 @@ class Remembered:
             self._free_size -= device.size
 
     def _count_anew(self, device: DeviceHandle) -> None:
-        state, written = device.state, device.declaration
+        state, written = device.state, device.state.declaration
         size = size_of(state.id) + size_of(state.type) + len(state.data)
         if state.rooms:
             size += sum(map(size_of, state.rooms))
@@ -305,7 +305,7 @@ class Remembered:
                 self.size += len(written)
                 self._declared_size += len(written)
             found.count += 1
-            device.counted = device.declaration = found.text
+            device.counted = state.declaration = found.text
 
     def _discount(self, device: DeviceHandle) -> None:
         self._add(device, -device.size)

@@ -28,6 +28,7 @@ def row_of(record: DeviceRecord) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in _DEVICE_FIELDS}
     row["data"] = None if record.data == _NULL else record.data.decode()
     row["rooms"] = json.dumps(record.rooms)
+    row["declaration"] = None if record.declaration is None else record.declaration.decode()
     return row
 
 
@@ -45,6 +46,8 @@ def device_of(row: Mapping[str, Any]) -> DeviceRecord:
     if not isinstance(rooms, list) or not all(isinstance(room, str) for room in rooms):
         raise DamagedRow(f"rooms is {shown(row['rooms'])}, not a list of names")
     values["rooms"] = tuple(rooms)
+    if values["declaration"] is not None:  # it is read when somebody looks
+        values["declaration"] = values["declaration"].encode()
     return DeviceRecord(**values)
 
 
@@ -115,6 +118,7 @@ _DEVICE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "last_seen": _TIME,
     "wakes": _TIME_OR_NONE,
     "returned": (lambda value: value in (0, 1), "0 or 1"),
+    "declaration": _TEXT_OR_NONE,
     "stream": _TEXT,
     "counter": _COUNT,
     "heard_stream": _TEXT_OR_NONE,

@@ -23,6 +23,7 @@ devices = Table(
     Column("last_seen", Float, nullable=False),
     Column("wakes", Float),
     Column("returned", Boolean, nullable=False),
+    Column("declaration", Text),  # JSON
     Column("stream", Text, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("heard_stream", Text),

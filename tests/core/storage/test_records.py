@@ -28,7 +28,7 @@ def test_a_copy_stays_as_it_is() -> None:
     state = DeviceState("lamp", "lamp", b"null")
     copy = state.copy()
     state.presence, state.rooms = "online", ("kitchen",)
-    assert copy == DeviceState("lamp", "lamp", b"null", (), "offline", 0.0, 0.0, None)
+    assert copy == DeviceState("lamp", "lamp", b"null", (), "offline", 0.0, 0.0, None, returned=False, declaration=None)
 
 
 def test_a_message_never_changes() -> None:

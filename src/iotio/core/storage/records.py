@@ -48,6 +48,8 @@ class DeviceState:
         last_seen: when anything came from it last; for a connected device its connection knows better.
         wakes: until when it announced to sleep, if it is asleep, or None.
         returned: whether it has come more than once.
+        declaration: the endpoints that it has declared when it connected last; as JSON, None if there are none. Of
+            devices in memory equal ones are one object, see `Remembered`.
     """
 
     id: str
@@ -59,6 +61,7 @@ class DeviceState:
     last_seen: float = 0.0
     wakes: float | None = None
     returned: bool = False
+    declaration: bytes | None = None
 
     def copy(self) -> DeviceState:
         """Return a copy; of a `DeviceRecord` without its streams."""
