@@ -214,6 +214,16 @@ def test_the_offline_validator_may_return_an_endpoint(manager: Manager) -> None:
 
     manager.event(on_get_offline_validator)
     assert manager.get_validator("x", "s") is endpoint
+    v1_device(manager, "x", endpoints=[{**endpoint.describe(), "name": "Own"}]).drop()
+    assert manager.get_validator("x", "s") is endpoint, "the program decides for all that are away"
+
+
+def test_the_validator_of_a_device_that_is_away(manager: Manager) -> None:
+    v1_device(manager, "a", endpoints=[{"id": "s", "name": "S", "type": "boolean"}]).drop()
+    assert manager.get_validator("a", "s") is manager.devices["a"].endpoint("s")
+    assert manager.get_validator("a", "x") is ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT
+    manager.forget("a")
+    assert manager.get_validator("a", "s") is ValidationResponse.CLIENT_NOT_CONNECTED
 
 
 # Options.

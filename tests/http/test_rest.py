@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import Unauthorized
 
+from iotio import DeviceType
 from iotio.http import register
 from iotio.http.rest import EndpointResource
 from iotio_protocol import v1
@@ -30,6 +31,7 @@ from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 from tests.protocol.vectors import load
+from tests.support.memory import make_manager, v1_device
 
 CASES = load("rest_api.json")["cases"]
 
@@ -77,7 +79,7 @@ class FakeManager:
         endpoints = self.devices.get(client_id)
         if endpoints is not None:
             return endpoints.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
-        return self.on_get_offline_validator(client_id, endpoint_id)
+        return ValidationResponse.CLIENT_NOT_CONNECTED
 
     def on_get_offline_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
         if not self.knows_offline:
@@ -317,19 +319,46 @@ def test_a_device_that_left_is_a_409() -> None:
 
 
 class Arriving(FakeManager):
-    """The device connects just before its endpoint is looked up, and is gone at once."""
+    """The device connects before its value is sent."""
 
-    def get_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
+    def on_get_offline_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
         self.devices["dev1"] = parse_endpoints(DEVICE)
-        return super().get_validator(client_id, endpoint_id)
-
-    def emit(self, event: str, data: Value, client_id: str) -> Outcome:
-        self.devices.clear()
-        return super().emit(event, data, client_id)
+        return super().on_get_offline_validator(client_id, endpoint_id)
 
 
-def test_a_device_that_came_and_left_is_a_409() -> None:
-    assert post(build(Arriving(connected=False)).test_client(), 4)[0] == 409
+def test_a_device_that_comes_meanwhile_gets_what_the_program_lets_through() -> None:
+    manager = Arriving(connected=False, offline=True)
+    assert post(build(manager).test_client(), 4) == (200, {"success": True})
+    assert len(manager.packets) == 1
+
+
+def test_what_is_read_only_cannot_be_set(client: FlaskClient, manager: FakeManager) -> None:
+    sensor = {"id": "s", "name": "n", "type": "float", "access": "read"}
+    manager.devices["dev1"] = parse_endpoints([sensor, {**sensor, "id": "w", "access": "write"}])
+    refused = (400, {"success": False, "error": "endpoint_not_defined_by_client"})
+    assert post(client, "rubbish", "s") == post(client, 4, "s") == refused
+    assert post(client, 4, "nosuch") == refused, "the same answer"
+    assert manager.events == []
+
+
+def test_a_device_that_is_known_and_away() -> None:
+    """As in iot.io 0.4: nothing is sent, so it is refused, unless the program says that the value is of use."""
+    manager = make_manager(DeviceType("echo"))
+    v1_device(manager, "dev1", endpoints=DEVICE).drop()
+    app = flask.Flask(__name__)
+    register(app, manager)
+    client = app.test_client()
+    assert isinstance(manager.get_validator("dev1", "int"), IntegerEndpoint)
+    assert post(client, 4) == (400, {"success": False, "error": "client_not_connected"})
+    manager.event(FakeManager(offline=True).on_get_offline_validator)
+    assert post(client, 4) == (200, {"success": True})
+    assert post(client, 11) == (400, {"success": False, "error": "higher_than_max"})
+
+    @manager.event
+    def on_get_offline_validator(client_id: str, endpoint_id: str) -> None:
+        """Return nothing: such a program was taken for one without, too."""
+
+    assert post(client, 4) == (400, {"success": False, "error": "client_not_connected"})
 
 
 class Full(FakeManager):

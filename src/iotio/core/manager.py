@@ -388,14 +388,23 @@ class Manager:
         return self.remove(client_id)
 
     def get_validator(self, client_id: str, endpoint_id: str) -> Endpoint | ValidationResponse:
-        """Return the endpoint of a device, or why there is none; `on_get_offline_validator` is asked for one away."""
+        """Return the endpoint of a device, or why there is none.
+
+        Of a device that is away, `on_get_offline_validator` decides if the program has one, as in iot.io 0.4. Without
+        it, the endpoint is what the device is known to have.
+        """
         client = self.registry.get(client_id)
-        if client is None:
+        if client is not None:
+            return client.get_validator(endpoint_id)
+        if self.on_get_offline_validator is not Manager.on_get_offline_validator:
             found: object = self.on_get_offline_validator(client_id, endpoint_id)
             if isinstance(found, (Endpoint, ValidationResponse)):
                 return found
             return ValidationResponse.CLIENT_NOT_CONNECTED  # as in iot.io 0.4, whatever else a program returned
-        return client.get_validator(endpoint_id)
+        device = self.registry.device(client_id)
+        if device is None:
+            return ValidationResponse.CLIENT_NOT_CONNECTED
+        return device.endpoint(endpoint_id) or ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT
 
     # -- what a program may override or set with `event` -----------------------------------------------
 

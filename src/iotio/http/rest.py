@@ -74,7 +74,10 @@ class EndpointSender(Protocol):
         """Return the connected device of an id, or None."""
 
     def get_validator(self, client_id: str, endpoint_id: str, /) -> Endpoint | ValidationResponse:
-        """Return the endpoint of a device (or what the program says for one that is away), or why there is none."""
+        """Return the endpoint of a device, or why there is none."""
+
+    def on_get_offline_validator(self, client_id: str, endpoint_id: str, /) -> object:
+        """Return the endpoint that checks a value for a device that is away, or something else for none."""
 
     def emit(self, event: str, data: Value, client_id: str, /) -> EmitOutcome:
         """Send to one device; EncodeError for what cannot travel, InvalidData for what its endpoint does not take."""
@@ -226,11 +229,14 @@ def _as_id(value: object) -> str | None:
 
 def _send(manager: EndpointSender, client_id: str, endpoint_id: str, data: object) -> tuple[dict[str, Any], int]:
     connected = manager.client(client_id) is not None
-    endpoint = manager.get_validator(client_id, endpoint_id)
-    # Asked again: it may have connected just before its endpoint was looked up.
-    connected = connected or manager.client(client_id) is not None
-    if isinstance(endpoint, ValidationResponse):
-        return _failure(endpoint)
+    # A value for a device that is away is sent nowhere. So it is refused, unless the program says that it is of use.
+    find: Callable[[str, str], object] = manager.get_validator if connected else manager.on_get_offline_validator
+    endpoint = find(client_id, endpoint_id)
+    if not isinstance(endpoint, Endpoint):
+        why = endpoint if isinstance(endpoint, ValidationResponse) else ValidationResponse.CLIENT_NOT_CONNECTED
+        return _failure(why)
+    if endpoint.access == "read":  # to those who set values, there is no such endpoint
+        return _failure(ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
     verdict, value = endpoint.validate(data)
     if verdict is not ValidationResponse.VALID:
         return _failure(verdict)
