@@ -10,6 +10,7 @@ import pytest
 from iotio import DeviceType, IoTClient, Options
 from iotio.core.device_type import DeviceTypes
 from iotio.core.handlers import does_nothing
+from iotio.endpoints import FloatEndpoint, IntegerEndpoint
 from tests.support.memory import make_manager
 
 CLIENT = cast(IoTClient, None)  # the handlers here do not look at it
@@ -150,3 +151,82 @@ def test_a_type_that_is_refused_belongs_to_no_manager() -> None:
         types.add(wrong, make_manager())
     assert wrong.context is None
     assert types.names == []
+
+
+# Endpoints of a type.
+
+KWH = FloatEndpoint("kwh", "Energy", unit="kWh", access="read", total=True)
+
+
+class Meter(DeviceType):
+    endpoints = (KWH, IntegerEndpoint("limit", "Limit", min_v=0))
+
+
+def test_a_type_lists_endpoints_for_its_devices() -> None:
+    types = DeviceTypes(OPTIONS)
+    types.add(Meter("meter"), make_manager())
+    types.add(Lamp("lamp"), make_manager())
+    meter, lamp = types.get("meter"), types.get("lamp")
+    assert meter is not None
+    assert lamp is not None
+    assert list(meter.endpoints) == ["kwh", "limit"]
+    assert meter.endpoints["kwh"] is KWH
+    assert lamp.endpoints == {}
+
+
+def test_an_instance_may_list_its_own() -> None:
+    types, meter = DeviceTypes(OPTIONS), DeviceType("meter")
+    meter.endpoints = [KWH]
+    types.add(meter, make_manager())
+    found = types.get("meter")
+    assert found is not None
+    assert list(found.endpoints) == ["kwh"]
+
+
+def test_a_method_named_endpoints_is_the_programs_own() -> None:
+    class Old(DeviceType):
+        def endpoints(self) -> list[str]:  # type: ignore[override]  # so a program for iot.io 0.4 may have it
+            return ["on"]
+
+    types = DeviceTypes(OPTIONS)
+    types.add(Old("lamp"), make_manager())
+    found = types.get("lamp")
+    assert found is not None
+    assert found.endpoints == {}
+
+
+EXAMPLE = "FloatEndpoint('power', 'Power', unit='W', access='read')"
+
+
+@pytest.mark.parametrize(
+    ("listed", "error", "text"),
+    [
+        (KWH, TypeError, f"must be a list of endpoints, such as {EXAMPLE}, not FloatEndpoint"),
+        ({"kwh": KWH}, TypeError, f"must be a list of endpoints, such as {EXAMPLE}, not dict"),
+        (None, TypeError, f"must be a list of endpoints, such as {EXAMPLE}, not NoneType"),
+        (
+            [KWH, {"id": "on"}],
+            TypeError,
+            f"holds dict, which is no endpoint: write {EXAMPLE}, or parse_endpoint(...) of a declaration",
+        ),
+        ([KWH, KWH], ValueError, "has two endpoints with the id 'kwh': give one of them another"),
+        (
+            [FloatEndpoint(f"e{number}", "E") for number in range(6)],
+            ValueError,
+            "has 6 endpoints; a device may have 5",
+        ),
+    ],
+)
+def test_endpoints_that_are_wrong(listed: Any, error: type[Exception], text: str) -> None:
+    types, meter = DeviceTypes(OPTIONS, max_endpoints=5), Meter("meter")
+    meter.endpoints = listed
+    with pytest.raises(error, match=rf"^{re.escape('Meter.endpoints ' + text)}$"):
+        types.add(meter, make_manager())
+    assert types.names == []
+    assert meter.context is None
+
+
+def test_names_of_types_that_are_reserved() -> None:
+    text = "the type name '$lamp' begins with '$', as only names of iotio's own do: choose another"
+    with pytest.raises(ValueError, match=rf"^{re.escape(text)}$"):
+        DeviceTypes(OPTIONS).add(DeviceType("$lamp"), make_manager())

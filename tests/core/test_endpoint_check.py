@@ -12,9 +12,9 @@ import pytest
 from iotio import DeviceType, EmitResult, InvalidData
 from iotio.core.endpoint_check import Checks, share
 from iotio.core.manager import Manager
-from iotio_protocol import v1
+from iotio_protocol import v0, v1
 from iotio_protocol.endpoints import Endpoint, IntegerEndpoint, parse_endpoints
-from tests.support.memory import Device, make_manager, v1_device, v2_device
+from tests.support.memory import Device, make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode
 
 LEVEL = {"id": "level", "name": "Level", "type": "integer", "constraints": {"min": 0, "max": 10}}
@@ -208,3 +208,37 @@ def test_checks_names_the_device_when_there_is_one() -> None:
         with pytest.raises(InvalidData) as raised:
             checks.of(endpoint, device_id)
         assert str(raised.value) == text
+
+
+# Endpoints of a type.
+
+
+class Heater(Lamp):
+    """Devices that declare nothing have an endpoint all the same."""
+
+    endpoints = (IntegerEndpoint("level", "Level", min_v=0, max_v=10),)
+
+
+@pytest.mark.parametrize("emit", TO_ONE)
+def test_values_for_the_endpoints_of_a_type_are_checked_and_converted(emit: Emit) -> None:
+    manager = make_manager(Heater("lamp"))
+    device = lamp(manager, declaration=None)
+    assert emit(manager, "7")
+    assert events(device) == [("level", 7)]
+    with pytest.raises(InvalidData, match=OF_A):
+        emit(manager, 11)
+    assert events(device) == []
+
+
+def test_answers_under_the_endpoints_of_a_type_are_checked(caplog: pytest.LogCaptureFixture) -> None:
+    manager = make_manager(Heater("lamp"))
+    device = v0_device(manager, "a", "lamp")
+    device.frames()
+    device.send_v0("level", "7")
+    device.send_v0("level", "no number")
+    ((_, answer),) = device.frames()
+    assert v0.decode(answer.decode()) == ("level", 7)
+    assert (
+        REFUSED.replace("higher_than_max", "invalid_data_type").replace("'level' ", "'level' of device 'a' ")
+        in caplog.text
+    )

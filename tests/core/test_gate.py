@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from iotio import DeviceType
+from iotio.core.storage.records import DeviceState
+from iotio.endpoints import FloatEndpoint, IntegerEndpoint
 from iotio.hosts.memory import connect
 from iotio_protocol import v1, v2
 from iotio_protocol.errors import ErrorCode
-from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device
+from tests.support.memory import Clock, Device, make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode, encode_frame, v1_headers
 
 from .log import Log
@@ -125,3 +128,74 @@ def test_a_v2_device_with_the_headers_of_v1_introduces_itself_by_hello(log: Log)
     assert manager.clients == ["d2"]
     assert connection.durable is not None
     assert connection.durable.stream == "s"
+
+
+# Endpoints.
+
+
+class Meter(DeviceType):
+    endpoints = (FloatEndpoint("kwh", "Energy", unit="kWh"), IntegerEndpoint("limit", "Limit"))
+
+
+def names_of_endpoints(device: Device) -> list[str]:
+    client = device.connection.client
+    assert client is not None
+    assert client.declared is not None
+    return [endpoint.name for endpoint in client.declared.values()]
+
+
+def test_a_device_that_declares_nothing_has_the_endpoints_of_its_type() -> None:
+    manager = make_manager(Meter("meter"))
+    devices = [v0_device(manager, "a", "meter"), v1_device(manager, "b", "meter"), v2_device(manager, "c", "meter")]
+    assert [names_of_endpoints(device) for device in devices] == [["Energy", "Limit"]] * 3
+    declared = [manager.devices[name].client.declared for name in "abc"]  # type: ignore[union-attr]  # it is there
+    assert declared[0] is declared[1] is declared[2], "thousands of devices share them"
+
+
+def test_what_a_device_declares_itself_counts() -> None:
+    manager = make_manager(Meter("meter"))
+    own = [{"id": "kwh", "name": "Own", "type": "float"}, {"id": "on", "name": "On", "type": "boolean"}]
+    device = v1_device(manager, "a", "meter", endpoints=own)
+    assert names_of_endpoints(device) == ["Own", "Limit", "On"]
+    known = manager.devices["a"]
+    there = known.endpoints
+    device.drop()
+    assert {name: one.describe() for name, one in known.endpoints.items()} == {
+        name: one.describe() for name, one in there.items()
+    }
+    for name in ("kwh", "limit", "on"):
+        assert known.endpoint(name) is known.endpoints[name]
+    assert known.endpoint("nosuch") is None
+    written = known.state.declaration
+    assert written is not None
+    assert b"limit" not in written, "only its own is stored"
+
+
+def test_endpoints_of_a_type_hold_for_devices_that_are_away() -> None:
+    manager = make_manager()
+    manager.presence.restore([DeviceState("a", "meter", b"null")])
+    assert manager.devices["a"].endpoints == {}
+    manager.add_type(Meter("meter"))
+    assert list(manager.devices["a"].endpoints) == ["kwh", "limit"]
+
+
+def test_too_many_endpoints(caplog: pytest.LogCaptureFixture) -> None:
+    manager = make_manager(Meter("meter"))
+    manager.types.max_endpoints = 3
+    switches = [{"id": f"e{number}", "name": "E", "type": "boolean"} for number in range(3)]
+    assert v1_device(manager, "a", "meter", endpoints=switches[:1]).packets() == []
+    caplog.clear()
+    refused = v1_device(manager, "b", "meter", endpoints=switches)
+    info = {"endpointId": "", "endpointProblem": "too_many_endpoints", "most": 3, "size": 5}
+    assert refused.packets() == [("error", {"error": "client_invalid_endpoints", "info": info})]
+    assert "b" not in manager.devices
+    (record,) = caplog.records
+    assert record.getMessage().endswith("Have the device declare fewer endpoints, or its DeviceType list fewer")
+
+
+def test_400_endpoints_are_let_in() -> None:
+    manager = make_manager(DeviceType("echo"))
+    switches = [{"id": f"e{number}", "name": "E", "type": "boolean"} for number in range(401)]
+    assert len(names_of_endpoints(v1_device(manager, "a", endpoints=switches[:400]))) == 400
+    ((_, error),) = v1_device(manager, "b", endpoints=switches).packets()
+    assert error["info"]["most"] == 400

@@ -34,7 +34,7 @@ def test_endpoint_types() -> None:
 
 def test_parse_responses() -> None:
     names = {member.name: member.value for member in EndpointParseResponse}
-    assert len(names) == 30
+    assert len(names) == 31
     integers = {f"CONSTRAINT_{name}_MUST_BE_INT" for name in ("MIN", "MAX", "INCREMENT", "LENGTH")}
     for name in integers:
         assert names.pop(name) == name.lower() + "eger"

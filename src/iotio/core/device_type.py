@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from iotio_protocol.endpoints import Endpoint
 from iotio_protocol.options import Options
 from iotio_protocol.values import Value
 
@@ -15,7 +16,10 @@ from .ports import Operations
 if TYPE_CHECKING:
     from .handles import IoTClient
 
-__all__ = ["DeviceType", "DeviceTypes"]
+__all__ = ["MAX_ENDPOINTS", "DeviceType", "DeviceTypes"]
+
+MAX_ENDPOINTS = 400
+"""Endpoints of a device, by default: as many declarations as the 64 KiB of an introduction have room for."""
 
 
 class DeviceType:
@@ -26,6 +30,10 @@ class DeviceType:
     `on_presence(self, client, old, new, reason)` is called once for each real change of a device's presence
     (`Presence`; a `DisconnectReason` or `PresenceReason`), with the `DeviceHandle`, which is there when it is away,
     too.
+
+    Devices that declare no endpoints, or fewer, have those that the class attribute `endpoints` lists:
+    `endpoints = [FloatEndpoint("kwh", "Energy", unit="kWh", access="read", total=True)]`. Of one that a device declares
+    under the same id, the device's own counts.
 
     Args:
         type_name: what devices of this kind call themselves at the handshake.
@@ -43,6 +51,8 @@ class DeviceType:
     _ping_interval: float | None = None
     _ping_timeout: float | None = None
     _grace: float | None = None
+
+    endpoints: Sequence[Endpoint] = ()
 
     def __init__(
         self,
@@ -121,9 +131,11 @@ class DeviceTypes:
 
     Args:
         options: the server's limits and timings; a type may have timings of its own.
+        max_endpoints: endpoints that a device may have, those of its type among them.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, max_endpoints: int = MAX_ENDPOINTS) -> None:
+        self.max_endpoints = max_endpoints
         self._options = options
         self._types: dict[str, Handlers] = {}
 
@@ -135,7 +147,8 @@ class DeviceTypes:
             context: the manager that it belongs to from now on.
         """
         _check(device)
-        handlers = find_handlers(device, self._options)
+        endpoints = _endpoints_of(device, self.max_endpoints)
+        handlers = find_handlers(device, self._options, endpoints)
         device.set_context(context)
         self._types[device.type] = handlers
 
@@ -154,6 +167,9 @@ class DeviceTypes:
         return [self._options, *(handlers.options for handlers in self._types.values())]
 
 
+_EXAMPLE = "FloatEndpoint('power', 'Power', unit='W', access='read')"
+
+
 def _check(device: object) -> None:
     """Raise ValueError if an object cannot be added as a type. The errors begin with the words of iot.io 0.4.10."""
     if not isinstance(device, DeviceType):
@@ -163,6 +179,33 @@ def _check(device: object) -> None:
         raise ValueError(f"{name} has no type name: its __init__ must call super().__init__(type_name)")
     if not isinstance(device.type, str):
         raise ValueError(f"device.type is not of type str, but {device.type!r}: write {name}('lamp')")
+    if device.type.startswith("$"):
+        raise ValueError(
+            f"the type name {device.type!r} begins with '$', as only names of iotio's own do: choose another"
+        )
+
+
+def _endpoints_of(device: DeviceType, most: int) -> dict[str, Endpoint]:
+    """Return the endpoints that a type lists, by id. Raises TypeError or ValueError if they are wrong."""
+    endpoints: object = device.endpoints
+    name = f"{type(device).__name__}.endpoints"
+    if callable(endpoints):  # a method of that name, in a program for iot.io 0.4
+        return {}
+    if not isinstance(endpoints, (list, tuple)):
+        raise TypeError(f"{name} must be a list of endpoints, such as {_EXAMPLE}, not {type(endpoints).__name__}")
+    found: dict[str, Endpoint] = {}
+    for endpoint in endpoints:
+        if not isinstance(endpoint, Endpoint):
+            raise TypeError(
+                f"{name} holds {type(endpoint).__name__}, which is no endpoint: write {_EXAMPLE}, or"
+                " parse_endpoint(...) of a declaration"
+            )
+        if endpoint.id in found:
+            raise ValueError(f"{name} has two endpoints with the id {endpoint.id!r}: give one of them another")
+        found[endpoint.id] = endpoint
+    if len(found) > most:
+        raise ValueError(f"{name} has {len(found)} endpoints; a device may have {most}")
+    return found
 
 
 def _instead_of(device: object) -> str:

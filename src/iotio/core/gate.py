@@ -120,6 +120,10 @@ class Gate:
                 connection, hello.id, kind, hello.data, server, server.client_logging_level, server.encoder
             )
             _check_endpoints(client, hello)
+            if handlers.endpoints:
+                client.inherit(handlers.endpoints)
+            if client.declared and len(client.declared) > self._types.max_endpoints:
+                raise _too_many(len(client.declared), self._types.max_endpoints)
             self._presence.admit(client)
         except HandshakeError as error:
             self.refuse(connection, error, (hello.id, hello.type))
@@ -181,3 +185,9 @@ def _check_endpoints(client: IoTClient, hello: Hello) -> None:
     if problem is not _VALID:
         info = {"endpointId": endpoint_id, "endpointProblem": problem.value}
         raise HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)
+
+
+def _too_many(count: int, most: int) -> HandshakeError:
+    problem = EndpointParseResponse.TOO_MANY_ENDPOINTS.value
+    info = {"endpointId": "", "endpointProblem": problem, "most": most, "size": count}
+    return HandshakeError(ErrorCode.CLIENT_INVALID_ENDPOINTS, info)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from iotio_protocol import v1, v2
+from iotio_protocol.endpoints import Endpoint
 from iotio_protocol.errors import EncodeError
 from iotio_protocol.options import DEFAULT_OPTIONS, Options
 from iotio_protocol.values import Value
@@ -84,6 +85,7 @@ class Handlers:
         on_connect: called with the client.
         on_disconnect: called with the client and the reason; None if the type has none of its own.
         on_presence: called with the device, its presence before and now, and the reason, if the type has one.
+        endpoints: those that the type lists for its devices, by id.
         unhandled: events without a handler that the log has named; few, as devices choose the names.
     """
 
@@ -94,15 +96,19 @@ class Handlers:
     on_connect: Callable[..., Any]
     on_disconnect: Callable[..., Any] | None
     on_presence: Callable[..., Any] | None
+    endpoints: dict[str, Endpoint]
     unhandled: set[str] = field(default_factory=set)
 
 
-def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> Handlers:
+def find_handlers(
+    device: HandlerSource, options: Options = DEFAULT_OPTIONS, endpoints: dict[str, Endpoint] | None = None
+) -> Handlers:
     """Find and check all handlers of a type.
 
     Args:
         device: the type.
         options: those of the manager.
+        endpoints: those that the type lists, by id; None for none.
 
     Raises:
         ValueError: a timing of the type is wrong.
@@ -136,6 +142,7 @@ def find_handlers(device: HandlerSource, options: Options = DEFAULT_OPTIONS) -> 
         on_connect=_connect_handler(device),
         on_disconnect=_disconnect_handler(device),
         on_presence=on_presence,
+        endpoints=endpoints or {},
     )
 
 

@@ -83,7 +83,8 @@ class IoTClient:
         self.written_data = write_json(client_data)
         # Large data is read when somebody looks: most programs never do, and then only its JSON is kept.
         self._data = client_data if len(self.written_data) <= _SMALL else _UNREAD
-        self.declared: dict[str, Endpoint] | None = None  # its endpoints by id; a hot path asks for each emit
+        # Its endpoints by id, those of its type among them; a hot path asks for each emit.
+        self.declared: dict[str, Endpoint] | None = None
         self.declaration: bytes | None = None  # what it has declared itself, as JSON; None if that is nothing
         self.socket = ws
         self.epoch: int = getattr(ws, "epoch", -1)  # which of two connections of one id is the later one
@@ -120,7 +121,7 @@ class IoTClient:
 
     @property
     def endpoints(self) -> list[dict[str, Any]]:
-        """Its endpoint declarations; a copy."""
+        """The declarations of its endpoints, those of its type among them; a copy."""
         return [endpoint.describe() for endpoint in (self.declared or {}).values()]
 
     @property
@@ -279,6 +280,10 @@ class IoTClient:
             return ValidationResponse.CLIENT_ENDPOINTS_NOT_INITIALIZED
         return self.declared.get(endpoint_id, ValidationResponse.ENDPOINT_NOT_DEFINED_BY_CLIENT)
 
+    def inherit(self, endpoints: dict[str, Endpoint]) -> None:
+        """Add the endpoints of its type, by id, but for those that it has declared itself."""
+        self.declared = {**endpoints, **self.declared} if self.declared else endpoints
+
     def parse_endpoints(self, endpoints: object) -> tuple[Any, EndpointParseResponse]:
         """Read the device's endpoint declarations; if one is wrong, none counts.
 
@@ -339,21 +344,31 @@ class DeviceHandle:
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """The endpoints that it has declared when it connected last, by id; a copy. Also while it is away."""
+        """Its endpoints by id, also while it is away; a copy.
+
+        They are those that it has declared when it connected last, and those that its type lists under other ids.
+        """
         client = self.current
         if client is not None:
             return dict(client.declared or ())
         written = self.state.declaration
-        return {} if written is None else dict(_declared(written))
+        return {**self._of_type, **(_declared(written) if written is not None else {})}
 
     def endpoint(self, event: str) -> Endpoint | None:
         """Return the endpoint of that name, or None; see `endpoints`."""
         client, written = self.current, self.state.declaration
         if client is not None:
             return client.declared.get(event) if client.declared else None
-        if written is None or write_json(event) not in written:  # which most of them can say without being read
-            return None
-        return _declared(written).get(event)
+        own = None
+        if written is not None and write_json(event) in written:  # most need not be read to see that it is not there
+            own = _declared(written).get(event)
+        return self._of_type.get(event) if own is None else own
+
+    @property
+    def _of_type(self) -> dict[str, Endpoint]:
+        """The endpoints that its type lists; none if there is no such type (any more)."""
+        found = self.manager.types.get(self.state.type)
+        return {} if found is None else found.endpoints
 
     @property
     def client(self) -> IoTClient | None:

@@ -151,9 +151,9 @@ class Manager:
         """Add a device type; one of the same name is replaced.
 
         Raises:
-            ValueError: not a DeviceType, or one whose constructor did not run; its type name is not a str; one of its
-                timings is wrong.
-            TypeError: one of its handlers cannot be called the way handlers are.
+            ValueError: not a DeviceType, or one whose constructor did not run; its type name is not a str, or begins
+                with "$"; one of its timings is wrong; its endpoints are too many, or two have one id.
+            TypeError: one of its handlers cannot be called the way handlers are; its `endpoints` are no list of these.
         """
         self.types.add(device, self)
 

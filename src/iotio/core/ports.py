@@ -8,6 +8,7 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from iotio_protocol import v2
+from iotio_protocol.endpoints import Endpoint
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
@@ -129,6 +130,8 @@ class Operations(Protocol):
     def emitter(self) -> EmitterPort: ...
     @property
     def presence(self) -> Announcements: ...
+    @property
+    def types(self) -> TypesPort: ...
     def emit(
         self,
         event: str,
@@ -157,12 +160,14 @@ class Operations(Protocol):
 
 
 class TypeOptions(Protocol):
-    """A device type, as presence sees it."""
+    """A device type, as presence and the handles of devices see it."""
 
     @property
     def options(self) -> Options: ...
     @property
     def on_presence(self) -> Callable[..., Any] | None: ...
+    @property
+    def endpoints(self) -> dict[str, Endpoint]: ...
 
 
 class TypesPort(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from iotio_protocol.endpoints import EndpointParseResponse
 from iotio_protocol.errors import ErrorCode, HandshakeError
 from iotio_protocol.near_names import near_name
 from iotio_protocol.origins import Foreign
@@ -62,11 +63,14 @@ class Refusal:
             near = near_name(self._named[1] or "", self._types)
             meant = "" if near is None else f"{near!r} exists; did you mean that? "
             return f"{meant}Add the type by manager.add_type(), or change client_type on the device"
+        if info.get("endpointProblem") == EndpointParseResponse.TOO_MANY_ENDPOINTS.value:
+            return _TOO_MANY_ENDPOINTS
         if error.code is ErrorCode.CLIENT_INCOMPATIBLE_PROTOCOL_VERSION and "agreed" in info:
             return _NOT_AGREED
         return _CURES[error.code]
 
 
+_TOO_MANY_ENDPOINTS = "Have the device declare fewer endpoints, or its DeviceType list fewer"
 _NOT_AGREED = (
     "The WSGI server has not agreed on the subprotocol. gevent-websocket asks the application that it was given: where"
     " that wraps the Flask application, give it the same attribute app_protocol"

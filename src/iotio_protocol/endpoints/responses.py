@@ -52,6 +52,7 @@ class EndpointParseResponse(Enum):
     CONSTRAINT_VALUES_KEYS_MUST_BE_STRINGS = "constraint_values_keys_must_be_strings"
     CONSTRAINT_VALUES_VALUES_MUST_BE_INT_OR_STRING = "constraint_values_values_must_be_int_or_string"
     INVALID_STRUCTURE = "invalid_structure"
+    TOO_MANY_ENDPOINTS = "too_many_endpoints"
     UNIT_MUST_BE_STRING = "unit_must_be_string"
     UNIT_TOO_LONG = "unit_too_long"
     INVALID_ACCESS = "invalid_access"
