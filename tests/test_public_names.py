@@ -76,7 +76,7 @@ CLIENT = """
     acall call close connected connected_since counters data device emit encoder endpoints get_validator id info join
     last_seen leave logger logging_level manager message parse_endpoints rooms rtt send socket type
 """
-CLIENT_PARTS = "checked declaration declared epoch inherit written_data"
+CLIENT_PARTS = "as_sent checked declaration declared epoch inherit written_data"
 DEVICE = """
     acall call client connected data emit endpoints forget id join last_seen leave manager presence rooms since type
 """

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from iotio import DeviceType, EmitResult, InvalidData
+from iotio import DeviceType, EmitResult, EncodeError, InvalidData
 from iotio.core.endpoint_check import Checks, share
 from iotio.core.manager import Manager
-from iotio_protocol import v0, v1
-from iotio_protocol.endpoints import Endpoint, IntegerEndpoint, parse_endpoints
+from iotio_protocol import v0, v1, v2
+from iotio_protocol.endpoints import Endpoint, FloatEndpoint, IntegerEndpoint, parse_endpoints
 from tests.support.memory import Device, make_manager, v0_device, v1_device, v2_device
 from tests.support.wire import Opcode
 
@@ -242,3 +242,57 @@ def test_answers_under_the_endpoints_of_a_type_are_checked(caplog: pytest.LogCap
         REFUSED.replace("higher_than_max", "invalid_data_type").replace("'level' ", "'level' of device 'a' ")
         in caplog.text
     )
+
+
+# Floats, which v1 does not have.
+
+TARGET = {"id": "level", "name": "Level", "type": "float", "constraints": {"min": 0, "max": 50}}
+
+
+@pytest.mark.parametrize("emit", [*TO_ONE, *TO_SEVERAL])
+def test_a_v1_device_is_sent_a_float_as_text(manager: Manager, emit: Emit) -> None:
+    device = lamp(manager, declaration=TARGET)
+    updates: list[Any] = []
+
+    @manager.event
+    def on_update(client_id: str, event: str, data: Any) -> None:
+        updates.append(data)
+
+    assert emit(manager, 21.5)
+    assert events(device) == [("level", "21.5")]
+    assert updates == [21.5], "the program sees the number"
+    assert emit(manager, "7")
+    assert events(device) == [("level", "7.0")]
+
+
+def test_a_durable_float_reaches_a_v1_device_that_comes_later(manager: Manager) -> None:
+    lamp(manager, declaration=TARGET).drop()
+    assert manager.emit("level", 21.5, "a", durable=True)
+    assert events(lamp(manager, declaration=TARGET)) == [("level", "21.5")]
+
+
+def test_devices_of_other_protocols_are_sent_the_number() -> None:
+    class Heating(DeviceType):
+        endpoints = (FloatEndpoint("level", "Level"),)
+
+    manager = make_manager(Heating("lamp"))
+    old, new = v0_device(manager, "a", "lamp"), v2_device(manager, "b", "lamp")
+    old.frames()
+    assert manager.emit("level", "21.5", client_type="lamp").sent == 2
+    ((_, packet),) = old.frames()
+    assert v0.decode(packet.decode()) == ("level", 21.5)
+    (found,) = new.decoded()
+    assert isinstance(found, v2.Packet)
+    assert found.value == 21.5
+
+
+def test_a_v1_device_is_answered_with_text(manager: Manager) -> None:
+    device = lamp(manager, declaration=TARGET)
+    device.send("level", "21.50")
+    assert events(device) == [("level", "21.5")]
+
+
+def test_a_float_for_no_endpoint_is_an_error_still(manager: Manager) -> None:
+    lamp(manager, declaration=TARGET)
+    with pytest.raises(EncodeError, match="a value of type float cannot be sent with protocol v1"):
+        manager.emit("other", 21.5, "a")

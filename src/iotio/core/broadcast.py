@@ -97,7 +97,7 @@ class _Checked:
             outcome = self.outcomes[key] = error
             return outcome
         if outcome is None:
-            outcome = self.outcomes[key] = _try_encode(connection, self._event, value)
+            outcome = self.outcomes[key] = _try_encode(connection, self._event, client.as_sent(self._event, value))
         self.values[client.id] = value
         return outcome
 

@@ -247,6 +247,15 @@ class IoTClient:
         endpoint = self.declared.get(event) if self.declared else None
         return value if endpoint is None else Checks(value).of(endpoint, self._id)
 
+    def as_sent(self, event: str, value: Any) -> Any:
+        """Return a value that `checked` has returned as the device's protocol carries it.
+
+        Protocol v1 has no floats, so its devices are sent the numeral of a float endpoint as text: those of iot.io 0.4
+        send back what they get, and fail with a float.
+        """
+        is_float = type(value) is float and self.declared and event in self.declared
+        return repr(value) if is_float and self.socket.session.version == 1 else value
+
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
         """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.
 

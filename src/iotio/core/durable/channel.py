@@ -13,6 +13,7 @@ from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Greeting, Session
 from iotio_protocol.values import Value
 
+from ..handles import IoTClient
 from ..lane import Lane
 from ..ports import Warnings
 from ..write_buffer import WriteBuffer
@@ -44,6 +45,8 @@ class Carrier(Protocol):
 
     @property
     def manager(self) -> Server: ...
+    @property
+    def client(self) -> IoTClient | None: ...
     @property
     def is_open(self) -> bool: ...
     @property
@@ -130,8 +133,10 @@ class DurableChannel:
         return self._connection.counters["sent"]
 
     def encode(self, event: str, value: Value) -> bytes:
-        """See `Session.encode`."""
-        return self._connection.session.encode(event, value)
+        """See `Session.encode`; the value of an endpoint goes as `IoTClient.as_sent` has it."""
+        client = self._connection.client
+        assert client is not None
+        return self._connection.session.encode(event, client.as_sent(event, value))
 
     def send(self, frame: bytes) -> str:
         """See `Connection.send`."""
