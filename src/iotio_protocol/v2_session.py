@@ -145,8 +145,7 @@ def read_hello(fields: dict[str, object], size: int = 0, options: Options = DEFA
     data = fields.get("data", {})
     data_size = strict_json.size_of(data) if size > options.max_data else 0  # what is in a small packet is small
     check_limits(client_id, client_type, data_size, options)
-    reported = fields.get("state")
-    state = None if reported is None else parse_report(reported, None)
+    state = parse_report(fields["state"], None) if "state" in fields and fields["state"] is not None else None
     hello = Hello(client_id, client_type, data, fields.get("endpoints", []), 2, state)
     library = fields.get("library", "")
     return Greeting(

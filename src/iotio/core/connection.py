@@ -490,7 +490,7 @@ class Connection:
                 if found is None:
                     return
                 reply = found[0], client.checked(*found)
-                frame = self.session.encode(reply[0], client.as_sent(*reply))
+                frame = self.session.encode(reply[0], client.as_sent(*reply) if declared else reply[1])
                 if type(reply[1]) is Written:
                     reply = reply[0], reply[1].value
             except Exception as error:  # InvalidData, EncodeError, or what a value of the user's own class raises

@@ -253,8 +253,9 @@ class IoTClient:
         Protocol v1 has no floats, so its devices are sent the numeral of a float endpoint as text: those of iot.io 0.4
         send back what they get, and fail with a float.
         """
-        is_float = type(value) is float and self.declared and event in self.declared
-        return repr(value) if is_float and self.socket.session.version == 1 else value
+        if type(value) is not float or self.socket.session.version != 1:
+            return value
+        return repr(value) if self.declared and event in self.declared else value
 
     def send(self, event: str, message: Any, encoding: str | None = None, error_handling: str | None = None) -> None:
         """Send an event, under the name and with the error of iot.io 0.3; text is always UTF-8 now.

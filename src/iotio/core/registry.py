@@ -86,7 +86,8 @@ class Registry:
         client_id, kind = client.id, client.type
         made = None
         if client_id not in self._devices:  # made here, it takes no time under the lock
-            made = DeviceHandle(client.manager, _state_of(client))
+            state = DeviceState(client_id, kind, client.written_data, declaration=client.declaration)
+            made = DeviceHandle(client.manager, state)
         with self.lock:
             clients = self._clients
             before = clients.get(client_id)
@@ -260,7 +261,10 @@ class Registry:
         """
         device = self._devices.get(client.id)
         if device is None:
-            device = made or DeviceHandle(client.manager, _state_of(client))
+            if made is None:
+                state = DeviceState(client.id, client.type, client.written_data, declaration=client.declaration)
+                made = DeviceHandle(client.manager, state)
+            device = made
             self._devices[client.id] = device
             differs = True
         else:
@@ -309,10 +313,6 @@ class Registry:
         same_type.pop(client.id, None)
         if not same_type:
             del self._types[client.type]
-
-
-def _state_of(client: IoTClient) -> DeviceState:
-    return DeviceState(client.id, client.type, client.written_data, declaration=client.declaration)
 
 
 def _leave(device: DeviceHandle, room: str) -> None:

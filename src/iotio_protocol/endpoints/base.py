@@ -80,20 +80,24 @@ class Endpoint(ABC):
         self.id = endpoint_id
         self.name = name
         self.special_id = special_id
+        self.unit: str | None = None
+        self.access = "read-write"
+        self.class_: str | None = None
+        self.total = False
+        self.history = True
+        if fields:  # devices of iot.io 0.4 declare none of them
+            self._set(fields)
+
+    def _set(self, fields: Fields) -> None:
         problem = _problem_of(fields)
         if problem is not None:
-            raise DeclarationError(endpoint_id, problem)
+            raise DeclarationError(self.id, problem)
         self.unit = fields.get("unit")
         self.access = fields.get("access", "read-write")
         self.class_ = fields.get("class_")
         self.total = fields.get("total", False)
         history = fields.get("history")
-        self.history = self._has_history if history is None else history
-
-    @property
-    def _has_history(self) -> bool:
-        """Whether reports are recorded where the declaration does not say."""
-        return self.access != "write"
+        self.history = self.access != "write" if history is None else history
 
     @abstractmethod
     def check(self, value: object) -> Verdict:
@@ -131,28 +135,24 @@ class Endpoint(ABC):
 
         The keys that iot.io 0.4 does not have are there only where they are not as they are by default.
         """
-        return {
+        found: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
             "type": self.type.value,
             "specialId": self.special_id,
             "constraints": self._describe_constraints(),
-            **self._describe_fields(),
         }
-
-    def _describe_fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
         if self.unit is not None:
-            fields["unit"] = self.unit
+            found["unit"] = self.unit
         if self.access != "read-write":
-            fields["access"] = self.access
+            found["access"] = self.access
         if self.class_ is not None:
-            fields["class"] = self.class_
+            found["class"] = self.class_
         if self.total:
-            fields["total"] = True
-        if self.history is not self._has_history:
-            fields["history"] = self.history
-        return fields
+            found["total"] = True
+        if self.history != (self.access != "write"):
+            found["history"] = self.history
+        return found
 
     def _describe_constraints(self) -> dict[str, Any] | None:
         return None

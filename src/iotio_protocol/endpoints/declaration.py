@@ -56,6 +56,8 @@ class Declaration:
     def optional(self) -> dict[str, Any]:
         """Return the constructor's arguments for the keys that iot.io 0.4 does not have; null is as if left out."""
         fields = self.fields
+        if fields.keys().isdisjoint(_OPTIONAL):
+            return {}
         return {argument: fields[key] for key, argument in _OPTIONAL.items() if fields.get(key) is not None}
 
     def constraints(self) -> dict[Any, Any]:

@@ -135,8 +135,9 @@ class DurableChannel:
     def encode(self, event: str, value: Value) -> bytes:
         """See `Session.encode`; the value of an endpoint goes as `IoTClient.as_sent` has it."""
         client = self._connection.client
-        assert client is not None
-        return self._connection.session.encode(event, client.as_sent(event, value))
+        if client is not None and client.declared:
+            value = client.as_sent(event, value)
+        return self._connection.session.encode(event, value)
 
     def send(self, frame: bytes) -> str:
         """See `Connection.send`."""
