@@ -262,6 +262,19 @@ def test_a_restart_changes_nothing() -> None:
         assert known(manager) == ["n2", "n3", "n4", "queued", "roomy"]
 
 
+def test_declarations_from_before_a_restart_are_kept_and_counted_once() -> None:
+    written = json.dumps([SWITCH])
+    with serving() as manager:
+        states = [DeviceState(name, "echo", b"1", declaration=written.encode()) for name in "abc"]
+        manager.presence.restore(states)
+        assert manager.presence.remembered.size == 3 * 6 + len(written)
+        kept = [device.state.declaration for device in manager.devices.values()]
+        assert len({id(one) for one in kept}) == 1
+        assert {tuple(device.endpoints) for device in manager.devices.values()} == {("on",)}
+        manager.forget(list("abc"))
+        assert manager.presence.remembered.size == 0
+
+
 # How long it takes, and whether the figures are right.
 
 
