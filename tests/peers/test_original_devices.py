@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from iotio import IoTManager, Options
+from iotio import DeviceType, InvalidData, IoTManager, Options
+from iotio.endpoints import FloatEndpoint
 from tests.peers.conftest import Start
 from tests.peers.environments import GEN1, GEN1_041, Peer
 from tests.support.app import make_app
@@ -154,6 +155,35 @@ def test_their_libraries_answer_our_pings(start: Start, gen0: Peer, generation: 
         device.do("send", name="same", data="still here")
         device.expect("message", name="same", data="still here")
         assert host.manager.client("d1") is client
+
+
+class Heating(DeviceType):
+    endpoints = (
+        FloatEndpoint("target", "Target", unit="°C", min_v=5, max_v=30),
+        FloatEndpoint("level", "Level", access="read"),
+    )
+
+
+@pytest.mark.parametrize("generation", ["0.4.12", "0.1.0"])
+def test_they_have_the_endpoints_of_their_type(start: Start, gen0: Peer, generation: str) -> None:
+    """Without a change of their program. 0.4.12 declares some of its own, and sends back what it gets."""
+    peer, program, more, arrives = {
+        "0.4.12": (GEN1, "device_0412.py", ["--endpoints"], "21.5"),
+        "0.1.0": (gen0, "device_010.py", [], 21.5),
+    }[generation]
+    with serve_local("native", Options()) as host:
+        host.manager.add_type(Heating("heating"))
+        device = start(peer, program, f"127.0.0.1:{host.port}", "d1", "heating", "--on", "target", *more)
+        eventually(lambda: host.manager.client("d1") is not None)
+        known = host.manager.devices["d1"]
+        assert known.endpoints["target"].unit == "°C"
+        assert known.endpoints["level"].type.value == ("integer" if more else "float"), "its own counts"
+        for _ in range(2):
+            assert known.emit("target", "21.5").sent == 1
+            device.expect("message", name="target", data=arrives)
+        with pytest.raises(InvalidData, match="higher_than_max"):
+            known.emit("target", 31)
+        assert known.connected
 
 
 def test_both_generations_at_once(start: Start, gen0: Peer, gen1: Peer, server: QuickstartServer) -> None:
