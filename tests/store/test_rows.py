@@ -79,6 +79,7 @@ def test_no_value_in_any_column_keeps_the_server_from_starting(
         try:
             for one in manager.devices.values():
                 assert [one.type, one.presence, one.since, one.last_seen, one.rooms, one.data, repr(one)]
+                assert not one.endpoints
             assert "other" in manager.devices
             assert manager.durable_messages.waiting >= 2
         finally:
