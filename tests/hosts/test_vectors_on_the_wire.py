@@ -127,6 +127,7 @@ DIFFERENT = {
     "endpoint_constraints_not_dict": Answer(
         STRUCTURE, ("client_invalid_endpoints", {"endpointId": "x", "endpointProblem": "invalid_structure"})
     ),
+    "endpoint_invalid_type": Answer("it is float, which iot.io 0.4 did not have", ACCEPTED),
     "headers_lowercase": Answer("header names are case-insensitive (S14)", ACCEPTED),
     "headers_uppercase": Answer("header names are case-insensitive (S14)", ACCEPTED),
     "headers_title": Answer("header names are case-insensitive (S14)", ACCEPTED),
