@@ -30,6 +30,7 @@ from iotio.core.storage.contract import (
 )
 from iotio.core.storage.writer import StoreWriter, Ticket
 from iotio.store.sql import SqlStore
+from iotio.store.sqlite import SqliteDatabase
 from tests.load.endurance import FULL
 from tests.support.processes import Program, python_program
 
@@ -59,7 +60,7 @@ def start(path: Path) -> Iterator[StartWriter]:
     writers = []
 
     def function(snapshot: Callable[[], Snapshot] = Snapshot, patience: float = PATIENCE) -> StoreWriter:
-        store = SqlStore(f"sqlite:///{path}", busy_timeout=BUSY)
+        store = SqlStore(SqliteDatabase(f"sqlite:///{path}", busy_timeout=BUSY))
         store.open()
         writers.append(StoreWriter(store, snapshot, patience=patience, max_pause=PAUSE))
         return writers[-1]
@@ -71,7 +72,7 @@ def start(path: Path) -> Iterator[StartWriter]:
 
 def stored(path: Path) -> Snapshot:
     """What is in the file, read by another connection."""
-    with closing(SqlStore(f"sqlite:///{path}")) as store:
+    with closing(SqlStore(SqliteDatabase(f"sqlite:///{path}"))) as store:
         store.open()
         return store.load()
 
@@ -131,7 +132,7 @@ def limit_pages(store: SqlStore, count: int) -> None:
 
 def test_a_full_database(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As SQLite itself tells it."""
-    store = SqlStore(f"sqlite:///{path}")
+    store = SqlStore(SqliteDatabase(f"sqlite:///{path}"))
     store.open()
     limit_pages(store, 10)
     writer = StoreWriter(store, Snapshot, patience=PATIENCE, max_pause=PAUSE)
@@ -233,7 +234,7 @@ def test_the_file_is_gone(path: Path, start: StartWriter, how: str, caplog: pyte
     if how == "moved":
         path.rename(path.with_name("old.db"))
     elif how == "replaced":
-        other = SqlStore(f"sqlite:///{path.with_name('new.db')}")
+        other = SqlStore(SqliteDatabase(f"sqlite:///{path.with_name('new.db')}"))
         other.open()
         other.commit([PutDevice(device("stranger"))])
         other.close()

@@ -19,6 +19,7 @@ from iotio.core.storage.contract import PutDevice, StoreError
 from iotio.store import file_lock, open_store
 from iotio.store.file_lock import FileLock
 from iotio.store.sql import SqlStore
+from iotio.store.sqlite import SqliteDatabase
 from tests.support.processes import Program, python_program
 
 from .records import device
@@ -38,7 +39,7 @@ def holder(path: Path) -> Iterator[Program]:
 
 def try_to_open(path: Path, patience: float = 0.1) -> str:
     """Why the file cannot be opened; "" if it can."""
-    with closing(SqlStore(f"sqlite:///{path}", patience=patience)) as store:
+    with closing(SqlStore(SqliteDatabase(f"sqlite:///{path}", patience=patience))) as store:
         try:
             store.open()
         except StoreError as error:
@@ -106,7 +107,10 @@ def test_a_second_store_in_the_same_program(path: Path) -> None:
             assert try_to_open(path) == (
                 f"{path} is open in this program already: close() the other IoTManager first, or make one only"
             )
-        command = "import sys; from iotio.store.sql import SqlStore; SqlStore(sys.argv[1], patience=0.1).open()"
+        command = (
+            "import sys; from iotio.store.sqlite import SqliteDatabase\n"
+            "SqliteDatabase(sys.argv[1], patience=0.1).connect()"
+        )
         done = subprocess.run([sys.executable, "-c", command, f"sqlite:///{path}"], capture_output=True, text=True)
         assert f"is in use by process {os.getpid()} on" in done.stderr, "the lock is still there"
         store.commit([PutDevice(device())])

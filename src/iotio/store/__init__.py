@@ -34,8 +34,9 @@ def open_store(url: str, *, damaged: Literal["refuse", "set_aside"] = "refuse") 
     if kind != "sqlite":
         raise StoreError(f"there is no store for {kind!r}: write sqlite:///iotio.db, with the name of your file")
     from .sql import SqlStore
+    from .sqlite import SqliteDatabase
 
-    store = SqlStore(url, damaged=damaged)
+    store = SqlStore(SqliteDatabase(url, damaged=damaged))
     try:
         store.open()
     except StoreError as error:
@@ -57,6 +58,6 @@ def backup_store(
             f"only SQLite's stores can be copied by this, and {kind!r} is none: use the tool of that database,"
             " such as pg_dump, mysqldump or mongodump"
         )
-    from .sql import SqlStore
+    from .sqlite import SqliteDatabase
 
-    SqlStore(url).backup(target, force=force, progress=progress)
+    SqliteDatabase(url).backup(target, force=force, progress=progress)

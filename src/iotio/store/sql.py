@@ -1,46 +1,36 @@
-"""A store in a database, by SQLAlchemy Core; SQLite so far. All that the server writes to SQLite is written here.
+"""A store in a database, by SQLAlchemy Core. All that the server writes to a database is written here.
 
-SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk before it returns. NORMAL would leave the last
-commits to the operating system; they survive SIGKILL, but a power cut, the common end of a small machine, would take
-back messages that were promised. FULL costs one fsync for a whole batch of changes, not for each: bench/store.py shows
-that 5 000 a second and more pass.
+What databases do in ways of their own is a `Database`: `iotio.store.sqlite`, for instance.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
+    Dialect,
     Table,
     bindparam,
     case,
-    create_engine,
     delete,
-    event,
     func,
     literal_column,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import dialect, insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from iotio.core.storage.contract import (
     Change,
@@ -54,120 +44,74 @@ from iotio.core.storage.contract import (
     Store,
     StoreDamaged,
     StoreError,
-    StoreLost,
 )
 from iotio.core.storage.records import DeviceRecord, MessageRecord
 from iotio_protocol.logs import get_logger
 
-from .backup import copy_file
-from .file_lock import FileLock
+from .database import Database
 from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
-from .tables import devices, messages
+from .tables import devices, messages, set_aside
 
-__all__ = ["Damaged", "SqlStore"]
+__all__ = ["SqlStore"]
 
 _R = TypeVar("_R")
 
-Damaged = Literal["refuse", "set_aside"]
-
 logger = get_logger("iotio.store")
 
-_BUSY = 1.0  # seconds that SQLite waits for another process's lock; the store writer tries again
-_PATIENCE = 5.0  # seconds to wait for a server that ends, as when gunicorn starts the next worker before
-_MAX_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a burst
-_HEAD = b"SQLite format 3\0"
-_NO_DATABASE = "file is not a database; name another file"
-_WHAT_THEN = 'restore a backup, or begin anew with IoTManager(..., damaged="set_aside"), which keeps this file beside'
 _MOST_NAMED = 10  # rows that are set aside, in the log; the table has all
-_SET_ASIDE = "iotio_set_aside"
-
-_NO_OBJECT = re.compile(r"no such (table|column): iotio_|table iotio_\w+ already exists|has no column named")
 
 
 class SqlStore(Store):
     """See the module.
 
     Args:
-        url: as SQLAlchemy takes it, such as sqlite:///iotio.db.
-        busy_timeout: seconds that one commit waits for a lock of another process.
-        patience: seconds that `open` waits for another program to give the file back.
-        damaged: what becomes of a file that cannot be read: "refuse" raises `StoreDamaged`, "set_aside" gives it
-            another name, and begins anew.
-
-    Raises:
-        StoreError: the URL names no file.
-        ValueError: there is no such `damaged`.
+        database: where it is.
     """
 
-    def __init__(
-        self, url: str, *, busy_timeout: float = _BUSY, patience: float = _PATIENCE, damaged: Damaged = "refuse"
-    ) -> None:
-        if damaged not in get_args(Damaged):
-            raise ValueError(f"damaged is one of {', '.join(get_args(Damaged))}, not {damaged!r}")
-        self._damaged = damaged
-        self._path = _path_of(url)
-        self._lock = FileLock(self._path, patience)
-        self._engine = _make_engine(url, busy_timeout)
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection: Connection | None = None
         _stores.add(self)
-        self._file: tuple[int, int] | None = None  # device and inode of what is open
 
     def open(self) -> None:
         if self._connection is not None:
             return
-        folder = self._path.parent
-        if not folder.is_dir():
-            raise StoreError(f"the folder {str(folder)!r} does not exist: make it, or name a file in another one")
-        if self._path.is_dir():
-            raise StoreError(f"{self._path} cannot be opened: unable to open database file, it is a folder")
         with self._says("cannot be opened"):
-            self._lock.acquire()
             try:
                 self._connection = self._unless_damaged(self._connect)
             except BaseException:
-                self._lock.release()
+                self._database.release()
                 raise
 
     def _unless_damaged(self, function: Callable[[], _R]) -> _R:
-        """Call a function; if the file is damaged and may be moved, do that and call it again."""
+        """Call a function; if the database is damaged and may be moved, do that and call it again."""
         try:
             return function()
         except (DatabaseError, StoreDamaged) as error:
-            if self._damaged == "refuse" or not _is_damage(error):
+            if isinstance(error, StoreDamaged):
+                reason = str(error)
+            elif self._database.is_damage(error):
+                reason = self._database.reason(error)
+            else:
+                raise
+            if not self._database.replaces_damaged:
                 raise
             if self._connection is None:
-                self._move_aside(error)
+                self._database.move_aside(reason)
             else:
                 self._connection.close()
-                self._move_aside(error)
+                self._database.move_aside(reason)
                 self._connection = self._connect()
             return function()
 
-    def _move_aside(self, error: DatabaseError | StoreDamaged) -> None:
-        """Give the file another name, so that a new one can take its place."""
-        path = os.path.realpath(self._path)
-        end = first = time.strftime(".damaged-%Y%m%d-%H%M%S")
-        number = 1
-        while os.path.lexists(f"{path}{end}"):
-            number += 1
-            end = f"{first}-{number}"
-        for name in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.rename(f"{path}{name}", f"{path}{end}{name}")
-        reason = _reason(error) if isinstance(error, DBAPIError) else str(error)
-        logger.error("%s cannot be used: %s; it is %s%s now, and a new one begins", self._path, reason, path, end)
-
     def _connect(self) -> Connection:
-        """Connect to the file, which is made if it is not there, and bring it to the newest schema."""
-        self._check_kind()
-        connection = self._engine.connect()
+        """Connect to the database, which is made if it can be, and bring it to the newest schema."""
+        connection = self._database.connect()
         try:
             with connection.begin():
-                upgrade(connection, str(self._path))
-            # What is in the log beside the file only would be missed by whoever copies the file.
-            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
-            self._file = _identity(self._path)
+                upgrade(connection, self._database.name)
+            self._database.connected(connection)
         except BaseException:
             connection.close()
             raise
@@ -178,20 +122,19 @@ class SqlStore(Store):
             return self._unless_damaged(self._load)
 
     def _load(self) -> Snapshot:
+        row_id = self._database.row_id
+        bad: list[_Bad] = []
         with self._transaction() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            raw.text_factory = _text_or_bytes
-            try:
-                bad: list[_Bad] = []
-                known = _read(connection, devices, device_of, bad)
-                waiting = _read(connection, messages, message_of, bad, [messages.c.device_id, messages.c.number])
-            finally:
-                raw.text_factory = str
-            _set_aside(connection, bad)
+            with self._database.reads_anything(connection):
+                known = _read(connection, row_id, devices, device_of, bad)
+                order = [messages.c.device_id, messages.c.number]
+                waiting = _read(connection, row_id, messages, message_of, bad, order)
+            _set_aside(connection, row_id, bad)
         self._tell(bad)
         return Snapshot(tuple(known), tuple(waiting))
 
     def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
+        row_id = self._database.row_id
         bad = []
         with self._says("cannot be written"), self._transaction() as connection:
             for record, why in records:
@@ -200,37 +143,40 @@ class SqlStore(Store):
                 else:
                     key = (messages.c.device_id == record.device_id) & (messages.c.number == record.number)
                     table, row = messages, {column.name: getattr(record, column.name) for column in messages.c}
-                number = connection.execute(select(_ROWID).select_from(table).where(key)).scalar()
+                number = connection.execute(select(row_id).select_from(table).where(key)).scalar()
                 bad.append(_Bad(table, number, row, why))
-            _set_aside(connection, bad)
+            _set_aside(connection, row_id, bad)
         self._tell(bad)
 
     def backup(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
-        copy_file(self._path, Path(path).absolute(), force=force, progress=progress)
+        self._database.backup(path, force=force, progress=progress)
 
     def _tell(self, bad: list[_Bad]) -> None:
         for one in bad[:_MOST_NAMED]:
             logger.error(
                 "%s: a row of %s cannot be used and is kept in the table %s: device %s, %s",
-                self._path,
+                self._database.name,
                 one.table.name,
-                _SET_ASIDE,
+                set_aside.name,
                 shown(one.row["id" if one.table is devices else "device_id"]),
                 one.why,
             )
         if len(bad) > _MOST_NAMED:
-            logger.error("%s: and %d rows more", self._path, len(bad) - _MOST_NAMED)
+            logger.error("%s: and %d rows more", self._database.name, len(bad) - _MOST_NAMED)
 
     def commit(self, changes: Sequence[Change]) -> None:
-        self._lock.tell_written()
         try:
             with self._says("cannot be written"), self._transaction() as connection:
+                self._database.begin_write(connection)
                 for kind, group in groupby(changes, type):
-                    _WRITERS[kind](connection, list(group))
+                    if kind is Run:
+                        _run(connection, group, self._database)
+                    else:
+                        _WRITERS[kind](connection, list(group))
         except StoreError as error:
-            self._check_file(error)
+            self._database.check(error)
             raise
-        self._check_file()
+        self._database.check()
 
     def replace(self, snapshot: Snapshot) -> None:
         with self._says("cannot be written"), self._transaction() as connection:
@@ -243,8 +189,7 @@ class SqlStore(Store):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        self._engine.dispose()
-        self._lock.release()
+        self._database.release()
 
     def _abandon(self) -> None:
         """Let go of the connection in a forked child, without closing it: it is the other process's.
@@ -259,50 +204,35 @@ class SqlStore(Store):
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         if self._connection is None:
-            raise StoreError(f"{self._path} is not open")
+            raise StoreError(f"{self._database.name} is not open")
         if self._connection.closed:  # by a Run that should not
-            self._connection = self._engine.connect()
+            self._connection = self._database.connect()
         with self._connection.begin():
             yield self._connection
 
     @contextmanager
     def _says(self, what: str) -> Iterator[None]:
-        """Turn the errors of database and file within the block into a StoreError.
+        """Turn the errors of the database and its file within the block into a StoreError.
 
         Errors about values (DataError, IntegrityError, ProgrammingError) are raised as they are.
 
         Args:
             what: what could not be done, for the text of the error.
         """
+        database = self._database
         try:
             yield
         except (DataError, IntegrityError, ProgrammingError):
             raise
         except StoreDamaged as error:
-            raise StoreDamaged(f"{self._path} {what}: {error}; {_WHAT_THEN}") from error
+            raise StoreDamaged(f"{database.name} {what}: {error}; {database.after_damage}") from error
         except DatabaseError as error:
-            if _is_damage(error):
-                raise StoreDamaged(f"{self._path} {what}: {_reason(error)}; {_WHAT_THEN}") from error
-            raise StoreError(f"{self._path} {what}: {_reason(error)}") from error
+            text = f"{database.name} {what}: {database.reason(error)}"
+            if database.is_damage(error):
+                raise StoreDamaged(f"{text}; {database.after_damage}") from error
+            raise StoreError(text) from error
         except OSError as error:
-            raise StoreError(f"{self._path} {what}: {error.strerror}") from error
-
-    def _check_kind(self) -> None:
-        """Refuse a file that is no database. SQLite takes a very short one for an empty database."""
-        with suppress(FileNotFoundError, IsADirectoryError), open(self._path, "rb") as file:
-            if file.read(len(_HEAD)) not in (_HEAD, b""):
-                raise StoreDamaged(_NO_DATABASE)
-
-    def _check_file(self, error: StoreError | None = None) -> None:
-        """Raise an error if the file was deleted or moved away. SQLite would go on to write to it, out of sight."""
-        try:
-            there = _identity(self._path)
-        except FileNotFoundError:
-            there = None
-        except OSError:
-            return  # who knows; what can be written counts
-        if there != self._file:
-            raise StoreLost(f"{self._path} was deleted or replaced while it was open") from error
+            raise StoreError(f"{database.name} {what}: {error.strerror}") from error
 
 
 _stores: WeakSet[SqlStore] = WeakSet()
@@ -317,118 +247,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def _path_of(url: str) -> Path:
-    try:
-        name = make_url(url).database
-    except ArgumentError:
-        name = None
-    if not name or name == ":memory:" or name.startswith("file:"):
-        raise StoreError(f"{url!r} names no file: write sqlite:///iotio.db, with the name of your file")
-    return Path(name).absolute()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _make_engine(url: str, busy_timeout: float) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=NullPool,
-        connect_args={"timeout": busy_timeout, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(raw: sqlite3.Connection, _: object) -> None:
-        raw.isolation_level = None  # sqlite3 would begin transactions by its own rules
-        try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", f"journal_size_limit={_MAX_WAL}"):
-                raw.execute(f"PRAGMA {pragma}").close()
-        except sqlite3.Error:
-            raw.close()  # nobody else does
-            raise
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # At once for writing: a transaction that began by reading is refused, without any waiting, if another
-        # process has written since.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-_ADVICE = {
-    "file is not a database": _NO_DATABASE,
-    "database is locked": "another process has locked it",
-}
-
-
-def _reason(error: DBAPIError) -> str:
-    text = str(error.orig)
-    return _ADVICE.get(text, text)
-
-
-_TROUBLE = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_READONLY,
-}
-
-
-def _is_trouble(error: DBAPIError) -> bool:
-    """Return whether the database is to blame for an error, and not the statement."""
-    code: int = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF in _TROUBLE  # the higher bits tell more
-
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _is_damage(error: DatabaseError | StoreDamaged) -> bool:
-    """Return whether trying again cannot help: the file is wrong, and not the disk or another program."""
-    if isinstance(error, StoreDamaged):
-        return True
-    code: int = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF in _DAMAGE or _NO_OBJECT.search(str(error.orig)) is not None
-
-
-def _in_transaction(connection: Connection) -> bool:
-    raw: Any = connection.connection.dbapi_connection
-    return bool(raw.in_transaction)
-
-
 # Reading, and rows that cannot be read.
-
-_ROWID: ColumnElement[int] = literal_column("rowid")
 
 
 class _Bad(NamedTuple):
     """A row that is to be set aside."""
 
     table: Table
-    number: int | None
+    number: int | str | None
     row: Mapping[str, Any]
     why: str
 
 
-def _text_or_bytes(data: bytes) -> str | bytes:
-    """Decode text; sqlite3 would not give the whole row if it cannot be."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
-
-
 def _read(
     connection: Connection,
+    row_id: ColumnElement[int | str],
     table: Table,
     record_of: Callable[[Mapping[str, Any]], _R],
     bad: list[_Bad],
@@ -440,7 +273,7 @@ def _read(
     columns: list[ColumnElement[Any]] = [
         literal_column(f"{table.name}.{column.name}").label(column.name) for column in table.c
     ]
-    for number, *values in connection.execute(select(_ROWID, *columns).select_from(table).order_by(*order)):
+    for number, *values in connection.execute(select(row_id, *columns).select_from(table).order_by(*order)):
         row = dict(zip(table.c.keys(), values, strict=True))
         try:
             found.append(record_of(row))
@@ -449,19 +282,15 @@ def _read(
     return found
 
 
-def _set_aside(connection: Connection, bad: list[_Bad]) -> None:
+def _set_aside(connection: Connection, row_id: ColumnElement[int | str], bad: list[_Bad]) -> None:
     """Move rows to a table of their own, which is made for the first one."""
     if not bad:
         return
-    connection.exec_driver_sql(
-        f"CREATE TABLE IF NOT EXISTS {_SET_ASIDE} (time FLOAT NOT NULL, origin TEXT NOT NULL, why TEXT NOT NULL,"
-        " content TEXT NOT NULL)"
-    )
+    set_aside.create(connection, checkfirst=True)
     for one in bad:
-        connection.exec_driver_sql(
-            f"INSERT INTO {_SET_ASIDE} VALUES (?, ?, ?, ?)", (time.time(), one.table.name, one.why, describe(one.row))
-        )
-        connection.exec_driver_sql(f"DELETE FROM {one.table.name} WHERE rowid = ?", (one.number,))
+        row = {"time": time.time(), "origin": one.table.name, "why": one.why, "content": describe(one.row)}
+        connection.execute(set_aside.insert(), row)
+        connection.execute(delete(one.table).where(row_id == one.number))
 
 
 # Statements. All of one kind in a row are written by one call.
@@ -471,25 +300,40 @@ class _Statement:
     """A statement for many rows, compiled once: by SQLAlchemy's `execute` each row costs about twice what it does here.
 
     Args:
-        statement: with a parameter for each value.
+        statement: with a parameter for each value; or a function that makes it, given the `insert` of the database,
+            for one that replaces rows.
         pick: `itemgetter` for rows that are dictionaries, `attrgetter` for records.
     """
 
     def __init__(self, statement: Any, pick: Callable[..., Callable[[Any], Any]] = itemgetter) -> None:
-        compiled = statement.compile(dialect=dialect())
-        self._sql = str(compiled)
-        names = compiled.positiontup
-        values = pick(*names)
-        self._values = values if len(names) > 1 else lambda row: (values(row),)
+        self._statement = statement
+        self._pick = pick
+        self._compiled: dict[str, tuple[str, Callable[[Any], Any]]] = {}  # by the name of the database
 
     def run(self, connection: Connection, rows: Iterable[Any]) -> None:
         """Execute the statement for each row, which has the values of the parameters under their names."""
-        values = list(map(self._values, rows))
+        name = connection.dialect.name
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(name)
+        sql, values_of = self._compiled[name]
+        values = list(map(values_of, rows))
         if values:
-            connection.exec_driver_sql(self._sql, values)
+            connection.exec_driver_sql(sql, values)
+
+    def _compile(self, name: str) -> tuple[str, Callable[[Any], Any]]:
+        dialect, insert = _DIALECTS[name]
+        statement = self._statement(insert) if callable(self._statement) else self._statement
+        compiled = statement.compile(dialect=dialect)
+        names = compiled.positiontup
+        values = self._pick(*names)
+        return str(compiled), values if len(names) > 1 else lambda row: (values(row),)
 
 
-def _put_device_statement() -> Any:
+_DIALECTS: dict[str, tuple[Dialect, Any]] = {"sqlite": (sqlite.dialect(), sqlite.insert)}
+"""By the name of a database, its dialect with positional parameters, and its `insert`."""
+
+
+def _put_device_statement(insert: Any) -> Any:
     new = insert(devices)
     row = new.excluded
     changed: dict[str, Any] = {column.name: row[column.name] for column in devices.c if column.name != "id"}
@@ -503,14 +347,14 @@ def _put_device_statement() -> Any:
     return new.on_conflict_do_update(index_elements=["id"], set_=changed)
 
 
-def _put_message_statement() -> Any:
+def _put_message_statement(insert: Any) -> Any:
     new = insert(messages)
     changed = {column.name: new.excluded[column.name] for column in messages.c if not column.primary_key}
     return new.on_conflict_do_update(index_elements=["device_id", "number"], set_=changed)
 
 
-_PUT_DEVICE = _Statement(_put_device_statement())
-_PUT_MESSAGE = _Statement(_put_message_statement(), attrgetter)
+_PUT_DEVICE = _Statement(_put_device_statement)
+_PUT_MESSAGE = _Statement(_put_message_statement, attrgetter)
 _RAISE_COUNTER = _Statement(
     update(devices)
     .where(devices.c.id == bindparam("_id"), devices.c.counter < bindparam("_number"))
@@ -560,16 +404,16 @@ def _heard(connection: Connection, changes: list[Heard]) -> None:
     _HEARD.run(connection, rows)
 
 
-def _run(connection: Connection, changes: list[Run]) -> None:
+def _run(connection: Connection, changes: Iterable[Any], database: Database) -> None:
     for change in changes:
         try:
             change.function(connection)
         except DBAPIError as error:
-            if _is_trouble(error):
+            if database.is_trouble(error):
                 raise
-            raise RuntimeError(f"what {change.function!r} wrote was refused: {_reason(error)}") from error
+            raise RuntimeError(f"what {change.function!r} wrote was refused: {database.reason(error)}") from error
         # SQLite has rolled back by itself if the disk was full; what follows would be outside of any transaction.
-        if not _in_transaction(connection):
+        if not database.in_transaction(connection):
             raise RuntimeError(f"{change.function!r} has ended the transaction, or hidden an error that did")
 
 
@@ -579,5 +423,4 @@ _WRITERS: dict[type[Change], Callable[[Connection, list[Any]], None]] = {
     PutMessage: _put_messages,
     DropMessages: _drop_messages,
     Heard: _heard,
-    Run: _run,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
-__all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata"]
+__all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata", "set_aside"]
 
 SCHEMA_TABLE = "iotio_schema"
 """Holds the version of the schema. Not Alembic's own name: the program may keep tables of its own in the same file."""
@@ -42,4 +42,13 @@ messages = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float),
     Column("coalesce", Text),
+)
+
+set_aside = Table(
+    "iotio_set_aside",
+    MetaData(),  # of its own: it is made for the first row that cannot be used
+    Column("time", Float, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("content", Text, nullable=False),
 )

@@ -21,6 +21,7 @@ from iotio.core.manager import Manager
 from iotio.core.storage.contract import PutMessage, Store, StoreError, StoreUnavailable
 from iotio.store import MemoryStore, open_store
 from iotio.store.sql import SqlStore
+from iotio.store.sqlite import SqliteDatabase
 from iotio.store.tables import SCHEMA_TABLE
 from iotio_protocol import v2
 from tests.store.records import message as message_record
@@ -476,7 +477,9 @@ def test_too_many_transactions_wait(lamp: Lamp, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_file_that_is_locked(lamp: Lamp, tmp_path: Path) -> None:
     file = tmp_path / "iotio.db"
-    with running(make_manager(lamp, store=SqlStore(f"sqlite:///{file}", busy_timeout=0.05), patience=0.2)) as manager:
+    with running(
+        make_manager(lamp, store=SqlStore(SqliteDatabase(f"sqlite:///{file}", busy_timeout=0.05)), patience=0.2)
+    ) as manager:
         device = connect(manager)
         flush(manager)
         with closing(sqlite3.connect(file)) as other:

@@ -36,7 +36,8 @@ def write(path: str) -> None:
             time.sleep(0.001)
 
 
-import_module("iotio.store.sql")  # before the fork: it takes longer than a writer lives
+for module in ("iotio.store.sql", "iotio.store.sqlite"):  # before the fork: it takes longer than a writer lives
+    import_module(module)
 for line in sys.stdin:
     child = os.fork()
     if not child:
