@@ -43,9 +43,11 @@ def test_a_url_without_a_file(url: str) -> None:
         open_store(url)
 
 
-@pytest.mark.parametrize("url", ["iotio.db", "postgresql://host/db", ""])
+@pytest.mark.parametrize("url", ["iotio.db", "mysql://host/db", ""])
 def test_an_unknown_kind(url: str) -> None:
-    with pytest.raises(StoreError, match=r"there is no store for .*: write sqlite:///iotio.db"):
+    with pytest.raises(
+        StoreError, match=r"there is no store for .*: write sqlite:///iotio.db, .* or postgresql://user@host/database"
+    ):
         open_store(url)
 
 

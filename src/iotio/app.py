@@ -64,8 +64,9 @@ class IoTManager(Manager):
         endpoint_api: True serves `POST /api/iot.io`; a `flask_restful.Api` serves it under its own prefix. Flask only.
         endpoint_auth_decorator: wraps the REST view; what it returns is the response.
         options: limits and timings.
-        store: where devices, their rooms and durable messages outlive the program: "sqlite:///iotio.db". One program
-            at a time may use it. None keeps them in memory.
+        store: where devices, their rooms and durable messages outlive the program: "sqlite:///iotio.db", or
+            "postgresql://user@host/database" with the extra `postgres`. One program at a time may use it. None keeps
+            them in memory.
         damaged: what becomes of a store whose file cannot be read: "refuse" raises a StoreError, "set_aside" gives the
             file another name and begins anew. A single row that cannot be read is always set aside.
 

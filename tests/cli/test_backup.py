@@ -37,4 +37,4 @@ def test_what_cannot_be_copied_is_told_in_one_line(tmp_path: Path) -> None:
         run_backup(f"sqlite:///{tmp_path}/iotio.db", str(tmp_path / "copy.db"), force=False)
     done = CliRunner().invoke(main, ["backup", "--store", "postgresql://host/db", str(tmp_path / "copy.db")])
     assert done.exit_code == 1
-    assert "such as pg_dump" in done.output
+    assert "is copied by pg_dump" in done.output

@@ -134,8 +134,10 @@ def test_a_damaged_store(path: Path, store: SqlStore, tmp_path: Path) -> None:
 
 
 def test_other_databases() -> None:
-    with pytest.raises(StoreError, match="'postgresql' is none: use the tool of that database, such as pg_dump"):
-        backup_store("postgresql://host/db", "copy.db")
+    with pytest.raises(StoreError, match="postgresql://me@host/db is copied by pg_dump, the tool of PostgreSQL"):
+        backup_store("postgresql://me:secret@host/db", "copy.db")
+    with pytest.raises(StoreError, match="only a store of SQLite can be copied by this: use the tool of your database"):
+        backup_store("mysql://host/db", "copy.db")
     with pytest.raises(StoreError, match="MemoryStore cannot copy itself: use the tool of its database"):
         MemoryStore().backup("copy.db")
 

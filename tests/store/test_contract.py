@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from iotio.core.storage.contract import (
 )
 from iotio.core.storage.records import write_json
 from iotio.store import MemoryStore, open_store
+from tests.support.postgres import PostgresServer
 
 from .records import device, message
 
@@ -159,21 +160,41 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
 )
 
 
-def test_both_stores_come_to_the_same(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'iotio.db'}")
+def test_all_stores_come_to_the_same(tmp_path: Path, postgres: PostgresServer) -> None:
+    urls = [f"sqlite:///{tmp_path / 'iotio.db'}", postgres.url(postgres.new_database())]
 
     @settings(max_examples=30)
     @given(st.lists(st.lists(CHANGES, max_size=8), max_size=4))
     def check(commits: list[list[Change]]) -> None:
-        other = MemoryStore()
-        store.replace(Snapshot())
+        memory = MemoryStore()
+        for store in stores:
+            store.replace(Snapshot())
         for changes in commits:
-            store.commit(changes)
-            other.commit(changes)
-        assert _sorted(store.load()) == _sorted(other.load())
+            for store in (memory, *stores):
+                store.commit(changes)
+        for store in stores:
+            assert _sorted(store.load()) == _sorted(memory.load())
 
-    with closing(store):
+    with ExitStack() as stack:
+        stores = [stack.enter_context(closing(open_store(url))) for url in urls]
         check()
+
+
+@pytest.mark.parametrize("odd", ["\0", "a\0b", "\x01\u2028", "ü\U0001f4a1", "\x7f%s?:x", ""])
+def test_any_text_comes_back(reopen: Reopen, odd: str) -> None:
+    """U+0000 as well, which PostgreSQL does not take as text; a value is bytes."""
+    lamp = device(
+        odd, type=odd, data=write_json({odd: odd}), rooms=(odd,), presence=odd, stream=odd, heard_stream=odd, heard=3
+    )
+    plain = message(2, odd, id=odd, event=odd, value=odd.encode(), coalesce=odd)
+    store = reopen()
+    store.commit([PutDevice(lamp), PutMessage(plain), PutMessage(message(3, odd)), PutDevice(device("other"))])
+    store.commit([Heard(odd, odd, 9), DropMessages(odd, (3,))])
+    store = reopen()
+    assert {one.id: one for one in store.load().devices}[odd] == replace(lamp, counter=3, heard=9)
+    assert store.load().messages == (plain,)
+    store.commit([DropDevice(odd)])
+    assert store.load() == Snapshot((device("other"),))
 
 
 def _sorted(snapshot: Snapshot) -> Snapshot:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from iotio.store.database import Database
+from iotio.store.postgresql import PostgresDatabase
 from iotio.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture
-def database(path: Path) -> Database:
+def database(url: str) -> Database:
     """A database that nobody uses."""
-    return SqliteDatabase(f"sqlite:///{path}")
+    return SqliteDatabase(url) if url.startswith("sqlite") else PostgresDatabase(url)
 
 
 def test_a_transaction_that_the_database_has_ended(database: Database) -> None:

@@ -285,7 +285,7 @@ def test_what_was_safe_survives_sigkill(path: Path) -> None:
     with Program(python_program(PROGRAMS / "writer.py"), environment={"PYTHONPATH": modules}) as program:
         for _ in range(20):
             start = len(program.lines)
-            program.send_line(str(path))
+            program.send_line(f"sqlite:///{path}")
             writer = int(program.wait_line("writer ", 20, start=start).split()[1])
             program.wait_line(str.isdigit, 20, start=start)
             time.sleep(chance.uniform(0, 0.04))  # anywhere in a commit

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from iotio.core.storage.contract import PutDevice, PutMessage, Run, Snapshot, Store, StoreError, StoreLost
+from iotio.core.storage.contract import (
+    DropDevice,
+    DropMessages,
+    Heard,
+    PutDevice,
+    PutMessage,
+    Run,
+    Snapshot,
+    Store,
+    StoreError,
+    StoreLost,
+)
 from iotio.store import open_store
 from iotio.store.sql import SqlStore
 from iotio.store.sqlite import SqliteDatabase
@@ -86,3 +97,22 @@ def test_a_deleted_file_is_told_at_the_next_commit(path: Path, store: Store) -> 
     store.close()
     store.open()
     assert store.load() == Snapshot(), "a new file"
+
+
+def test_another_program_can_read_what_was_written(path: Path, store: Store) -> None:
+    """Text is UTF-8, data and rooms are JSON, and None is NULL."""
+    store.commit(
+        [PutDevice(device(data=b"null", rooms=("küche",))), Heard("lamp", "d1", 2**40), PutMessage(message(3))]
+    )
+    store.commit([PutMessage(message(number)) for number in (4, 5)])
+    store.commit(
+        [DropMessages("lamp", (4,)), PutDevice(device("old")), PutMessage(message(1, "old")), DropDevice("old")]
+    )
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute(
+            "SELECT id, data, rooms, wakes, counter, heard_stream, heard FROM iotio_devices"
+        ).fetchall() == [("lamp", None, '["k\\u00fcche"]', None, 5, "d1", 2**40)]
+        assert raw.execute("SELECT device_id, number, value, expires FROM iotio_messages").fetchall() == [
+            ("lamp", 3, b"\x00\xff", None),
+            ("lamp", 5, b"\x00\xff", None),
+        ]

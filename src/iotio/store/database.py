@@ -33,7 +33,7 @@ class Database(ABC):
     def connect(self) -> Connection:
         """Take the database for this program alone, if that is not done yet, and connect to it.
 
-        Transactions of the connection begin for writing.
+        Transactions of the connection begin for writing. Called again when a connection is lost.
 
         Raises:
             StoreError: another program has it, or there is no place for it; the text has the name.
@@ -69,6 +69,10 @@ class Database(ABC):
     @abstractmethod
     def is_damage(self, error: DBAPIError) -> bool:
         """Return whether trying again cannot help: what is stored is wrong, and not the disk or another program."""
+
+    @abstractmethod
+    def is_refusal(self, error: DBAPIError) -> bool:
+        """Return whether a value is to blame for an error, which the database will never take."""
 
     @abstractmethod
     def reason(self, error: DBAPIError) -> str:

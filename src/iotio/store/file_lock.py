@@ -4,9 +4,6 @@ The lock is the kernel's, on a file of its own that stays where it is: it ends w
 POSIX it is `fcntl`'s: a forked child does not have it, and NFS knows it, too. It is lost when the process closes any
 descriptor of the file, so nothing here opens a file whose lock this process has. The file is deleted with the lock
 held, if the program ends in order; who waits for it finds that another file has its name.
-
-Two kinds of processes load a program a second time while its first one waits: that of Werkzeug's reloader, and those
-that `multiprocessing` spawns. They share the lock of a parent that has not written anything.
 """
 
 from __future__ import annotations
@@ -18,13 +15,14 @@ import platform
 import sys
 import time
 from contextlib import suppress
-from multiprocessing import process
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from iotio.core.primitives import allocate_lock
-from iotio.core.storage.contract import StoreError, StoreOfParent
+from iotio.core.storage.contract import StoreError
 from iotio_protocol.logs import get_logger
+
+from .holder import Holder, may_share
 
 __all__ = ["FileLock"]
 
@@ -46,17 +44,6 @@ def _renew_guard() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_guard)
-
-
-class _Holder(NamedTuple):
-    """The program that has a lock, as it says itself; zeros if it could not."""
-
-    process: int = 0
-    host: str = ""
-    has_written: bool = True
-
-    def __str__(self) -> str:
-        return f"process {self.process} on {self.host}" if self.process else "another program"
 
 
 class FileLock:
@@ -87,13 +74,8 @@ class FileLock:
         waits = False
         while not self._try():
             holder = _read(self._path)
-            if _is_reloaded(holder):
+            if may_share(str(self._database), holder, _held.values()):
                 return
-            if _is_spawned(holder):
-                if not holder.has_written:
-                    return
-                if getattr(process.current_process(), "_inheriting", False):  # it is importing the program now
-                    raise StoreOfParent(f"{self._database} is in use by {holder}, which has started this process")
             if time.monotonic() >= deadline:
                 raise StoreError(
                     f"{self._database} is in use by {holder}: one program at a time may have it;"
@@ -184,29 +166,14 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _read(path: str) -> _Holder:
+def _read(path: str) -> Holder:
     """Read who has a lock. Another process has it, so that it does not end when the file is closed here."""
     try:
         with open(path, "rb") as file:
             said: dict[str, Any] = json.loads(file.read(_MOST))
-        return _Holder(int(said["process"]), str(said["host"]), bool(said["has_written"]))
+        return Holder(int(said["process"]), str(said["host"]), bool(said["has_written"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return _Holder()
-
-
-def _is_reloaded(holder: _Holder) -> bool:
-    """Return whether this is the process that serves under Werkzeug's reloader, which has loaded the program itself."""
-    return os.environ.get("WERKZEUG_RUN_MAIN") == "true" and holder[:2] == (os.getppid(), platform.node())
-
-
-def _is_spawned(holder: _Holder) -> bool:
-    """Return whether `multiprocessing` has spawned this process from the holder, and has not forked it."""
-    if holder.host != platform.node() or holder.process in _held.values():
-        return False
-    current = process.current_process()
-    parent = getattr(current, "_parent_pid", None)
-    spawned = parent is not None or getattr(current, "_inheriting", False)
-    return spawned and holder.process in (parent, os.getppid())
+        return Holder()
 
 
 if sys.platform == "win32":

@@ -1,6 +1,6 @@
 """A store in a database, by SQLAlchemy Core. All that the server writes to a database is written here.
 
-What databases do in ways of their own is a `Database`: `iotio.store.sqlite`, for instance.
+What databases do in ways of their own is a `Database`: `iotio.store.sqlite` and `iotio.store.postgresql`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from iotio.core.storage.contract import (
     Change,
@@ -48,6 +47,7 @@ from iotio.core.storage.contract import (
 from iotio.core.storage.records import DeviceRecord, MessageRecord
 from iotio_protocol.logs import get_logger
 
+from .any_text import AnyText
 from .database import Database
 from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
@@ -88,7 +88,7 @@ class SqlStore(Store):
         """Call a function; if the database is damaged and may be moved, do that and call it again."""
         try:
             return function()
-        except (DatabaseError, StoreDamaged) as error:
+        except (DBAPIError, StoreDamaged) as error:
             if isinstance(error, StoreDamaged):
                 reason = str(error)
             elif self._database.is_damage(error):
@@ -205,7 +205,9 @@ class SqlStore(Store):
     def _transaction(self) -> Iterator[Connection]:
         if self._connection is None:
             raise StoreError(f"{self._database.name} is not open")
-        if self._connection.closed:  # by a Run that should not
+        if self._connection.invalidated:  # the database has gone
+            self._connection.close()
+        if self._connection.closed:  # or by a Run that should not
             self._connection = self._database.connect()
         with self._connection.begin():
             yield self._connection
@@ -214,7 +216,7 @@ class SqlStore(Store):
     def _says(self, what: str) -> Iterator[None]:
         """Turn the errors of the database and its file within the block into a StoreError.
 
-        Errors about values (DataError, IntegrityError, ProgrammingError) are raised as they are.
+        Errors about values are raised as they are.
 
         Args:
             what: what could not be done, for the text of the error.
@@ -222,14 +224,14 @@ class SqlStore(Store):
         database = self._database
         try:
             yield
-        except (DataError, IntegrityError, ProgrammingError):
-            raise
         except StoreDamaged as error:
             raise StoreDamaged(f"{database.name} {what}: {error}; {database.after_damage}") from error
-        except DatabaseError as error:
+        except DBAPIError as error:
             text = f"{database.name} {what}: {database.reason(error)}"
             if database.is_damage(error):
                 raise StoreDamaged(f"{text}; {database.after_damage}") from error
+            if database.is_refusal(error):
+                raise
             raise StoreError(text) from error
         except OSError as error:
             raise StoreError(f"{database.name} {what}: {error.strerror}") from error
@@ -273,13 +275,24 @@ def _read(
     columns: list[ColumnElement[Any]] = [
         literal_column(f"{table.name}.{column.name}").label(column.name) for column in table.c
     ]
+    texts = [column.name for column in table.c if isinstance(column.type, AnyText)]
     for number, *values in connection.execute(select(row_id, *columns).select_from(table).order_by(*order)):
         row = dict(zip(table.c.keys(), values, strict=True))
+        for name in texts:
+            if isinstance(row[name], bytes):
+                row[name] = _text_or_bytes(row[name])
         try:
             found.append(record_of(row))
         except DamagedRow as damage:
             bad.append(_Bad(table, number, row, str(damage)))
     return found
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _set_aside(connection: Connection, row_id: ColumnElement[int | str], bad: list[_Bad]) -> None:
@@ -321,16 +334,37 @@ class _Statement:
             connection.exec_driver_sql(sql, values)
 
     def _compile(self, name: str) -> tuple[str, Callable[[Any], Any]]:
-        dialect, insert = _DIALECTS[name]
+        dialect, insert = _dialect(name)
         statement = self._statement(insert) if callable(self._statement) else self._statement
         compiled = statement.compile(dialect=dialect)
         names = compiled.positiontup
-        values = self._pick(*names)
-        return str(compiled), values if len(names) > 1 else lambda row: (values(row),)
+        picked = self._pick(*names)
+        values = picked if len(names) > 1 else lambda row: (picked(row),)
+        kinds = [compiled.binds[name].type for name in names]
+        texts = [isinstance(kind, AnyText) for kind in kinds]
+        if name == "sqlite" or not any(texts):
+            return str(compiled), values
+
+        def encoded(row: Any) -> tuple[Any, ...]:
+            return tuple(
+                value.encode() if is_text and value is not None else value
+                for value, is_text in zip(values(row), texts, strict=True)
+            )
+
+        return str(compiled), encoded
 
 
-_DIALECTS: dict[str, tuple[Dialect, Any]] = {"sqlite": (sqlite.dialect(), sqlite.insert)}
-"""By the name of a database, its dialect with positional parameters, and its `insert`."""
+def _dialect(name: str) -> tuple[Dialect, Any]:
+    """Return the dialect of a database with positional parameters, and its `insert`. Only what is used is loaded."""
+    if name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.dialect(), sqlite.insert
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    dialect: Callable[..., Dialect] = psycopg.dialect  # its constructor has no types
+    return dialect(paramstyle="format"), postgresql.insert
 
 
 def _put_device_statement(insert: Any) -> Any:

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, literal_column
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from iotio.core.storage.contract import StoreDamaged, StoreError, StoreLost
@@ -56,7 +56,6 @@ class SqliteDatabase(Database):
 
     Raises:
         StoreError: the URL names no file.
-        ValueError: there is no such `damaged`.
     """
 
     row_id = literal_column("rowid")
@@ -67,8 +66,6 @@ class SqliteDatabase(Database):
     def __init__(
         self, url: str, *, busy_timeout: float = _BUSY, patience: float = _PATIENCE, damaged: Damaged = "refuse"
     ) -> None:
-        if damaged not in get_args(Damaged):
-            raise ValueError(f"damaged is one of {', '.join(get_args(Damaged))}, not {damaged!r}")
         self.replaces_damaged = damaged == "set_aside"
         self._path = _path_of(url)
         self.name = str(self._path)
@@ -120,6 +117,9 @@ class SqliteDatabase(Database):
     def is_damage(self, error: DBAPIError) -> bool:
         code: int = getattr(error.orig, "sqlite_errorcode", 0)
         return code & 0xFF in _DAMAGE or _NO_OBJECT.search(str(error.orig)) is not None
+
+    def is_refusal(self, error: DBAPIError) -> bool:
+        return isinstance(error, _REFUSALS) or not isinstance(error, DatabaseError)
 
     def reason(self, error: DBAPIError) -> str:
         text = str(error.orig)
@@ -220,6 +220,7 @@ _TROUBLE = {
     sqlite3.SQLITE_READONLY,
 }
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_REFUSALS = (DataError, IntegrityError, ProgrammingError)
 
 
 def _text_or_bytes(data: bytes) -> str | bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table
+
+from .any_text import AnyText
 
 __all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata", "set_aside"]
 
@@ -14,41 +16,41 @@ metadata = MetaData()
 devices = Table(
     "iotio_devices",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("type", Text, nullable=False),
-    Column("data", Text),  # JSON, NULL for None
-    Column("rooms", Text, nullable=False),  # JSON
-    Column("presence", Text, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("type", AnyText, nullable=False),
+    Column("data", AnyText),  # JSON, NULL for None
+    Column("rooms", AnyText, nullable=False),  # JSON
+    Column("presence", AnyText, nullable=False),
     Column("since", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
     Column("wakes", Float),
     Column("returned", Boolean, nullable=False),
-    Column("declaration", Text),  # JSON
-    Column("stream", Text, nullable=False),
+    Column("declaration", AnyText),  # JSON
+    Column("stream", AnyText, nullable=False),
     Column("counter", BigInteger, nullable=False),
-    Column("heard_stream", Text),
+    Column("heard_stream", AnyText),
     Column("heard", BigInteger, nullable=False),
 )
 
 messages = Table(
     "iotio_messages",
     metadata,
-    Column("device_id", Text, primary_key=True),
+    Column("device_id", AnyText, primary_key=True),
     Column("number", BigInteger, primary_key=True),
-    Column("id", Text, nullable=False),
-    Column("event", Text, nullable=False),
+    Column("id", AnyText, nullable=False),
+    Column("event", AnyText, nullable=False),
     Column("kind", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float),
-    Column("coalesce", Text),
+    Column("coalesce", AnyText),
 )
 
 set_aside = Table(
     "iotio_set_aside",
     MetaData(),  # of its own: it is made for the first row that cannot be used
     Column("time", Float, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("why", Text, nullable=False),
-    Column("content", Text, nullable=False),
+    Column("origin", AnyText, nullable=False),
+    Column("why", AnyText, nullable=False),
+    Column("content", AnyText, nullable=False),
 )

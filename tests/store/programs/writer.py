@@ -1,6 +1,6 @@
 """Writes numbered messages for ever; each number that is safe is told. Forks a new writer for each line it reads.
 
-A line is the path of a file. The writer's process id is told first, so that it can be killed.
+A line is the URL of a store. The writer's process id is told first, so that it can be killed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def tell(ticket: Ticket, number: int) -> None:
         os.write(1, f"{number}\n".encode())
 
 
-def write(path: str) -> None:
+def write(url: str) -> None:
     """Never returns."""
-    store = open_store(f"sqlite:///{path}")
+    store = open_store(url)
     first = max((record.counter for record in store.load().devices), default=0) + 1
     writer = StoreWriter(store, Snapshot)
     writer.submit(PutDevice(device(counter=first)))
