@@ -12,7 +12,11 @@ from typing import Any
 __all__ = ["described"]
 
 MODULES = ("iotio", "iotio.endpoints", "iotio.store", "iotio.testing")
-OF_A_MANAGER = {"devices": "iotio.core.directory.Directory", "backup": "iotio.core.storage.recorder.StoreBackup"}
+OF_A_MANAGER = {
+    "devices": "iotio.core.directory.Directory",
+    "backup": "iotio.core.storage.recorder.StoreBackup",
+    "export": "iotio.core.storage.recorder.StoreExport",
+}
 OURS = ("iotio", "iotio_protocol")
 
 

@@ -61,10 +61,10 @@ def test_public_names() -> None:
 # What documents name, and what iot.io 0.3 and 0.4 have.
 MANAGER = """
     acall add add_type api app asgi asgi_app auth_decorator backup begin call client client_logging_level clients
-    close close_room connected_clients counters delivery device device_types devices emit encoder event every forget
-    get_validator init_app join leave log_update logger on_connect on_disconnect on_get_offline_validator on_presence
-    on_start on_stop on_update options refusals remove remove_client remove_client_by_id rooms run serve socket start
-    started stop test_client
+    close close_room connected_clients counters delivery device device_types devices emit encoder event every export
+    forget get_validator init_app join leave log_update logger on_connect on_disconnect on_get_offline_validator
+    on_presence on_start on_stop on_update options refusals remove remove_client remove_client_by_id rooms run serve
+    socket start started stop test_client
 """
 # The parts of a manager and what hosts and handles ask of it: for this package only.
 MANAGER_PARTS = """

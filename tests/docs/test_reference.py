@@ -12,7 +12,7 @@ import pytest
 
 import iotio_client
 from iotio.core.directory import Directory
-from iotio.core.storage.recorder import StoreBackup
+from iotio.core.storage.recorder import StoreBackup, StoreExport
 from scripts.tools.environments import ROOT
 
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "reference").glob("api-*.md"))}
@@ -20,7 +20,7 @@ PINNED = (ROOT / "tests" / "public_api.txt").read_text(encoding="utf-8")
 PINNED_NAMES = re.findall(r"^(?:async )?([\w.]+)", PINNED, re.MULTILINE)
 ON_THE_MANAGER = {
     f"iotio.IoTManager.{name}": f"{kind.__module__}.{kind.__qualname__}"
-    for name, kind in {"devices": Directory, "backup": StoreBackup}.items()
+    for name, kind in {"devices": Directory, "backup": StoreBackup, "export": StoreExport}.items()
 }
 DIRECTIVE = re.compile(r"^\.\. auto(?:class|exception|function):: ([\w.]+)\n((?: {3}.+\n)*)", re.MULTILINE)
 

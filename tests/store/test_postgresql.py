@@ -30,7 +30,7 @@ from iotio.core.storage.contract import (
     StoreUnavailable,
 )
 from iotio.core.storage.writer import StoreWriter
-from iotio.store import backup_store, open_store
+from iotio.store import backup_store, export_store, open_store
 from iotio.store.postgresql import PostgresDatabase
 from iotio.store.sql import SqlStore
 from tests.support.postgres import PostgresServer
@@ -215,6 +215,20 @@ def test_a_copy_is_for_pg_dump(url: str) -> None:
     for copy in (backup_store, lambda url, target: open_store(url).backup(target)):
         with pytest.raises(StoreError, match="is copied by pg_dump, the tool of PostgreSQL"):
             copy(url, "copy.db")
+
+
+def test_a_name_has_no_password_and_all_hosts() -> None:
+    names = {
+        "postgresql://me:secret@host:5433/db?password=secret&sslpassword=secret": "postgresql://me@host:5433/db",
+        "postgresql:///db?host=/run/postgresql": "postgresql:///run/postgresql/db",
+        "postgresql://me:secret@/db?host=one:1&host=two:2": "postgresql://me@one:1,two:2/db",
+    }
+    assert {url: PostgresDatabase(url).name for url in names} == names
+
+
+def test_an_unknown_option_is_told_by_an_export_too(url: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r'/test_\d+ cannot be opened: invalid connection option "hush"'):
+        export_store(f"{url}?hush=1", str(tmp_path / "all.gz"))
 
 
 # One program at a time.

@@ -44,7 +44,7 @@ from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
 from .storage.contract import DropDevice, Snapshot, Store
-from .storage.recorder import StoreBackup, StoreRecorder
+from .storage.recorder import StoreBackup, StoreExport, StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
 from .target import Outgoing, Target, check_only_target
@@ -67,6 +67,7 @@ class Manager:
     Attributes:
         devices: those that are known, connected or away; see `Directory`.
         backup: copies the store to a file; see `StoreBackup.__call__`.
+        export: writes what the store holds to a file that any store can be made of; see `StoreExport.__call__`.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -114,6 +115,7 @@ class Manager:
         self.devices = Directory(self.registry, self.presence)
         self._disowned = ""  # why this process cannot use it, such as a child that was forked
         self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
+        self.export = StoreExport(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.store_writer: StoreWriter | None = None
         self.loops: list[HostLoop] = []  # of the hosts that have one
         self.connections = Connections(options, lambda: self.clock(), self.log_throttle)

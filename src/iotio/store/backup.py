@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from iotio.core.storage.contract import StoreError
 
-__all__ = ["copy_file"]
+from .whole_file import check_target, whole_file
+
+__all__ = ["copy_file", "open_moment"]
 
 _BUSY = 10.0  # seconds to wait for a server that opens or closes the file just now
 _STEP = 1000  # pages between two calls of `progress`
@@ -37,44 +38,11 @@ def copy_file(
     """
     if not source.is_file():
         raise StoreError(f"there is no store {str(source)!r} to copy")
-    if target.is_dir():
-        raise StoreError(f"{target} is a folder: name a file in it")
-    if target.exists():
-        if not force:
-            raise StoreError(f"{target} exists already: name another file, or replace it (--force, force=True)")
-        if target.samefile(source):
-            raise StoreError(f"{target} is the store itself: name another file")
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    os.close(descriptor)
-    try:
-        _copy(source, Path(name), target, progress)
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, source.stat().st_mode & 0o777)
-        if force:
-            os.replace(name, target)
-        else:
-            _put(name, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    finally:
-        for end in ("", "-journal", "-wal", "-shm"):
-            with suppress(OSError):
-                os.unlink(f"{name}{end}")
-
-
-def _put(name: str, target: Path) -> None:
-    """Give a file its name if there is none of that name, made meanwhile."""
-    try:
-        os.link(name, target)
-    except FileExistsError:
-        raise StoreError(f"{target} exists already: name another file, or replace it (--force, force=True)") from None
-    except OSError:  # a file system without hard links
-        os.replace(name, target)
+    check_target(target, force=force)
+    if target.exists() and target.samefile(source):
+        raise StoreError(f"{target} is the store itself: name another file")
+    with whole_file(target, force=force, mode=source.stat().st_mode & 0o777) as path:
+        _copy(source, path, target, progress)
 
 
 def _copy(source: Path, copy: Path, target: Path, progress: Callable[[int, int], None] | None) -> None:
@@ -83,7 +51,7 @@ def _copy(source: Path, copy: Path, target: Path, progress: Callable[[int, int],
             progress(total - remaining, total)
 
     try:
-        with closing(_open(source)) as there, closing(sqlite3.connect(copy, isolation_level=None)) as here:
+        with closing(open_moment(source)) as there, closing(sqlite3.connect(copy, isolation_level=None)) as here:
             here.execute("PRAGMA synchronous=OFF")  # nobody has it before all of it is on the disk
             there.backup(here, pages=_STEP, progress=report, sleep=0)
             here.execute("PRAGMA journal_mode=DELETE")  # one file, complete by itself
@@ -97,7 +65,7 @@ def _copy(source: Path, copy: Path, target: Path, progress: Callable[[int, int],
         raise StoreError(f"{source} is damaged, and was not copied: {found}")
 
 
-def _open(source: Path) -> sqlite3.Connection:
+def open_moment(source: Path) -> sqlite3.Connection:
     """Begin to read one moment of a store, whatever is written meanwhile.
 
     Beside a server nothing is written. Without one the log is not there, which a reader has to make; only one that may
@@ -118,13 +86,3 @@ def _open(source: Path) -> sqlite3.Connection:
         else:
             break
     return there
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the name on the disk, too; not every system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection
 from sqlalchemy.exc import DBAPIError
 
-from iotio.core.storage.contract import StoreError
+from iotio.core.storage.contract import StoreDamaged, StoreError
 
 __all__ = ["Database"]
 
@@ -89,6 +90,42 @@ class Database(ABC):
     def move_aside(self, reason: str) -> None:
         """Give what cannot be used another name, so that a new one can take its place; not every database can."""
         raise NotImplementedError
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Connect to what is stored at this moment, only to read, beside a program that uses it or without one.
+
+        Raises:
+            StoreError: there is no store; the text has the name.
+            DBAPIError: it cannot be opened.
+        """
+
+    def is_file(self, path: Path) -> bool:
+        """Return whether this is the file that the database is in."""
+        return False
+
+    @contextmanager
+    def says(self, what: str) -> Iterator[None]:
+        """Turn the errors of the database and its file within the block into a StoreError.
+
+        Errors about values are raised as they are.
+
+        Args:
+            what: what could not be done, for the text of the error.
+        """
+        try:
+            yield
+        except StoreDamaged as error:
+            raise StoreDamaged(f"{self.name} {what}: {error}; {self.after_damage}") from error
+        except DBAPIError as error:
+            text = f"{self.name} {what}: {self.reason(error)}"
+            if self.is_damage(error):
+                raise StoreDamaged(f"{text}; {self.after_damage}") from error
+            if self.is_refusal(error):
+                raise
+            raise StoreError(text) from error
+        except OSError as error:
+            raise StoreError(f"{self.name} {what}: {error.strerror}") from error
 
     @abstractmethod
     def backup(self, path: str, *, force: bool, progress: Callable[[int, int], None] | None) -> None:

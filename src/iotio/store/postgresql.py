@@ -12,7 +12,8 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -71,7 +72,7 @@ _DURABLE = text(
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-_held: set[int] = set()  # this process, and those that it was forked from, if they had a lock
+_held: set[int] = set()  # this process, and those that it was forked from, if they ever had a lock
 
 
 class _Session(NamedTuple):
@@ -99,7 +100,9 @@ class _Locker(NamedTuple):
     def __str__(self) -> str:
         holder = self.holder
         who = str(holder) if holder.process else f"{self.application or 'a program'!r}"
-        return f"{who} (connection {self.session.process}, from {self.address or 'this computer'})"
+        # None for a Unix socket, and where it is not for this user to know.
+        where = f", from {self.address}" if self.address else ""
+        return f"{who} (connection {self.session.process}{where})"
 
 
 class PostgresDatabase(Database):
@@ -129,10 +132,7 @@ class PostgresDatabase(Database):
     def connect(self) -> Connection:
         if self._lost:
             raise StoreError(self._lost)
-        try:
-            connection = self._engine.connect()
-        except ProgrammingError as error:  # psycopg does not know what the URL says
-            raise StoreError(f"{self.name} cannot be opened: {self.reason(error)}") from error
+        connection = self._open()
         try:
             self._acquire(connection)
             with connection.begin():
@@ -154,7 +154,6 @@ class PostgresDatabase(Database):
 
     def release(self) -> None:
         self._session, self._token, self._lost = None, "", ""
-        _held.discard(os.getpid())
 
     def begin_write(self, connection: Connection) -> None:
         if not self._has_told:  # it is undone with the transaction
@@ -183,8 +182,19 @@ class PostgresDatabase(Database):
         raw: Any = connection.connection.dbapi_connection
         return bool(raw.info.transaction_status.name == "INTRANS")
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self._open() as connection:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
     def backup(self, path: str, *, force: bool, progress: Callable[[int, int], None] | None) -> None:
-        raise StoreError(f"{self.name} is copied by pg_dump, the tool of PostgreSQL")
+        raise StoreError(f"{self.name} is copied by pg_dump, the tool of PostgreSQL, or by iotio export")
+
+    def _open(self) -> Connection:
+        try:
+            return self._engine.connect()
+        except ProgrammingError as error:  # psycopg does not know what the URL says
+            raise StoreError(f"{self.name} cannot be opened: {self.reason(error)}") from error
 
     # The lock.
 
@@ -299,6 +309,7 @@ def _parsed(url: str) -> URL:
 def _shown(url: URL) -> str:
     """Return the URL without a password, wherever that is."""
     host = url.host or url.query.get("host", "")
+    host = host if isinstance(host, str) else ",".join(host)
     user = f"{url.username}@" if url.username else ""
     port = f":{url.port}" if url.port else ""
     return f"postgresql://{user}{host}{port}/{url.database}"

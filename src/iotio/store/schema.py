@@ -18,7 +18,7 @@ from iotio.core.storage.contract import StoreDamaged, StoreError
 
 from .tables import SCHEMA_TABLE
 
-__all__ = ["alembic_config", "upgrade"]
+__all__ = ["alembic_config", "check", "upgrade"]
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -43,23 +43,51 @@ def upgrade(connection: Connection, name: str) -> None:
     """
     config = alembic_config()
     script = ScriptDirectory.from_config(config)
-    with _quiet():
-        context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
-    try:
-        there = context.get_current_revision()
-    except util.CommandError as error:  # several
-        raise StoreDamaged(f"the table {SCHEMA_TABLE} does not say which schema it has: {error}") from error
-    newest = script.get_current_head()
-    if there == newest:
+    there = _revision(connection)
+    if there == script.get_current_head():
         return
-    if there is not None and there not in {one.revision for one in script.walk_revisions()}:
-        raise StoreError(
-            f"{name} has the schema {there} of a newer iotio, this one knows the schemas up to {newest}:"
-            " install the newer iotio again (pip install --upgrade iotio), or name another file"
-        )
+    _check_known(there, script, name)
     config.attributes["connection"] = connection
     with _quiet():
         command.upgrade(config, "head")
+
+
+def check(connection: Connection, name: str) -> None:
+    """See to it that the database has the newest schema, without a change to it.
+
+    Args:
+        connection: to the database.
+        name: of the database, for people.
+
+    Raises:
+        StoreError: it has another one, or none.
+        StoreDamaged: it does not say which schema it has.
+    """
+    script = ScriptDirectory.from_config(alembic_config())
+    there = _revision(connection)
+    if there is None:
+        raise StoreError(f"there is no store in {name}")
+    _check_known(there, script, name)
+    if there != script.get_current_head():
+        raise StoreError(f"{name} is of an earlier iotio: start the server once, which brings it up to date")
+
+
+def _revision(connection: Connection) -> str | None:
+    with _quiet():
+        context = MigrationContext.configure(connection, opts={"version_table": SCHEMA_TABLE})
+    try:
+        return context.get_current_revision()
+    except util.CommandError as error:  # several
+        raise StoreDamaged(f"the table {SCHEMA_TABLE} does not say which schema it has: {error}") from error
+
+
+def _check_known(there: str | None, script: ScriptDirectory, name: str) -> None:
+    if there is not None and there not in {one.revision for one in script.walk_revisions()}:
+        raise StoreError(
+            f"{name} has the schema {there} of a newer iotio, this one knows the schemas up to"
+            f" {script.get_current_head()}: install the newer iotio again (pip install --upgrade iotio),"
+            " or name another file"
+        )
 
 
 @contextmanager

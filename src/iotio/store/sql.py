@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter, itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -24,7 +25,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    literal_column,
     or_,
     select,
     update,
@@ -49,6 +49,8 @@ from iotio_protocol.logs import get_logger
 
 from .any_text import AnyText
 from .database import Database
+from .exporting import export_database
+from .reading import read_rows
 from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
 from .tables import devices, messages, set_aside
@@ -77,7 +79,7 @@ class SqlStore(Store):
     def open(self) -> None:
         if self._connection is not None:
             return
-        with self._says("cannot be opened"):
+        with self._database.says("cannot be opened"):
             try:
                 self._connection = self._unless_damaged(self._connect)
             except BaseException:
@@ -118,7 +120,7 @@ class SqlStore(Store):
         return connection
 
     def load(self) -> Snapshot:
-        with self._says("cannot be read"):
+        with self._database.says("cannot be read"):
             return self._unless_damaged(self._load)
 
     def _load(self) -> Snapshot:
@@ -127,8 +129,7 @@ class SqlStore(Store):
         with self._transaction() as connection:
             with self._database.reads_anything(connection):
                 known = _read(connection, row_id, devices, device_of, bad)
-                order = [messages.c.device_id, messages.c.number]
-                waiting = _read(connection, row_id, messages, message_of, bad, order)
+                waiting = _read(connection, row_id, messages, message_of, bad)
             _set_aside(connection, row_id, bad)
         self._tell(bad)
         return Snapshot(tuple(known), tuple(waiting))
@@ -136,7 +137,7 @@ class SqlStore(Store):
     def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
         row_id = self._database.row_id
         bad = []
-        with self._says("cannot be written"), self._transaction() as connection:
+        with self._database.says("cannot be written"), self._transaction() as connection:
             for record, why in records:
                 if isinstance(record, DeviceRecord):
                     table, key, row = devices, devices.c.id == record.id, row_of(record)
@@ -150,6 +151,9 @@ class SqlStore(Store):
 
     def backup(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
         self._database.backup(path, force=force, progress=progress)
+
+    def export(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        export_database(self._database, Path(path).absolute(), force=force, progress=progress)
 
     def _tell(self, bad: list[_Bad]) -> None:
         for one in bad[:_MOST_NAMED]:
@@ -166,7 +170,7 @@ class SqlStore(Store):
 
     def commit(self, changes: Sequence[Change]) -> None:
         try:
-            with self._says("cannot be written"), self._transaction() as connection:
+            with self._database.says("cannot be written"), self._transaction() as connection:
                 self._database.begin_write(connection)
                 for kind, group in groupby(changes, type):
                     if kind is Run:
@@ -179,7 +183,7 @@ class SqlStore(Store):
         self._database.check()
 
     def replace(self, snapshot: Snapshot) -> None:
-        with self._says("cannot be written"), self._transaction() as connection:
+        with self._database.says("cannot be written"), self._transaction() as connection:
             connection.execute(delete(messages))
             connection.execute(delete(devices))
             _put_devices(connection, [PutDevice(record) for record in snapshot.devices])
@@ -212,30 +216,6 @@ class SqlStore(Store):
         with self._connection.begin():
             yield self._connection
 
-    @contextmanager
-    def _says(self, what: str) -> Iterator[None]:
-        """Turn the errors of the database and its file within the block into a StoreError.
-
-        Errors about values are raised as they are.
-
-        Args:
-            what: what could not be done, for the text of the error.
-        """
-        database = self._database
-        try:
-            yield
-        except StoreDamaged as error:
-            raise StoreDamaged(f"{database.name} {what}: {error}; {database.after_damage}") from error
-        except DBAPIError as error:
-            text = f"{database.name} {what}: {database.reason(error)}"
-            if database.is_damage(error):
-                raise StoreDamaged(f"{text}; {database.after_damage}") from error
-            if database.is_refusal(error):
-                raise
-            raise StoreError(text) from error
-        except OSError as error:
-            raise StoreError(f"{database.name} {what}: {error.strerror}") from error
-
 
 _stores: WeakSet[SqlStore] = WeakSet()
 
@@ -267,32 +247,15 @@ def _read(
     table: Table,
     record_of: Callable[[Mapping[str, Any]], _R],
     bad: list[_Bad],
-    order: Sequence[ColumnElement[Any]] = (),
 ) -> list[_R]:
     """Read the records of a table, and collect the rows that have none."""
     found = []
-    # Without the types of the columns: SQLAlchemy would try to convert what the table should not hold.
-    columns: list[ColumnElement[Any]] = [
-        literal_column(f"{table.name}.{column.name}").label(column.name) for column in table.c
-    ]
-    texts = [column.name for column in table.c if isinstance(column.type, AnyText)]
-    for number, *values in connection.execute(select(row_id, *columns).select_from(table).order_by(*order)):
-        row = dict(zip(table.c.keys(), values, strict=True))
-        for name in texts:
-            if isinstance(row[name], bytes):
-                row[name] = _text_or_bytes(row[name])
+    for number, row in read_rows(connection, table, row_id):
         try:
             found.append(record_of(row))
         except DamagedRow as damage:
             bad.append(_Bad(table, number, row, str(damage)))
     return found
-
-
-def _text_or_bytes(data: bytes) -> str | bytes:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
 
 
 def _set_aside(connection: Connection, row_id: ColumnElement[int | str], bad: list[_Bad]) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from iotio.core.storage.contract import StoreDamaged, StoreError, StoreLost
 from iotio_protocol.logs import get_logger
 
-from .backup import copy_file
+from .backup import copy_file, open_moment
 from .database import Database
 from .file_lock import FileLock
 
@@ -150,6 +150,20 @@ class SqliteDatabase(Database):
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{name}", f"{path}{end}{name}")
         logger.error("%s cannot be used: %s; it is %s%s now, and a new one begins", self._path, reason, path, end)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        if not self._path.is_file():
+            raise StoreError(f"there is no store {str(self._path)!r}")
+        engine = create_engine("sqlite://", creator=lambda: open_moment(self._path), poolclass=NullPool)
+        connection = engine.connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def is_file(self, path: Path) -> bool:
+        return path.exists() and self._path.exists() and path.samefile(self._path)
 
     def backup(self, path: str, *, force: bool, progress: Callable[[int, int], None] | None) -> None:
         copy_file(self._path, Path(path).absolute(), force=force, progress=progress)

@@ -156,7 +156,7 @@ class Store(ABC):
         """
 
     def backup(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
-        """Copy all that is stored to a file, while it is used; the one method for any thread.
+        """Copy all that is stored to a file, while it is used; for any thread.
 
         Args:
             path: of the copy, which has this name when it is complete.
@@ -167,6 +167,13 @@ class Store(ABC):
             StoreError: this store cannot do that, or the copy cannot be written; nothing is left of it then.
         """
         raise StoreError(f"{type(self).__name__} cannot copy itself: use the tool of its database, such as pg_dump")
+
+    def export(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write all that is stored at one moment to a file of lines of JSON, while it is used; for any thread.
+
+        Args: and errors are those of `backup`; `progress` counts records.
+        """
+        raise StoreError(f"{type(self).__name__} cannot be exported: use a store in SQLite or PostgreSQL")
 
     @abstractmethod
     def commit(self, changes: Sequence[Change]) -> None:

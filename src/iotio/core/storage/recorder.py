@@ -11,13 +11,13 @@ from ..handles import DeviceHandle
 from ..primitives import Signal
 from ..registry import Registry
 from ..waiting import check_no_loop
-from .contract import DropDevice, Snapshot, StoreError, StoreUnavailable
+from .contract import DropDevice, Snapshot, Store, StoreError, StoreUnavailable
 from .records import DeviceRecord
 from .writer import StoreWriter
 
-__all__ = ["StoreBackup", "StoreRecorder"]
+__all__ = ["StoreBackup", "StoreExport", "StoreRecorder"]
 
-_FLUSH = 10.0  # seconds that a backup waits for what is not written yet
+_FLUSH = 10.0  # seconds that a copy waits for what is not written yet
 
 
 class StoreRecorder:
@@ -72,8 +72,8 @@ class StoreRecorder:
         return Snapshot(devices, tuple(self._messages.records()))
 
 
-class StoreBackup:
-    """A copier of the store; a manager's `backup`.
+class _StoreCopier:
+    """Writes all that a store holds to a file.
 
     Args:
         recorder: has the store writer.
@@ -86,7 +86,25 @@ class StoreBackup:
 
     def __repr__(self) -> str:
         writer = self._recorder.writer
-        return f"<StoreBackup of {'no store' if writer is None else repr(writer.store)}>"
+        return f"<{type(self).__name__} of {'no store' if writer is None else repr(writer.store)}>"
+
+    def _written_store(self, what: str) -> Store:
+        """Return the store, with all that was sent before in it.
+
+        Args:
+            what: the method of the manager.
+        """
+        check_no_loop(f"{what}()", f"await asyncio.to_thread(manager.{what}, path)")
+        writer = self._recorder.writer
+        if writer is None:
+            raise StoreError("there is nothing to copy: this IoTManager has no store")
+        if not writer.flush(_FLUSH, wait=self._wait):
+            raise StoreError(f"the store does not take what waits for it: {writer.trouble or 'it is slow'}")
+        return writer.store
+
+
+class StoreBackup(_StoreCopier):
+    """A copier of the store; a manager's `backup`."""
 
     def __call__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Copy the store to a file, with all that was sent and joined before, while devices are served.
@@ -99,10 +117,28 @@ class StoreBackup:
             StoreError: there is no store, it cannot be copied, or the copy cannot be written; nothing is left of it.
             RuntimeError: an event loop runs in this thread; write `await asyncio.to_thread(manager.backup, path)`.
         """
-        check_no_loop("backup()", "await asyncio.to_thread(manager.backup, path)")
-        writer = self._recorder.writer
-        if writer is None:
-            raise StoreError("there is nothing to copy: this IoTManager has no store")
-        if not writer.flush(_FLUSH, wait=self._wait):
-            raise StoreError(f"the store does not take what waits for it: {writer.trouble or 'it is slow'}")
-        writer.store.backup(os.fspath(path), force=force)
+        self._written_store("backup").backup(os.fspath(path), force=force)
+
+
+class StoreExport(_StoreCopier):
+    """An exporter of the store; a manager's `export`."""
+
+    def __call__(
+        self,
+        path: str | os.PathLike[str],
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        """Write all that the store holds to a file that any store can be made of, while devices are served.
+
+        Args:
+            path: of the file, which has this name when it is complete: lines of JSON, compressed by gzip.
+            progress: is told now and then how many records of how many are written, in this thread.
+            force: replace a file of that name.
+
+        Raises:
+            StoreError: there is no store, it cannot be read, or the file not be written; nothing is left of it.
+            RuntimeError: an event loop runs in this thread; write `await asyncio.to_thread(manager.export, path)`.
+        """
+        self._written_store("export").export(os.fspath(path), force=force, progress=progress)
