@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
-from ..core.storage.contract import StoreError
 from ..store import backup_store
-from .target import Failure
+from .progress import shown_progress
 
 __all__ = ["run_backup"]
 
@@ -20,16 +18,6 @@ def run_backup(url: str, target: str, *, force: bool) -> None:
     Raises:
         Failure: it cannot be copied.
     """
-    shows = sys.stderr.isatty()
-
-    def tell(done: int, total: int) -> None:
-        click.echo(f"\r{100 * done // max(total, 1):3} %", err=True, nl=False)
-
-    try:
-        backup_store(url, target, force=force, progress=tell if shows else None)
-    except StoreError as error:
-        raise Failure(str(error)) from error
-    finally:
-        if shows:
-            click.echo("\r", err=True, nl=False)
+    with shown_progress() as progress:
+        backup_store(url, target, force=force, progress=progress)
     click.echo(f"{target}: {os.path.getsize(target)} bytes")

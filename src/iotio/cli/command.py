@@ -13,6 +13,11 @@ from .options import exclude, option
 __all__ = ["main", "run"]
 
 
+_store = click.option(
+    "--store", metavar="URL", default="sqlite:///iotio.db", show_default=True, help="The store, as IoTManager has it."
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="iotio")
 def main() -> None:
@@ -84,9 +89,7 @@ def run(context: click.Context, /, target: str | None, reload: bool, workers: in
 
 @main.command()
 @click.argument("target", type=click.Path())
-@click.option(
-    "--store", metavar="URL", default="sqlite:///iotio.db", show_default=True, help="The store, as IoTManager has it."
-)
+@_store
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 def backup(target: str, store: str, force: bool) -> None:
     """Copy a store to the file TARGET, also while a server uses it.
@@ -101,6 +104,39 @@ def backup(target: str, store: str, force: bool) -> None:
     from .backup import run_backup
 
     run_backup(store, target, force=force)
+
+
+@main.command()
+@click.argument("target", type=click.Path())
+@_store
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+def export(target: str, store: str, force: bool) -> None:
+    """Write what a store holds to the file TARGET, also while a server uses it.
+
+    The file has lines of JSON, compressed by gzip. It is of one moment, and appears under its name when it is complete.
+    `iotio import` makes a store of it, of any kind.
+
+    \b
+    Example: move from SQLite to PostgreSQL, with the server stopped.
+      iotio export --store sqlite:///iotio.db iotio.jsonl.gz
+      iotio import iotio.jsonl.gz --store postgresql://iotio@localhost/iotio
+    """
+    from .export import run_export
+
+    run_export(store, target, force=force)
+
+
+@main.command("import")
+@click.argument("source", type=click.Path())
+@_store
+def import_(source: str, store: str) -> None:
+    """Make a store of the file SOURCE, which `iotio export` has written: all of it, or nothing.
+
+    A store that a server uses, or that holds something already, is refused.
+    """
+    from .export import run_import
+
+    run_import(source, store)
 
 
 @main.command()
