@@ -241,6 +241,12 @@ def test_a_second_store_in_this_program(url: str, store: Store) -> None:
     open_store(url).close()
 
 
+def test_it_can_be_opened_again_at_once(url: str) -> None:
+    """The server may take a moment to notice that a connection was closed."""
+    for _ in range(50):
+        open_store(url).close()
+
+
 def test_another_program_is_named(url: str, store: Store, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom iotio.store.postgresql import PostgresDatabase\n"

@@ -82,6 +82,9 @@ class _Session(NamedTuple):
     began: str
 
 
+_used: set[_Session] = set()  # those of this process that are open; the server may not know yet that others are not
+
+
 class _Locker(NamedTuple):
     """Who has the lock."""
 
@@ -153,7 +156,8 @@ class PostgresDatabase(Database):
             connection.execute(_owner.insert(), {"token": self._token})
 
     def release(self) -> None:
-        self._session, self._token, self._lost = None, "", ""
+        self._use(None)
+        self._token, self._lost = "", ""
 
     def begin_write(self, connection: Connection) -> None:
         if not self._has_told:  # it is undone with the transaction
@@ -205,8 +209,8 @@ class PostgresDatabase(Database):
         waits = False
         while not self._try(connection):
             locker = _locker(connection)
-            is_ours = locker is not None and locker.session == self._session
-            if locker is not None and is_ours:
+            is_ours = locker is not None and locker.holder.is_this
+            if locker is not None and locker.session == self._session:
                 _end(connection, locker.session)
             elif locker is not None:
                 if may_share(self.name, locker.holder, _held):
@@ -225,20 +229,27 @@ class PostgresDatabase(Database):
 
     def _check_locker(self, locker: _Locker) -> None:
         """Refuse to wait for a program that will not end for this one."""
-        if locker.holder.is_this:
+        if locker.session in _used:
             raise StoreError(
                 f"{self.name} is open in this program already: close() the other IoTManager first, or make one only"
             )
-        if self._token:
+        if self._token and not locker.holder.is_this:
             self._lose(f"{locker} has opened it")
 
     def _try(self, connection: Connection) -> bool:
         with connection.begin():
             if not connection.execute(_LOCK).scalar():
                 return False
-            self._session = _Session(*connection.execute(_SESSION).one())
+            self._use(_Session(*connection.execute(_SESSION).one()))
         _held.add(os.getpid())
         return True
+
+    def _use(self, session: _Session | None) -> None:
+        if self._session is not None:
+            _used.discard(self._session)
+        if session is not None:
+            _used.add(session)
+        self._session = session
 
     def _lose(self, why: str) -> None:
         self._lost = (
