@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iotio.history.calendar import MAX_BUCKETS, Every, calendar_edges, equal_edges, moment_of, zone_of
@@ -98,6 +98,7 @@ def _shown(time: int, every: str, zone: ZoneInfo) -> tuple[object, ...]:
 
 
 @given(st.integers(-(10**13), 10**13), st.integers(1, 10**12), st.integers(1, 1000))
+@example(-1, QUARTER * 4, 1)
 def test_equal_parts_cover_the_time(start: int, length: int, points: int) -> None:
     edges = equal_edges(start, start + length, points)
     assert len(edges) - 1 <= points

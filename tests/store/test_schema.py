@@ -20,6 +20,8 @@ from iotio.store.tables import SCHEMA_TABLE
 
 from .records import device
 
+NEWEST = ScriptDirectory.from_config(alembic_config()).get_current_head()
+
 
 def versions(path: Path) -> list[tuple[str]]:
     """The rows of the table that says which schema the file has."""
@@ -33,12 +35,12 @@ def test_a_schema_of_a_newer_version(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '9999'")
     with pytest.raises(
-        StoreError, match=r"has the schema 9999 of a newer iotio, .* up to 0004: install the newer iotio"
+        StoreError, match=rf"has the schema 9999 of a newer iotio, .* up to {NEWEST}: install the newer iotio"
     ):
         open_store(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as raw, raw:
         assert raw.execute("SELECT count(*) FROM iotio_devices").fetchone() == (1,)
-        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '0004'")
+        raw.execute(f"UPDATE {SCHEMA_TABLE} SET version_num = '{NEWEST}'")
     with closing(open_store(f"sqlite:///{path}")) as store:
         assert store.load().devices == (device(),)
 
@@ -90,7 +92,7 @@ def test_a_second_upgrade_changes_nothing(path: Path) -> None:
     for _ in range(2):
         with engine.begin() as connection:
             upgrade(connection, str(path))
-        assert versions(path) == [("0004",)]
+        assert versions(path) == [(NEWEST,)]
     engine.dispose()
 
 

@@ -88,11 +88,8 @@ def equal_edges(start: int, stop: int, points: int) -> list[int]:
     if width <= QUARTER:
         edges = list(range(start, stop, max(width, 1)))
         return [*edges, stop] if edges else [start, stop]
-    width = -(-width // QUARTER) * QUARTER
-    first = start - start % width
-    while -(-(stop - first) // width) > points:  # as the first begins before
-        width += QUARTER
-        first = start - start % width
+    first = start - start % QUARTER
+    width = -(-(stop - first) // (points * QUARTER)) * QUARTER
     return list(range(first, stop + width, width))
 
 

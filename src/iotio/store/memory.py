@@ -18,6 +18,8 @@ from iotio.core.storage.contract import (
 )
 from iotio.core.storage.records import DeviceRecord, MessageRecord
 
+from .history_memory import MemoryHistory
+
 __all__ = ["MemoryStore"]
 
 
@@ -27,6 +29,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._devices: dict[str, DeviceRecord] = {}
         self._messages: dict[str, dict[int, MessageRecord]] = {}
+        self._history = MemoryHistory()
 
     def open(self) -> None:
         pass
@@ -41,6 +44,9 @@ class MemoryStore(Store):
                 self._devices.pop(record.id, None)
             else:
                 self._messages.get(record.device_id, {}).pop(record.number, None)
+
+    def history(self) -> MemoryHistory:
+        return self._history
 
     def commit(self, changes: Sequence[Change]) -> None:
         for change in changes:  # these may raise, the others cannot

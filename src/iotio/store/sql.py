@@ -50,6 +50,7 @@ from iotio_protocol.logs import get_logger
 from .any_text import AnyText
 from .database import Database
 from .exporting import export_database
+from .history_sql import SqlHistory
 from .reading import read_rows
 from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
 from .schema import upgrade
@@ -154,6 +155,9 @@ class SqlStore(Store):
 
     def export(self, path: str, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
         export_database(self._database, Path(path).absolute(), force=force, progress=progress)
+
+    def history(self) -> SqlHistory:
+        return SqlHistory(self._database)
 
     def _tell(self, bad: list[_Bad]) -> None:
         for one in bad[:_MOST_NAMED]:

@@ -1,12 +1,15 @@
-"""The tables as this version has them; `migrations` makes them. Times are wall-clock seconds since 1970."""
+"""The tables as this version has them; `migrations` makes them.
+
+Times are wall-clock seconds since 1970; those of the history ms since 1970.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Float, Integer, LargeBinary, MetaData, Table
 
 from .any_text import AnyText
 
-__all__ = ["SCHEMA_TABLE", "devices", "messages", "metadata", "set_aside"]
+__all__ = ["SCHEMA_TABLE", "chunks", "devices", "messages", "metadata", "quarters", "series", "set_aside", "tail"]
 
 SCHEMA_TABLE = "iotio_schema"
 """Holds the version of the schema. Not Alembic's own name: the program may keep tables of its own in the same file."""
@@ -53,4 +56,58 @@ set_aside = Table(
     Column("origin", AnyText, nullable=False),
     Column("why", AnyText, nullable=False),
     Column("content", AnyText, nullable=False),
+)
+
+# The history: see `iotio.history.tables`.
+
+series = Table(
+    "iotio_series",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("device_id", AnyText, nullable=False),
+    Column("endpoint_id", AnyText, nullable=False),
+    Column("kind", AnyText, nullable=False),
+    Column("unit", AnyText),
+    Column("created", Float, nullable=False),
+    Column("dropped", Boolean, nullable=False),
+)
+
+tail = Table(
+    "iotio_tail",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+chunks = Table(
+    "iotio_chunks",
+    metadata,
+    Column("series", BigInteger, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("stop", BigInteger, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("vmin", Double, nullable=False),
+    Column("vmax", Double, nullable=False),
+    Column("vsum", Double, nullable=False),
+    Column("first", Double, nullable=False),
+    Column("last", Double, nullable=False),
+    Column("increase", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,  # what belongs to one series lies together, and the key is there once
+)
+
+quarters = Table(
+    "iotio_quarters",
+    metadata,
+    Column("series", BigInteger, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", Integer, nullable=False),
+    Column("vmin", Double, nullable=False),
+    Column("vmax", Double, nullable=False),
+    Column("vsum", Double, nullable=False),
+    Column("first", Double, nullable=False),
+    Column("last", Double, nullable=False),
+    Column("increase", Double, nullable=False),
+    sqlite_with_rowid=False,
 )

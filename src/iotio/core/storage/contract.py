@@ -174,6 +174,9 @@ class Store(ABC):
         Args: and errors are those of `backup`; `progress` counts records.
         """
         raise StoreError(f"{type(self).__name__} cannot be exported: use a store in SQLite or PostgreSQL")
+    def history(self) -> Any:
+        """Return what keeps the history in it, an `iotio.history.tables.HistoryStorage`; None if nothing does."""
+        return None
 
     @abstractmethod
     def commit(self, changes: Sequence[Change]) -> None:
