@@ -529,3 +529,108 @@ def test_marks_gather_until_something_is_waited_for(
 def test_marks_are_written_soon(start: StartWriter, store: TroubledStore) -> None:
     start(record=device).mark("a")
     assert store.asked.acquire(timeout=5)
+
+
+class Numbers:
+    """A section that writes numbers, in memory."""
+
+    def __init__(self) -> None:
+        self.due = float("inf")
+        self.waiting: list[int] = []
+        self.taken: list[int] = []
+        self.settlings: list[Exception | None] = []
+        self.losses = 0
+        self.settled_once = threading.Event()
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.waiting or self.taken)
+
+    def changes(self) -> Sequence[Change]:
+        if not self.taken:
+            self.taken, self.waiting = self.waiting, []
+        return [Run(self.write)]
+
+    def write(self, connection: object) -> None:
+        if -1 in self.taken:
+            raise ValueError("no such number")
+
+    def settled(self, error: Exception | None) -> None:
+        self.taken = []
+        self.due = time.monotonic() if self.waiting else float("inf")
+        self.settlings.append(error)
+        self.settled_once.set()
+
+    def lost(self) -> None:
+        self.losses += 1
+
+
+def section_of(writer: StoreWriter, *numbers: int) -> Numbers:
+    """A section that wants numbers written at once."""
+    section = Numbers()
+    section.waiting = list(numbers)
+    section.due = 0.0
+    writer.add_section(section)
+    return section
+
+
+def test_a_section_is_written_when_it_is_due() -> None:
+    store = TroubledStore()
+    writer = StoreWriter(store, Snapshot)
+    section = section_of(writer, 1)
+    assert section.settled_once.wait(10)
+    assert section.settlings == [None]
+    section.settled_once.clear()
+    section.waiting, section.due = [2], time.monotonic() + 0.05
+    writer.wake()
+    assert section.settled_once.wait(10)
+    assert time.monotonic() >= section.due or section.due == float("inf")
+    assert len(store.commits) == 2
+    writer.close()
+
+
+def test_a_section_and_what_else_waits_are_one_commit() -> None:
+    store = TroubledStore()
+    writer = StoreWriter(store, Snapshot)
+    store.answers.clear()
+    first = writer.submit(PutMessage(message(1)))
+    assert store.asked.acquire(timeout=10)
+    section = section_of(writer, 1)
+    second = writer.submit(PutMessage(message(2)))
+    store.answers.set()
+    first.wait(10)
+    second.wait(10)
+    assert section.settled_once.wait(10)
+    assert [len(changes) for changes in store.commits] == [1, 2]
+    writer.close()
+
+
+def test_a_section_is_tried_again_until_it_is_written() -> None:
+    store = TroubledStore()
+    store.problem = StoreLost("gone")
+    writer = StoreWriter(store, Snapshot, max_pause=0.01)
+    section = section_of(writer, 1)
+    assert store.asked.acquire(timeout=10)
+    store.problem = None
+    assert section.settled_once.wait(10)
+    assert (section.settlings, section.losses) == ([None], 1)
+    writer.close()
+
+
+def test_what_a_section_can_never_write_is_told_to_it() -> None:
+    writer = StoreWriter(TroubledStore(), Snapshot)
+    section = section_of(writer, -1)
+    ticket = writer.submit(PutMessage(message(1)))
+    ticket.wait(10)
+    assert section.settled_once.wait(10)
+    assert str(section.settlings[0]) == "no such number"
+    writer.close()
+
+
+def test_what_a_section_has_left_is_written_before_the_end() -> None:
+    writer = StoreWriter(TroubledStore(), Snapshot)
+    section = Numbers()
+    writer.add_section(section)
+    section.waiting = [1]
+    assert writer.close()
+    assert section.settlings == [None]

@@ -9,7 +9,8 @@ bounded number. The rest is *entries*: each is one whole, and can be given up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from ..primitives import Signal, wait
 from .contract import (
@@ -22,7 +23,7 @@ from .contract import (
 )
 from .records import DeviceRecord
 
-__all__ = ["AskRecord", "Batch", "Entry", "KeptDrops", "Slot", "Ticket", "is_kept"]
+__all__ = ["AskRecord", "Batch", "Entry", "KeptDrops", "KeptSection", "Section", "Slot", "Ticket", "is_kept"]
 
 AskRecord = Callable[[str], DeviceRecord | None]
 """Makes the record of the device of an id, as it is now; None if it is not known."""
@@ -179,6 +180,42 @@ class KeptEnd(Slot):
         yield self._change
 
 
+class Section(Protocol):
+    """A part above the core that has a share of the store, and keeps in bounds what waits for it.
+
+    Attributes:
+        due: monotonic seconds; when it wants to be written. Read with the writer's lock held.
+        waits: whether something has to be written before the store is closed.
+    """
+
+    @property
+    def due(self) -> float: ...
+    @property
+    def waits(self) -> bool: ...
+
+    def changes(self) -> Sequence[Change]:
+        """List what to write now; in the writer's thread, again after a failure, and then the same."""
+
+    def settled(self, error: Exception | None) -> None:
+        """Note that what `changes` has listed is written, or can never be."""
+
+    def lost(self) -> None:
+        """Note that what was written before is gone."""
+
+
+class KeptSection(Slot):
+    """What a part above the core has to write."""
+
+    __slots__ = ("section",)
+
+    def __init__(self, section: Section) -> None:
+        super().__init__()
+        self.section = section
+
+    def changes(self) -> Sequence[Change]:
+        return self.section.changes()
+
+
 class Batch:
     """What is written by one commit.
 
@@ -222,6 +259,10 @@ class Batch:
                     self._drops.pop(device_id, None)
                 case Heard(device_id=device_id):
                     self._devices.pop(device_id, None)
+
+    def add_section(self, section: Section) -> None:
+        """Add what a part above the core has to write."""
+        self._append(KeptSection(section))
 
     def mark(self, device_id: str, ask: AskRecord) -> None:
         """Have the record of a device made when it is written, and merged as if it were added now."""

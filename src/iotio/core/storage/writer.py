@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
 from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
-from .batch import AskRecord, Batch, Entry, KeptDrops, Slot, Ticket, is_kept
+from .batch import AskRecord, Batch, Entry, KeptDrops, KeptSection, Section, Slot, Ticket, is_kept
 from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
 
 __all__ = ["StoreWriter", "Ticket"]
@@ -77,6 +78,7 @@ class StoreWriter:
         self._urgent = False  # what is pending was submitted or is waited for, so that it must not gather
         self._watched = False  # the watch looks at the time, it need not be woken
         self._unsaid = ""  # trouble that the log does not know of yet
+        self._sections: list[Section] = []
         self._closed = False
         self._abandoned = False  # closed, and nobody waits for the rest any longer
         # The writing thread's own.
@@ -139,6 +141,16 @@ class StoreWriter:
             self._pending.mark(device_id, self._record)
         if rings:
             self._work.ring()
+
+    def add_section(self, section: Section) -> None:
+        """Have a part above the core write its share whenever it is due, in one commit with what else waits."""
+        with self._lock:
+            self._sections.append(section)
+        self._work.ring()
+
+    def wake(self) -> None:
+        """Look anew when sections are due. Never blocks."""
+        self._work.ring()
 
     def flush(self, timeout: float, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
         """Wait until all that was submitted before is written or given up.
@@ -211,6 +223,7 @@ class StoreWriter:
             with self._lock:
                 if self._abandoned:
                     return None
+                later = self._add_sections(now)
                 if self._pending and due is None:
                     due = now + _GATHER
                 if due is not None and (due <= now or self._urgent or self._closed):
@@ -221,7 +234,24 @@ class StoreWriter:
                 self._current = None
                 if self._closed:
                     return None
-            self._work.wait(None if due is None else due - now)
+            until = later if due is None else min(due, later)
+            self._work.wait(None if until == math.inf else max(until - now, 0.0))
+
+    def _add_sections(self, now: float) -> float:
+        """Add the sections that are due; before the end, all that have something to write. The lock is held.
+
+        Returns:
+            When the next one of the others is due.
+        """
+        later = math.inf
+        for section in self._sections:
+            due = section.due
+            if section.waits if self._closed else due <= now:
+                self._pending.add_section(section)
+                self._urgent = True
+            else:
+                later = min(later, due)
+        return math.inf if self._closed else later
 
     def _write_batch(self, batch: Batch) -> None:
         slots = batch.slots()
@@ -252,6 +282,8 @@ class StoreWriter:
             self.store.close()
             self.store.open()
             self.store.replace(self._snapshot())
+            for section in self._sections:
+                section.lost()
             self._lost = False
 
     def _write(self, batch: Batch, slots: list[Slot]) -> None:
@@ -292,6 +324,9 @@ class StoreWriter:
                 else:
                     self._undo.extend(_undo(slot))
             self.written += len(settled)
+        for slot in slots:
+            if isinstance(slot, KeptSection):
+                slot.section.settled(None)
         for entry in settled:
             _tell(entry.ticket, None)
 
@@ -301,6 +336,9 @@ class StoreWriter:
             self._fail([slot], error)
             return
         slot.decided = True
+        if isinstance(slot, KeptSection):
+            slot.section.settled(error)
+            return
         batch.kept.error = error
         level = logging.DEBUG if self._throttle.ask("wrong") is None else logging.ERROR
         logger.log(level, "this cannot be stored: %s", list(slot.changes()), exc_info=error)
