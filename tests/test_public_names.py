@@ -15,6 +15,7 @@ from tests.public_api import described
 from tests.support.memory import make_manager, v1_device
 
 NAMES = [
+    "Bucket",
     "CallDisconnected",
     "CallError",
     "CallTimeout",
@@ -27,6 +28,7 @@ NAMES = [
     "EmitResult",
     "EncodeError",
     "ErrorCode",
+    "History",
     "InvalidData",
     "IoTClient",
     "IoTError",
@@ -37,6 +39,8 @@ NAMES = [
     "Presence",
     "PresenceReason",
     "RemoteError",
+    "Series",
+    "Span",
     "StoreError",
     "StoreUnavailable",
     "TooManyCalls",
@@ -68,7 +72,7 @@ MANAGER = """
 """
 # The parts of a manager and what hosts and handles ask of it: for this package only.
 MANAGER_PARTS = """
-    background callbacks clock closing codec connections durable_messages emitter epochs explain gate lifecycle
+    background callbacks clock closing codec connections durable_messages emitter epochs explain gate history lifecycle
     log_throttle loops make_store_writer notifier presence recorder registry rooms_of run_awaitable scope
     session_factory step_of store_writer sweep types wait_here wall
 """
@@ -78,7 +82,8 @@ CLIENT = """
 """
 CLIENT_PARTS = "as_sent checked declaration declared epoch inherit written_data"
 DEVICE = """
-    acall call client connected data emit endpoints forget id join last_seen leave manager presence rooms since type
+    acall ahistory call client connected data emit endpoints forget history id join last_seen leave manager presence
+    rooms since type
 """
 DEVICE_PARTS = "counted current endpoint says_goodbye size sleeps snapshot state tracker"
 DEVICES = "forgotten get items keys values"

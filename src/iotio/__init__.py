@@ -38,14 +38,17 @@ if TYPE_CHECKING:
     from .core.durable.delivery import Delivery, DeliveryState
     from .core.handles import DeviceHandle, IoTClient
     from .core.message import Message
+    from .core.readings import Bucket, Series, Span
     from .core.results import EmitResult
     from .core.storage.contract import StoreError, StoreUnavailable
+    from .history.settings import History
     from .shortcuts import call, close_room, emit, join, leave
 
 __author__ = "The iotio developers"
 __licence__ = "MIT"
 
 __all__ = [
+    "Bucket",
     "CallDisconnected",
     "CallError",
     "CallTimeout",
@@ -58,6 +61,7 @@ __all__ = [
     "EmitResult",
     "EncodeError",
     "ErrorCode",
+    "History",
     "InvalidData",
     "IoTClient",
     "IoTError",
@@ -68,6 +72,8 @@ __all__ = [
     "Presence",
     "PresenceReason",
     "RemoteError",
+    "Series",
+    "Span",
     "StoreError",
     "StoreUnavailable",
     "TooManyCalls",
@@ -81,6 +87,10 @@ __all__ = [
 # Where the public names live. They are loaded on first use: `import iotio_client` passes through this module
 # and must not bring Flask to a device.
 _HOMES = {
+    "Bucket": ".core.readings",
+    "Series": ".core.readings",
+    "Span": ".core.readings",
+    "History": ".history.settings",
     "StoreUnavailable": ".core.storage.contract",
     "StoreError": ".core.storage.contract",
     "Message": ".core.message",

@@ -23,8 +23,10 @@ from .core.connection import Scope
 from .core.handles import IoTClient
 from .core.manager import Manager
 from .core.primitives import Signal, wait
-from .core.storage.contract import Store, StoreOfParent
+from .core.storage.contract import Store, StoreError, StoreOfParent
 from .core.waiting import check_no_loop
+from .history.part import HistoryPart
+from .history.settings import History
 from .hosts import forks, signals
 from .hosts.asgi.types import is_asgi, what_it_is
 from .hosts.blocking.host_logs import guard_logs
@@ -69,6 +71,8 @@ class IoTManager(Manager):
             them in memory.
         damaged: what becomes of a store whose file cannot be read: "refuse" raises a StoreError, "set_aside" gives the
             file another name and begins anew. A single row that cannot be read is always set aside.
+        history: whether readings of endpoints are recorded. None does so if there is a store, True requires one; a URL
+            names a store for the history alone, and `History` says how long readings are kept.
 
     Raises:
         StoreError: the store cannot be opened; the text says what to do.
@@ -87,13 +91,19 @@ class IoTManager(Manager):
         options: Options = DEFAULT_OPTIONS,
         store: str | Store | None = None,
         damaged: Literal["refuse", "set_aside"] = "refuse",
+        history: bool | str | History | None = None,
     ) -> None:
         disowned = ""
-        if isinstance(store, str):
-            try:
+        own_store: Store | None = None
+        if isinstance(history, str):
+            history = History(url=history)
+        try:
+            if isinstance(store, str):
                 store = open_store(store, damaged=damaged)
-            except StoreOfParent as error:  # the program is loaded to run another part of it
-                store, disowned = None, f"{error}: use the IoTManager there"
+            if isinstance(history, History) and history.url is not None:
+                own_store = open_store(history.url, damaged=damaged)
+        except StoreOfParent as error:  # the program is loaded to run another part of it
+            store, history, disowned = None, False, f"{error}: use the IoTManager there"
         super().__init__(
             logging_level=logging_level,
             client_logging_level=client_logging_level,
@@ -103,6 +113,8 @@ class IoTManager(Manager):
         )
         if disowned:
             forks.disown(self, disowned)
+        if history is not False:
+            _begin_history(self, history, store, own_store)
         forks.watch(self)
         self.app: Any = None  # the Flask or the ASGI application
         self.api = endpoint_api
@@ -360,6 +372,30 @@ class IoTManager(Manager):
         """
         super().close(0.0 if self._loop_thread.is_current else timeout, wait=wait or waiting_here())
         self._loop_thread.stop()
+
+
+def _begin_history(
+    manager: IoTManager, history: Literal[True] | History | None, store: Store | None, own_store: Store | None
+) -> None:
+    """Record the readings of endpoints, if there is a store for them."""
+    settings = history if isinstance(history, History) else History()
+    place = own_store or store
+    if place is None or (history is None and place.history() is None):
+        if history is not None:
+            raise StoreError("a history needs a store: write IoTManager(store='sqlite:///iotio.db')")
+        return
+    part = HistoryPart(
+        settings,
+        place,
+        None if own_store is not None else manager.store_writer,
+        wait=lambda signal, timeout: manager.wait_here(signal, timeout),
+        wall=lambda: manager.wall(),
+    )
+    part.sink.apart = own_store is not None and store is not None
+    if own_store is None:
+        part.sink.forget_others(manager.devices)
+    manager.history = part
+    manager.recorder.readings = part.sink
 
 
 # No generators here: one that is collected with its connection would run its end in a foreign context.

@@ -15,6 +15,9 @@ from iotio import DeviceType
 from iotio.core import ports
 from iotio.core.connection import Connection
 from iotio.core.manager import Manager
+from iotio.history.recorder import Recorder
+from iotio.history.settings import History
+from iotio.store import MemoryStore
 from tests.support.memory import make_manager, v1_device
 
 
@@ -58,6 +61,8 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
     background: ports.BackgroundPort = manager
     work_callbacks: ports.WorkCallbacks = manager.callbacks
     options: ports.TypeOptions = found
+    history: ports.HistoryPort = manager.history
+    sink: ports.ReadingSink = Recorder(MemoryStore().history(), History())
     return {
         ports.Operations: operations,
         ports.PresencePort: presence,
@@ -73,6 +78,8 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
         ports.Outcome: outcome,
         ports.BackgroundPort: background,
         ports.WorkCallbacks: work_callbacks,
+        ports.HistoryPort: history,
+        ports.ReadingSink: sink,
     }
 
 
@@ -108,4 +115,4 @@ def test_the_server_does_what_handles_and_presence_need() -> None:
 def test_the_interfaces_name_no_part_above_them() -> None:
     tree = ast.parse(Path(str(ports.__file__)).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level}
-    assert imported == {"primitives", "results", "target"}
+    assert imported == {"primitives", "readings", "results", "target"}

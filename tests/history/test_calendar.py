@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from iotio.history.calendar import MAX_BUCKETS, Every, calendar_edges, equal_edges, moment_of, zone_of
+from iotio.core.readings import Every
+from iotio.history.calendar import MAX_BUCKETS, calendar_edges, equal_edges, moment_of, zone_of
 from iotio.history.statistics import QUARTER
 
 HOUR = 3_600_000

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from .calls import DEFAULT_TIMEOUT, PendingCall
 from .endpoint_check import Checks, share
 from .message import Message, current_message
 from .ports import Link, Operations
+from .readings import Every, Series
 from .results import EmitResult
 from .storage.records import DeviceState, read_json, write_json
 from .target import Outgoing, check_event, options_of
@@ -460,6 +461,56 @@ class DeviceHandle:
     async def acall(self, event: str, data: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Any:
         """`call` for coroutines."""
         return await self.manager.acall(self.id, event, data, timeout=timeout)
+
+    def history(
+        self,
+        endpoint: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        points: int | None = 200,
+        every: Every | None = None,
+        tz: str | tzinfo | None = None,
+        unit: str | None = None,
+    ) -> Series:
+        """Ask what an endpoint of the device was, and wait for the answer; connected or away.
+
+        Args:
+            endpoint: the id of the endpoint.
+            start: when the time begins; None for a day before its end. Without a time zone it is of `tz`.
+            end: when it ends; None for now.
+            points: buckets of one length, at most; those of a quarter of an hour and more are whole quarters. None for
+                each reading.
+            every: buckets of the calendar in their place: "15m", "1h", "1d" or "1mo".
+            tz: the time zone of calendar and answer, such as "Europe/Berlin"; None for UTC.
+            unit: the unit whose readings are meant, if it has changed; None for that of the last reading.
+
+        Returns:
+            Buckets for numbers, spans for states; nothing if nothing was recorded.
+
+        Raises:
+            StoreError: no history is recorded, the store cannot be read, or too many queries wait.
+            TimeoutError: it took more than 10 s.
+            ValueError: there is no such time, time zone or kind of bucket, or the answer would be too long.
+            TypeError: start or end is no datetime.
+            RuntimeError: an event loop runs in this thread; write `await device.ahistory(...)` there.
+        """
+        check_no_loop("history()", "await device.ahistory(...)")
+        return self.manager.history.history(self.id, endpoint, start, end, points, every, tz, unit)
+
+    async def ahistory(
+        self,
+        endpoint: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        points: int | None = 200,
+        every: Every | None = None,
+        tz: str | tzinfo | None = None,
+        unit: str | None = None,
+    ) -> Series:
+        """`history` for coroutines: arguments, result and errors are the same."""
+        return await self.manager.history.ahistory(self.id, endpoint, start, end, points, every, tz, unit)
 
     def join(self, room: str) -> bool:
         """Put the device into a room, connected or not. Returns False if the device is forgotten."""

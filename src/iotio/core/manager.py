@@ -36,7 +36,7 @@ from .gate import Gate
 from .handlers import default_callback
 from .handles import Addressee, Addressees, DeviceHandle, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
-from .ports import HostLoop
+from .ports import HistoryPort, HostLoop
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal, allocate_lock, wait
@@ -44,7 +44,7 @@ from .registry import Registry
 from .remembered import Remembered
 from .results import EmitResult
 from .storage.contract import DropDevice, Snapshot, Store
-from .storage.recorder import StoreBackup, StoreExport, StoreRecorder
+from .storage.recorder import NoHistory, StoreBackup, StoreExport, StoreRecorder
 from .storage.records import DeviceRecord, MessageRecord
 from .storage.writer import StoreWriter
 from .target import Outgoing, Target, check_only_target
@@ -68,6 +68,7 @@ class Manager:
         devices: those that are known, connected or away; see `Directory`.
         backup: copies the store to a file; see `StoreBackup.__call__`.
         export: writes what the store holds to a file that any store can be made of; see `StoreExport.__call__`.
+        history: records the readings of endpoints, and answers; without a store it raises errors.
 
     Args:
         logging_level: level for the logger "iotio.manager". ERROR, the default of iot.io 0.4, leaves the level
@@ -117,6 +118,7 @@ class Manager:
         self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.export = StoreExport(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.store_writer: StoreWriter | None = None
+        self.history: HistoryPort = NoHistory()
         self.loops: list[HostLoop] = []  # of the hosts that have one
         self.connections = Connections(options, lambda: self.clock(), self.log_throttle)
         self.gate = Gate(self)
@@ -548,6 +550,7 @@ class Manager:
             self.log_throttle.sweep(self.clock(), ends=True)
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
+            self.history.close(wait=wait)
 
 
 def _check_room(room: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
+from datetime import datetime, tzinfo
 from typing import Any, Protocol
 
 from iotio_protocol import v2
@@ -15,10 +16,11 @@ from iotio_protocol.session import Session
 from iotio_protocol.values import Value
 
 from .primitives import Signal
+from .readings import Every, Series
 from .results import EmitResult
 from .target import Outgoing, Target
 
-__all__ = ["DurableLink", "Link", "Operations", "PresencePort", "ServerPort"]
+__all__ = ["DurableLink", "HistoryPort", "Link", "Operations", "PresencePort", "ReadingSink", "ServerPort"]
 
 
 class DurableLink(Protocol):
@@ -114,6 +116,55 @@ class EmitterPort(Protocol):
     def emit_to(self, client: Any, outgoing: Outgoing) -> EmitResult: ...
 
 
+class ReadingSink(Protocol):
+    """Where readings of endpoints are recorded; any thread."""
+
+    def record(self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]) -> None:
+        """Record readings: each a time in ms since 1970 and a value that the endpoint has taken. Never blocks."""
+
+    def record_durably(
+        self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]
+    ) -> Callable[[Any], object]:
+        """Record readings of a durable message.
+
+        Returns:
+            What writes them, in the transaction that notes the message as handled.
+        """
+
+    def forget(self, device_id: str) -> None:
+        """Drop all series of a device."""
+
+
+class HistoryPort(Protocol):
+    """The history of endpoints, as a manager sees it."""
+
+    @property
+    def sink(self) -> ReadingSink | None: ...
+    def history(
+        self,
+        device_id: str,
+        endpoint: str,
+        start: datetime | None,
+        end: datetime | None,
+        points: int | None,
+        every: Every | None,
+        tz: str | tzinfo | None,
+        unit: str | None,
+    ) -> Series: ...
+    async def ahistory(
+        self,
+        device_id: str,
+        endpoint: str,
+        start: datetime | None,
+        end: datetime | None,
+        points: int | None,
+        every: Every | None,
+        tz: str | tzinfo | None,
+        unit: str | None,
+    ) -> Series: ...
+    def close(self, *, wait: Callable[[Signal, float], bool]) -> None: ...
+
+
 class Operations(Protocol):
     """What handles of devices can have done; the manager does it, and so may a client of another process.
 
@@ -128,6 +179,8 @@ class Operations(Protocol):
 
     @property
     def emitter(self) -> EmitterPort: ...
+    @property
+    def history(self) -> HistoryPort: ...
     @property
     def presence(self) -> Announcements: ...
     @property

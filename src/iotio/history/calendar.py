@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Literal, get_args
+from typing import get_args
 from zoneinfo import ZoneInfo
+
+from iotio.core.readings import Every
 
 from .statistics import QUARTER
 
-__all__ = ["MAX_BUCKETS", "Every", "calendar_edges", "equal_edges", "moment_of", "zone_of"]
-
-Every = Literal["15m", "1h", "1d", "1mo"]
-"""Calendar buckets: a quarter of an hour, an hour, a day, a month."""
+__all__ = ["MAX_BUCKETS", "calendar_edges", "equal_edges", "moment_of", "zone_of"]
 
 MAX_BUCKETS = 50_000  # of one answer
 _STEPS = {"15m": QUARTER, "1h": 3_600_000}

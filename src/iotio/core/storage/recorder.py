@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NoReturn
 
 from ..durable.messages import DurableMessages
 from ..handles import DeviceHandle
+from ..ports import ReadingSink
 from ..primitives import Signal
 from ..registry import Registry
 from ..waiting import check_no_loop
@@ -15,7 +17,7 @@ from .contract import DropDevice, Snapshot, Store, StoreError, StoreUnavailable
 from .records import DeviceRecord
 from .writer import StoreWriter
 
-__all__ = ["StoreBackup", "StoreExport", "StoreRecorder"]
+__all__ = ["NoHistory", "StoreBackup", "StoreExport", "StoreRecorder"]
 
 _FLUSH = 10.0  # seconds that a copy waits for what is not written yet
 
@@ -28,6 +30,7 @@ class StoreRecorder:
 
     Attributes:
         writer: the store writer, or None without a store.
+        readings: where readings of endpoints are recorded, or None.
 
     Args:
         registry: knows the devices.
@@ -36,6 +39,7 @@ class StoreRecorder:
 
     def __init__(self, registry: Registry, messages: DurableMessages) -> None:
         self.writer: StoreWriter | None = None
+        self.readings: ReadingSink | None = None
         self._registry = registry
         self._messages = messages
 
@@ -47,8 +51,10 @@ class StoreRecorder:
             self.writer.mark(device.id)
 
     def dropped(self, device: DeviceHandle) -> None:
-        """Have a device and its messages deleted from the store, and close its durable queue."""
+        """Have a device, its messages and its history deleted from the store, and close its durable queue."""
         self._messages.drop(device.id)
+        if self.readings is not None:
+            self.readings.forget(device.id)
         if self.writer is not None:
             with suppress(StoreUnavailable):  # closed
                 self.writer.submit(DropDevice(device.id))
@@ -70,6 +76,30 @@ class StoreRecorder:
         with self._registry.lock:
             devices = tuple(self._messages.record(device.snapshot()) for device in self._registry.all())
         return Snapshot(devices, tuple(self._messages.records()))
+
+
+class NoHistory:
+    """The history of a manager that records none.
+
+    Attributes:
+        sink: None.
+    """
+
+    sink = None
+
+    def history(self, *question: object) -> NoReturn:
+        """Raise a StoreError that says what to do."""
+        raise StoreError(
+            "this IoTManager records no history: give it a store, as in IoTManager(store='sqlite:///iotio.db'), and"
+            " leave history=False out"
+        )
+
+    async def ahistory(self, *question: object) -> NoReturn:
+        """Raise the same."""
+        self.history()
+
+    def close(self, *, wait: Callable[[Signal, float], bool]) -> None:
+        """Do nothing."""
 
 
 class _StoreCopier:
