@@ -31,7 +31,7 @@ def test_chunks_that_overlap_are_merged_by_the_order_in_which_they_were_written(
     late, first = chunk(2, [5, 10], [7.0, 8.0]), chunk(1, [0, 5, 20], [1.0, 2.0, 3.0])
     assert overlap([first, late])
     assert readings_of([late, first], Kind.NUMBER, THROTTLE) == ([0, 5, 10, 20], [1.0, 7.0, 8.0, 3.0])
-    assert statistics_of_chunks([first, late], Kind.NUMBER, THROTTLE) == statistics_of([1.0, 7.0, 8.0, 3.0])
+    assert statistics_of_chunks([first, late], Kind.TOTAL, THROTTLE) == statistics_of([1.0, 7.0, 8.0, 3.0])
 
 
 def test_chunks_side_by_side_are_not_read() -> None:
@@ -43,7 +43,7 @@ def test_chunks_side_by_side_are_not_read() -> None:
 
 def test_damaged_chunks_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     rows = [chunk(1, [0, 5], [1.0, 2.0]), chunk(2, [3], [5.0])._replace(body=b"?")]
-    assert statistics_of_chunks(rows, Kind.NUMBER, THROTTLE) == statistics_of([1.0, 2.0])
+    assert statistics_of_chunks(rows, Kind.TOTAL, THROTTLE) == statistics_of([1.0, 2.0])
     assert "a chunk of series 1 cannot be read and is left out" in caplog.text
     assert statistics_of_chunks([rows[1], rows[1]], Kind.NUMBER, THROTTLE) is None
 

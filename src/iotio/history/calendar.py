@@ -14,6 +14,7 @@ from .statistics import QUARTER
 __all__ = ["MAX_BUCKETS", "calendar_edges", "equal_edges", "moment_of", "zone_of"]
 
 MAX_BUCKETS = 50_000  # of one answer
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEPS = {"15m": QUARTER, "1h": 3_600_000}
 _FIRST, _LAST = -62_135_596_800_000 + 86_400_000, 253_402_300_800_000 - 86_400_000  # ms that each zone has a date for
 
@@ -38,7 +39,8 @@ def zone_of(zone: str | tzinfo | None) -> tzinfo:
 
 def moment_of(time: int, zone: tzinfo = UTC) -> datetime:
     """Return the date of a time in ms since 1970."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time)).astimezone(zone)
+    moment = _EPOCH + timedelta(milliseconds=time)
+    return moment if zone is UTC else moment.astimezone(zone)
 
 
 def calendar_edges(start: int, stop: int, every: Every, zone: tzinfo) -> list[int]:
@@ -124,7 +126,7 @@ def _days(start: int, zone: tzinfo, months: bool) -> Iterator[int]:
 def _midnight(day: date, zone: tzinfo) -> int:
     """Return when a day begins: its first moment, where the clock shows midnight twice or never."""
     moment = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+    return round((moment - _EPOCH) / timedelta(milliseconds=1))
 
 
 def _offset(time: int, zone: tzinfo) -> int:

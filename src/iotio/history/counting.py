@@ -24,8 +24,9 @@ Readings = tuple[list[int], list[Any]]
 
 def in_order(times: Sequence[int], values: Sequence[Any]) -> Readings:
     """Sort readings by time; of two of one time the later one counts."""
-    if all(before < after for before, after in pairwise(times)):
-        return list(times), list(values)
+    times, values = list(times), list(values)
+    if len(set(times)) == len(times) and sorted(times) == times:
+        return times, values
     latest = dict(zip(times, values, strict=True))
     ordered = sorted(latest)
     return ordered, [latest[time] for time in ordered]
@@ -68,7 +69,7 @@ def statistics_of_chunks(chunks: Sequence[Chunk], kind: Kind, throttle: LogThrot
     """
     if overlap(chunks):
         _, values = readings_of(chunks, kind, throttle)
-        return statistics_of(values) if values else None
+        return statistics_of(values, meter=kind is Kind.TOTAL) if values else None
     found: Statistics | None = None
     for chunk in chunks:
         found = chunk.statistics if found is None else merge(found, chunk.statistics)

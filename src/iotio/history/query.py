@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from iotio.core.readings import Bucket, Every, Series, Span
 
@@ -22,8 +22,8 @@ from .calendar import calendar_edges, equal_edges, moment_of
 from .counting import Readings, in_order, overlap, readings_of
 from .recorder import Recorder
 from .series import OpenSeries
-from .statistics import QUARTER, Statistics, merge, quarter_of, statistics_of
-from .tables import Chunk, HistoryTables, Kind, SeriesRecord
+from .statistics import QUARTER, finite, quarter_of, statistics_of, step
+from .tables import Chunk, Counted, HistoryTables, Kind, SeriesRecord
 
 __all__ = ["MAX_READINGS", "TIMEOUT", "Question", "answer"]
 
@@ -68,15 +68,6 @@ class Question:
             return calendar_edges(self.start, self.stop, self.every, self.zone)
         assert self.points is not None
         return equal_edges(self.start, self.stop, self.points)
-
-
-class _Piece(NamedTuple):
-    """Readings that were counted, or one reading: when they began, where they end, and in which bucket they are."""
-
-    start: int
-    stop: int
-    bucket: int
-    statistics: Statistics
 
 
 @dataclass(slots=True)
@@ -149,11 +140,11 @@ class _Query:
         if question.points is None and question.every is None:
             return self._each()
         edges = question.edges()
-        pieces: list[_Piece] = []
+        pieces: list[Counted] = []
         place = quarter_of(start)
         width = max(after - before for before, after in pairwise(edges))
         for low, high in self._counted(edges):
-            counted = self._from_quarters(low, high, edges)
+            counted = self._tables.counted(self._record.id, low, high)
             if counted:
                 width = max(width, QUARTER)
             pieces += self._from_chunks(place, low, edges)
@@ -183,13 +174,7 @@ class _Query:
             low = quarter + QUARTER
         return [(start, stop) for start, stop in (*found, (low, high)) if start < stop]
 
-    def _from_quarters(self, start: int, stop: int, edges: list[int]) -> list[_Piece]:
-        return [
-            _Piece(quarter, quarter + QUARTER, bisect_right(edges, quarter) - 1, statistics)
-            for _, quarter, statistics in self._tables.quarters(self._record.id, start, stop)
-        ]
-
-    def _from_chunks(self, start: int, stop: int, edges: list[int]) -> list[_Piece]:
+    def _from_chunks(self, start: int, stop: int, edges: list[int]) -> list[Counted]:
         """Count what begins in a time, whose start is that of a quarter, from chunks and buffers."""
         if start >= stop:
             return []
@@ -199,22 +184,22 @@ class _Query:
         for chunk in chunks:
             groups.setdefault(quarter_of(chunk.start), []).append(chunk)
         opened = {quarter for quarter, _, _ in self._open.buffers if start <= quarter < stop}
-        pieces: list[_Piece] = []
+        pieces: list[Counted] = []
         for quarter in sorted({*groups, *opened}):
             self._check_time()
             pieces += self._from_group(groups.get(quarter, []), quarter, quarter in opened, edges)
         return pieces
 
-    def _from_group(self, chunks: list[Chunk], quarter: int, opened: bool, edges: list[int]) -> list[_Piece]:
+    def _from_group(self, chunks: list[Chunk], quarter: int, opened: bool, edges: list[int]) -> list[Counted]:
         """Count the chunks and buffers of one quarter."""
         times, values = self._open.readings(quarter, quarter + 1) if opened else ([], [])
         if overlap(chunks) or (times and chunks and min(times) <= chunks[-1].stop):
             return self._pieces_of(self._merged(chunks, times, values), edges)
-        pieces: list[_Piece] = []
+        pieces: list[Counted] = []
         for chunk in chunks:
             place = bisect_right(edges, chunk.start) - 1
             if place >= 0 and place + 1 < len(edges) and chunk.stop < edges[place + 1] and self._is_within(chunk):
-                pieces.append(_Piece(chunk.start, chunk.stop, place, chunk.statistics))
+                pieces.append((chunk.start, *chunk.statistics))
             else:
                 pieces += self._pieces_of(readings_of([chunk], self._record.kind, self._recorder.throttle), edges)
         if times:
@@ -229,39 +214,44 @@ class _Query:
         some, them = readings_of(chunks, self._record.kind, self._recorder.throttle)
         return in_order([*some, *times], [*them, *values])
 
-    def _pieces_of(self, readings: Readings, edges: list[int]) -> list[_Piece]:
+    def _pieces_of(self, readings: Readings, edges: list[int]) -> list[Counted]:
         """Count readings by buckets."""
         times, values = readings
+        meter = self._record.kind is Kind.TOTAL
         place = bisect_left(times, self._question.start)
         end = bisect_left(times, self._question.stop)
-        pieces = []
+        pieces: list[Counted] = []
         while place < end:
-            bucket = bisect_right(edges, times[place]) - 1
-            after = bisect_left(times, edges[bucket + 1], place, end)
-            statistics = statistics_of(values[place:after])
-            pieces.append(_Piece(times[place], times[after - 1], bucket, statistics))
+            after = bisect_left(times, edges[bisect_right(edges, times[place])], place, end)
+            pieces.append((times[place], *statistics_of(values[place:after], meter=meter)))
             place = after
         return pieces
 
-    def _filled(self, edges: list[int], pieces: list[_Piece], before: float | None) -> list[Bucket]:
+    def _filled(self, edges: list[int], pieces: list[Counted], before: float | None) -> list[Bucket]:
         """Make buckets of pieces, which are in order."""
-        total = self._record.kind is Kind.TOTAL
+        if not pieces:
+            return []
+        zone = self._question.zone
+        starts, ns, lows, highs, totals, _, lasts, _ = columns = list(zip(*pieces, strict=True))
+        growths = _growths(columns, before) if self._record.kind is Kind.TOTAL else None
         found = []
         place = 0
-        while place < len(pieces):
-            bucket = pieces[place].bucket
-            after = place + 1
-            while after < len(pieces) and pieces[after].bucket == bucket:
-                after += 1
-            n, low, high, whole, last, increase = _summed(
-                [one.statistics for one in pieces[place:after]], before, total
+        while place < len(starts):
+            bucket = bisect_right(edges, starts[place]) - 1
+            after = bisect_left(starts, edges[bucket + 1], place)
+            n = sum(ns[place:after])
+            found.append(
+                Bucket(
+                    moment_of(edges[bucket], zone),
+                    moment_of(edges[bucket + 1], zone),
+                    n,
+                    min(lows[place:after]),
+                    max(highs[place:after]),
+                    sum(totals[place:after]) / n,
+                    lasts[after - 1],
+                    None if growths is None else finite(sum(growths[place:after])),
+                )
             )
-            before = last
-            start, stop = (
-                moment_of(edges[bucket], self._question.zone),
-                moment_of(edges[bucket + 1], self._question.zone),
-            )
-            found.append(Bucket(start, stop, n, low, high, whole / n, last, increase if total else None))
             place = after
         return found
 
@@ -278,9 +268,9 @@ class _Query:
         before = self._before(question.start) if total and place < end else None
         found = []
         for moment, value in zip(times[place:end], values[place:end], strict=True):
-            *_, increase = _summed([statistics_of([value])], before, total)
             when = moment_of(moment, question.zone)
-            found.append(Bucket(when, when, 1, value, value, value, value, increase if total else None))
+            growth = (0.0 if before is None else step(before, value)) if total else None
+            found.append(Bucket(when, when, 1, value, value, value, value, growth))
             before = value
         return Series(question.endpoint_id, self._record.unit, 0, tuple(found))
 
@@ -348,16 +338,10 @@ class _Query:
         return Series(question.endpoint_id, self._record.unit, None, (), spans)
 
 
-def _summed(
-    parts: list[Statistics], before: float | None, total: bool
-) -> tuple[int, float, float, float, float, float]:
-    """Sum up statistics in order: number, smallest, largest, sum, last, and the increase since a value before them."""
-    if not total:
-        n, low, high, whole, _, last, _ = zip(*parts, strict=True)
-        return sum(n), min(low), max(high), sum(whole), last[-1], 0.0
-    found = parts[0]
-    if before is not None:
-        found = merge(Statistics(0, found.low, found.high, 0.0, before, before, 0.0), found)
-    for part in parts[1:]:
-        found = merge(found, part)
-    return found.n, found.low, found.high, found.total, found.last, found.increase
+def _growths(columns: Sequence[Sequence[Any]], before: float | None) -> list[float]:
+    """Return by how much a meter has grown in each piece, from the last value before it."""
+    growths = []
+    for first, last, increase in zip(*columns[5:], strict=True):
+        growths.append(increase if before is None else increase + step(before, first))
+        before = last
+    return growths

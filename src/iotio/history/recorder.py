@@ -790,7 +790,7 @@ def _chunks_of(sealed: _Sealed, number: int) -> Iterator[Chunk]:
             statistics = Statistics(len(some), *_NO_STATISTICS)
             body = encode_states(some, them)
         else:
-            statistics = statistics_of(them)
+            statistics = statistics_of(them, meter=record.kind is Kind.TOTAL)
             body = encode_numbers(some, them)
         yield Chunk(record.id, some[0], number, some[-1], statistics, body)
 

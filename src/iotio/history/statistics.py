@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["NOISE", "QUARTER", "Statistics", "merge", "quarter_of", "statistics_of", "step"]
+__all__ = ["NOISE", "QUARTER", "Statistics", "finite", "merge", "quarter_of", "statistics_of", "step"]
 
 QUARTER = 900_000  # ms of the quarter of an hour for which statistics are kept
 NOISE = 0.05  # the part of a meter's value by which it may fall without having been set to 0
@@ -52,11 +52,11 @@ def step(before: float, after: float) -> float:
     return max(after, 0.0)
 
 
-def statistics_of(values: Sequence[float]) -> Statistics:
-    """Make the statistics of values in the order of their times, at least one."""
+def statistics_of(values: Sequence[float], *, meter: bool = True) -> Statistics:
+    """Make the statistics of values in the order of their times, at least one; `increase` only of a meter."""
     increase = 0.0
     before = values[0]
-    for value in values:
+    for value in values if meter else ():
         if value != before:
             increase += step(before, value)
             before = value

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .statistics import Statistics
 
-__all__ = ["Chunk", "HistoryStorage", "HistoryTables", "Kind", "Quarter", "SeriesRecord"]
+__all__ = ["Chunk", "Counted", "HistoryStorage", "HistoryTables", "Kind", "Quarter", "SeriesRecord"]
 
 
 class Kind(StrEnum):
@@ -79,6 +79,10 @@ class Quarter(NamedTuple):
     statistics: Statistics
 
 
+Counted = tuple[int, int, float, float, float, float, float, float]
+"""When a quarter begins, and its statistics."""
+
+
 class HistoryTables(ABC):
     """The tables within one transaction. Times are ms since 1970; `below` and `stop` are not part of what they end."""
 
@@ -111,6 +115,10 @@ class HistoryTables(ABC):
     @abstractmethod
     def quarters(self, series: int, start: int, stop: int) -> list[Quarter]:
         """List the statistics of a series of the quarters that begin in a time, in order."""
+
+    @abstractmethod
+    def counted(self, series: int, start: int, stop: int) -> Sequence[Counted]:
+        """List the same as plain rows: a year has 35 040 of them."""
 
     @abstractmethod
     def quarter_before(self, series: int, time: int) -> Quarter | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from iotio.core.primitives import allocate_lock
-from iotio.history.tables import Chunk, HistoryStorage, HistoryTables, Quarter, SeriesRecord
+from iotio.history.tables import Chunk, Counted, HistoryStorage, HistoryTables, Quarter, SeriesRecord
 
 __all__ = ["MemoryHistory"]
 
@@ -61,6 +61,9 @@ class MemoryHistory(HistoryStorage, HistoryTables):
     def quarters(self, series: int, start: int, stop: int) -> list[Quarter]:
         with self._lock:
             return [one for one in self._quarters.get(series, ()) if start <= one.start < stop]
+
+    def counted(self, series: int, start: int, stop: int) -> Sequence[Counted]:
+        return [(one.start, *one.statistics) for one in self.quarters(series, start, stop)]
 
     def quarter_before(self, series: int, time: int) -> Quarter | None:
         with self._lock:

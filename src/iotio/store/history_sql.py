@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from iotio.core.storage.contract import StoreError
 from iotio.history.statistics import Statistics
-from iotio.history.tables import Chunk, HistoryStorage, HistoryTables, Kind, Quarter, SeriesRecord
+from iotio.history.tables import Chunk, Counted, HistoryStorage, HistoryTables, Kind, Quarter, SeriesRecord
 
 from . import tables
 from .database import Database
@@ -49,6 +49,12 @@ _STARTS = (
 )
 _QUARTERS = (
     select(tables.quarters)
+    .where(tables.quarters.c.series == bindparam("_series"), tables.quarters.c.start >= bindparam("_start"))
+    .where(tables.quarters.c.start < bindparam("_stop"))
+    .order_by(tables.quarters.c.start)
+)
+_COUNTED = (
+    select(*(column for column in tables.quarters.c if column.name != "series"))
     .where(tables.quarters.c.series == bindparam("_series"), tables.quarters.c.start >= bindparam("_start"))
     .where(tables.quarters.c.start < bindparam("_stop"))
     .order_by(tables.quarters.c.start)
@@ -119,6 +125,10 @@ class SqlHistoryTables(HistoryTables):
     def quarters(self, series: int, start: int, stop: int) -> list[Quarter]:
         values = {"_series": series, "_start": start, "_stop": stop}
         return [_quarter_of(row) for row in self._connection.execute(_QUARTERS, values)]
+
+    def counted(self, series: int, start: int, stop: int) -> Sequence[Counted]:
+        values = {"_series": series, "_start": start, "_stop": stop}
+        return cast("Sequence[Counted]", self._connection.execute(_COUNTED, values).all())
 
     def quarter_before(self, series: int, time: int) -> Quarter | None:
         row = self._connection.execute(_QUARTER_BEFORE, {"_series": series, "_stop": time}).first()
