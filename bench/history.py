@@ -29,7 +29,7 @@ from typing import Any
 from bench.store import watch_lag
 from iotio import IoTManager
 from iotio.core.storage.contract import Change, Run
-from iotio.endpoints import Endpoint, IntegerEndpoint
+from iotio.endpoints import Endpoint, FloatEndpoint
 from iotio.history.codec import encode_numbers
 from iotio.history.part import HistoryPart
 from iotio.history.query import Question, answer
@@ -80,7 +80,7 @@ def sink_of(manager: IoTManager) -> Recorder:
 
 async def report(recorder: Recorder, seconds: float) -> int:
     """Have all devices report once a second, each at its own moment. Returns the number of readings."""
-    endpoints: list[Endpoint] = [IntegerEndpoint(f"endpoint{number}", "") for number in range(ENDPOINTS)]
+    endpoints: list[Endpoint] = [FloatEndpoint(f"endpoint{number}", "") for number in range(ENDPOINTS)]
     names = [f"device-{number:04d}" for number in range(DEVICES)]
     values = [[200.0 + random.randrange(50) for _ in endpoints] for _ in names]
     count = 0
@@ -238,7 +238,7 @@ def day(folder: Path) -> None:
     start = quarter_of(round(time.time() * 1000)) - DAY
     clock = [0.0, start / 1000]
     recorder = Recorder(store.history(), History(), clock=lambda: clock[0], wall=lambda: clock[1])
-    sensors: list[Endpoint] = [IntegerEndpoint(f"sensor{number}", "") for number in range(50)]
+    sensors: list[Endpoint] = [FloatEndpoint(f"sensor{number}", "") for number in range(50)]
     kept: list[list[float]] = [[] for _ in sensors]
     began = time.perf_counter()
     for second in range(86_400):

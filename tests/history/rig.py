@@ -8,7 +8,7 @@ from typing import Any
 
 from iotio.core.readings import Series
 from iotio.core.storage.contract import Store
-from iotio.endpoints import BooleanEndpoint, EnumEndpoint, IntegerEndpoint, StringEndpoint
+from iotio.endpoints import BooleanEndpoint, EnumEndpoint, FloatEndpoint, IntegerEndpoint, StringEndpoint
 from iotio.history.query import Question, answer
 from iotio.history.recorder import Recorder
 from iotio.history.settings import History
@@ -23,18 +23,12 @@ MODE: Any = EnumEndpoint("mode", "Mode", None, {"off": 0, "eco": "eco"})
 TEXT: Any = StringEndpoint("text", "Text")
 
 
-class Meter(IntegerEndpoint):
-    """An endpoint with a unit and a class of its own."""
-
-    __slots__ = ("total", "unit")
-
-    def __init__(self, name: str, *, unit: str | None = None, total: bool = False) -> None:
-        super().__init__(name, name)
-        self.unit = unit
-        self.total = total
+def meter(name: str, unit: str | None = None) -> Any:
+    """A number with a unit."""
+    return FloatEndpoint(name, name, unit=unit)
 
 
-METER: Any = Meter("energy", unit="kWh", total=True)
+METER: Any = FloatEndpoint("energy", "Energy", unit="kWh", total=True)
 
 
 class Rig:

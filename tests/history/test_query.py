@@ -20,7 +20,7 @@ from iotio.history.calendar import moment_of
 from iotio.history.query import Question
 from iotio.history.statistics import QUARTER, step
 
-from .rig import DOOR, METER, NUMBER, START, TEXT, Rig
+from .rig import DOOR, METER, NUMBER, START, TEXT, Rig, meter
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -240,13 +240,11 @@ def test_a_query_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_unit_that_changed_can_be_asked_for() -> None:
     rig = Rig()
-    from .rig import Meter
-
-    rig.record(Meter("t", unit="°C"), [(0, 20)])
-    rig.record(Meter("t", unit="°F"), [(1000, 68)])
-    assert [one.last for one in rig.ask(Meter("t"), 0, HOUR).buckets] == [68]
-    assert [one.last for one in rig.ask(Meter("t"), 0, HOUR, unit="°C").buckets] == [20]
-    assert rig.ask(Meter("t"), 0, HOUR, unit="K").buckets == ()
+    rig.record(meter("t", unit="°C"), [(0, 20)])
+    rig.record(meter("t", unit="°F"), [(1000, 68)])
+    assert [one.last for one in rig.ask(meter("t"), 0, HOUR).buckets] == [68]
+    assert [one.last for one in rig.ask(meter("t"), 0, HOUR, unit="°C").buckets] == [20]
+    assert rig.ask(meter("t"), 0, HOUR, unit="K").buckets == ()
 
 
 def test_times_of_the_answer_are_of_the_zone() -> None:

@@ -18,7 +18,7 @@ from iotio.history.statistics import QUARTER, statistics_of
 from iotio.history.tables import Kind
 from iotio.store import MemoryStore, open_store
 
-from .rig import DOOR, METER, MODE, NUMBER, START, TEXT, Meter, Rig
+from .rig import DOOR, METER, MODE, NUMBER, START, TEXT, Rig, meter
 
 HOUR = 3_600_000
 LAST = 2**60
@@ -195,7 +195,7 @@ def test_true_and_one_are_two_states() -> None:
 
 def test_a_change_of_unit_begins_a_series_and_the_old_one_can_go_on() -> None:
     rig = Rig()
-    celsius, fahrenheit = Meter("t", unit="°C"), Meter("t", unit="°F")
+    celsius, fahrenheit = meter("t", unit="°C"), meter("t", unit="°F")
     rig.record(celsius, [(0, 20)])
     rig.record(fahrenheit, [(1000, 68)])
     rig.record(celsius, [(2000, 21)])
@@ -207,7 +207,7 @@ def test_a_change_of_unit_begins_a_series_and_the_old_one_can_go_on() -> None:
 def test_a_device_cannot_begin_series_without_end(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     for number in range(MAX_SERIES + 2):
-        rig.record(Meter("t", unit=str(number)), [(0, 1)])
+        rig.record(meter("t", unit=str(number)), [(0, 1)])
     rig.second()
     assert len(rig.tables().series()) == MAX_SERIES
     assert rig.recorder.counters["refused"] == 2

@@ -59,7 +59,7 @@ def kind_of(endpoint: Endpoint) -> Kind:
     """Return what a series of an endpoint holds."""
     if endpoint.type in _STATES:
         return Kind.STATE
-    return Kind.TOTAL if getattr(endpoint, "total", False) else Kind.NUMBER
+    return Kind.TOTAL if endpoint.total else Kind.NUMBER
 
 
 @dataclass(slots=True)
@@ -311,7 +311,7 @@ class Recorder:
     def _series_of(self, device_id: str, endpoint: Endpoint) -> OpenSeries | None:
         """Find the series of an endpoint, or begin it; None if its device has too many. The lock is held."""
         series = self._current.get((device_id, endpoint.id))
-        unit = getattr(endpoint, "unit", None)
+        unit = endpoint.unit
         kind = kind_of(endpoint)
         if series is not None and series.record.unit == unit and series.record.kind is kind:
             return series
