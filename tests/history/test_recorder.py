@@ -59,6 +59,18 @@ def test_readings_are_one_row_a_commit() -> None:
     assert len(rig.tables().tail()) == 1, "nothing to write"
 
 
+def test_nothing_is_written_before_a_reading_comes() -> None:
+    rig = Rig()
+    rig.record(NUMBER, [(0, 1)])
+    rig.second()
+    rig.restart()
+    assert rig.recorder.due == float("inf")
+    rig.recorder.forget("nobody")
+    assert rig.recorder.due == float("inf")
+    rig.record(NUMBER, [(1000, 1)])
+    assert rig.recorder.due == rig.clock + 1
+
+
 def test_written_readings_survive_a_kill() -> None:
     rig = Rig()
     rig.record(NUMBER, [(0, 1), (1000, 2)])

@@ -4,6 +4,9 @@ A reading goes to the buffer of its series and quarter, and to what waits for th
 writer asks for that once a second, and writes it in one commit with what else waits. Every second some of the series
 have their turn: what is in their buffers becomes chunks. The row of the tail that is written with a chunk says so, and
 at the next start what is in chunks is not read into buffers again. Rows of the tail are deleted behind a round.
+
+Nothing is written before the first reading comes: the parent of Werkzeug's reloader has the store open, too, and must
+not have written to it when its child takes it over.
 """
 
 from __future__ import annotations
@@ -181,7 +184,9 @@ class Recorder:
     def forget(self, device_id: str) -> None:
         """Drop all series of a device. They are deleted bit by bit."""
         with self._lock:
-            for series in self._of_device.pop(device_id, ()):
+            if device_id not in self._of_device:
+                return
+            for series in self._of_device.pop(device_id):
                 self._series.pop(series.record.id, None)
                 self._current.pop((device_id, series.record.endpoint_id), None)
                 self._turns[series.record.id % _TURNS].pop(series.record.id, None)
@@ -704,7 +709,6 @@ class Recorder:
         self._written = self._next_row - 1
         self._round_row = self._carried_row = self._next_row
         self._batch = Waiting(self._take_row())
-        self.due = self._clock() + _SECOND
 
     def _take_back(self, row: int, tail: TailRow) -> None:
         """Put the readings of a row into buffers, and take those out that are in chunks."""
