@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IoTManager"]
 
+_APART = 5.0  # seconds for which a durable message waits for the history, if that has a store of its own
 _NO_REQUEST = "flask.request needs manager.run(request_context=True), or iotio run --request-context"
 _NO_APP = cast(flask.Flask, object())  # tells `IoTManager()` from `IoTManager(None)`, which is a mistake
 
@@ -391,7 +392,8 @@ def _begin_history(
         wait=lambda signal, timeout: manager.wait_here(signal, timeout),
         wall=lambda: manager.wall(),
     )
-    part.sink.apart = own_store is not None and store is not None
+    if own_store is not None:
+        part.sink.apart = 0.0 if store is None else _APART
     if own_store is None:
         part.sink.forget_others(manager.devices)
     manager.history = part

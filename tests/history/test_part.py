@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from iotio import IoTManager, StoreError
+from iotio import IoTManager, StoreError, StoreUnavailable
 from iotio.core.storage.contract import PutDevice, Run, Store
 from iotio.history.recorder import Recorder
 from iotio.history.settings import History
@@ -156,6 +156,22 @@ def test_durable_readings_wait_for_the_store_of_the_history(url: str) -> None:
     with sink(manager).storage.reading(5) as tables:
         assert len(tables.tail()) == 1
     manager.close()
+
+
+def test_durable_readings_of_messages_without_a_store_are_recorded(url: str) -> None:
+    manager = IoTManager(history=url)
+    sink(manager).record_durably("kitchen", NUMBER, [(ms(NOW), 1)])(None)
+    manager.close()
+    manager = IoTManager(history=url)
+    assert sink(manager).find("kitchen", "level") is not None
+    manager.close()
+
+
+def test_a_durable_message_fails_if_the_history_does_not_answer() -> None:
+    recorder = Recorder(MemoryStore().history(), History())  # which nobody writes
+    recorder.apart = 0.01
+    with pytest.raises(StoreUnavailable, match=r"the store of the history has not answered for 0\.01 s"):
+        recorder.record_durably("kitchen", NUMBER, [(ms(NOW), 1)])(None)
 
 
 def test_durable_readings_are_in_the_transaction_of_their_message(manager: IoTManager) -> None:

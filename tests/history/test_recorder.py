@@ -361,6 +361,20 @@ def test_a_store_that_was_lost_gets_what_is_left() -> None:
     assert values(rig, NUMBER) == [1, 2]
 
 
+def test_chunks_that_were_on_their_way_to_a_lost_store_are_made_again() -> None:
+    rig = Rig(settings=History(max_rate=10**6))
+    rig.record(NUMBER, [(moment, moment) for moment in range(1500)])
+    rig.recorder.changes()
+    rig.record(NUMBER, [(1500, 7)])
+    rig.store = MemoryStore()
+    rig.recorder.storage = rig.store.history()
+    rig.recorder.lost()
+    assert values(rig, NUMBER) == [*range(1500), 7]
+    rig.second()
+    rig.restart()
+    assert values(rig, NUMBER) == [*range(1500), 7]
+
+
 def test_a_damaged_row_of_the_tail_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     rig.record(NUMBER, [(0, 1)])

@@ -53,7 +53,6 @@ _AHEAD = 86_400_000  # ms that the clock of a device may be ahead
 _LOWEST = -62_000_000_000_000  # ms: the year 5
 _LAST = 2**62
 _LOADING = 600.0  # seconds
-_APART = 5.0  # seconds that the store of messages waits for that of the history
 _NO_STATISTICS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _STATES = {EndpointType.BOOLEAN, EndpointType.ENUM, EndpointType.STRING}
 
@@ -104,7 +103,8 @@ class Recorder:
         counters: readings that were `dropped` as the store was away, whose clock was `ahead`, that were `refused`
             since there is no room or no form for them.
         wake: has the store writer look at `due`.
-        apart: the history has a store of its own, so that a durable message waits for two.
+        apart: seconds for which a durable message waits for the history, if that has a store of its own: 0 if the
+            messages have none. None if both are in one store.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Recorder:
         self.storage = storage
         self.settings = settings
         self.wake: Callable[[], None] = lambda: None
-        self.apart = False
+        self.apart: float | None = None
         self.due = math.inf
         self.counters = {"dropped": 0, "ahead": 0, "refused": 0}
         self.throttle = LogThrottle(clock, allocate_lock())
@@ -413,7 +413,7 @@ class Recorder:
             self._waiters.append((self._batch.number, written))
             self.due = self._clock()
         self.wake()
-        return wait(written, _APART)
+        return wait(written, self.apart)
 
     # -- for the store writer --------------------------------------------------------------------------
 
@@ -470,6 +470,8 @@ class Recorder:
     def lost(self) -> None:
         """See `Section`: chunks and statistics are gone with the store; what is in buffers is written again."""
         with self._lock:
+            for sealed in self._write.sealed if self._write is not None else ():
+                self._take_up(sealed)
             self._write = None
             self._first_row = 0
             self._new = list(self._series.values())
@@ -488,6 +490,17 @@ class Recorder:
                     _carry(again, series, buffer)
             again.number = batch.number
             self._batch, self._older, self._weight = again, deque(), again.weight
+
+    def _take_up(self, sealed: _Sealed) -> None:
+        """Put a buffer back whose chunks are not written. The lock is held."""
+        number, buffer = sealed.series.record.id, sealed.buffer
+        if number in self._series:
+            newer = sealed.series.buffers.get(buffer.quarter)
+            if newer is not None:
+                buffer.times += newer.times
+                buffer.values += newer.values
+            sealed.series.buffers[buffer.quarter] = buffer
+            self._turns[number % _TURNS][number] = sealed.series
 
     def _plan(self) -> None:
         """Decide when to write next. The lock is held."""
@@ -758,12 +771,12 @@ class _Durable:
 
     def __call__(self, connection: Any) -> None:
         recorder = self._recorder
-        if recorder.apart:
+        if recorder.apart is not None:
             if self._added is None:
                 recorder.record(*self._arguments)
                 self._added = []
-            if not recorder.wait_written():
-                raise StoreUnavailable(f"the store of the history has not answered for {_APART:g} s")
+            if recorder.apart and not recorder.wait_written():
+                raise StoreUnavailable(f"the store of the history has not answered for {recorder.apart:g} s")
             return
         if self._added is None:
             self._added = recorder.add_durable(*self._arguments)

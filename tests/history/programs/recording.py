@@ -13,7 +13,7 @@ from iotio.history.recorder import Recorder
 manager = IoTManager(history=sys.argv[1])
 recorder = manager.history.sink
 assert isinstance(recorder, Recorder)
-recorder.apart = False
+recorder.apart = None  # this store has durable messages, too
 durable, plain = IntegerEndpoint("durable", ""), IntegerEndpoint("plain", "")
 writer = manager.history._own  # type: ignore[attr-defined]  # in the place of the store of durable messages
 
