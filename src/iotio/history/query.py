@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import pairwise
@@ -29,6 +29,8 @@ __all__ = ["MAX_READINGS", "TIMEOUT", "Question", "answer"]
 
 TIMEOUT = 10.0  # seconds that a query may take
 MAX_READINGS = 100_000  # that are answered one by one
+_MARGIN = 50_000  # readings of a day of which only a part is asked for
+_TOO_MANY = f"the answer would have more than {MAX_READINGS} readings: ask for less time, or for points"
 _TRIES = 20  # if readings become chunks while they are read
 _FIRST, _LAST = -(2**62), 2**62
 _DAY = 86_400_000
@@ -176,19 +178,30 @@ class _Query:
 
     def _from_chunks(self, start: int, stop: int, edges: list[int]) -> list[Counted]:
         """Count what begins in a time, whose start is that of a quarter, from chunks and buffers."""
-        if start >= stop:
-            return []
-        stored = [one for one in self._tables.chunks(self._record.id, start, stop) if one[:3] not in self._open.written]
-        chunks = sorted([*stored, *self._open.within(start, stop)], key=lambda one: one[:3])
-        groups: dict[int, list[Chunk]] = {}
-        for chunk in chunks:
-            groups.setdefault(quarter_of(chunk.start), []).append(chunk)
-        opened = {quarter for quarter, _, _ in self._open.buffers if start <= quarter < stop}
         pieces: list[Counted] = []
-        for quarter in sorted({*groups, *opened}):
-            self._check_time()
-            pieces += self._from_group(groups.get(quarter, []), quarter, quarter in opened, edges)
+        for begin, end in self._days(start, stop):
+            stored = self._tables.chunks(self._record.id, begin, end)
+            stored = [one for one in stored if one[:3] not in self._open.written]
+            groups: dict[int, list[Chunk]] = {}
+            for chunk in sorted([*stored, *self._open.within(begin, end)], key=lambda one: one[:3]):
+                groups.setdefault(quarter_of(chunk.start), []).append(chunk)
+            opened = {quarter for quarter, _, _ in self._open.buffers if begin <= quarter < end}
+            for quarter in sorted({*groups, *opened}):
+                pieces += self._from_group(groups.get(quarter, []), quarter, quarter in opened, edges)
         return pieces
+
+    def _days(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Part a time into days, so that years are not read in one piece; where nothing is stored there are none."""
+        newest = self._tables.chunk_before(self._record.id, _LAST)
+        quarters = self._open.quarters()
+        if newest is not None:
+            quarters |= {quarter_of(self._tables.first_chunk(self._record.id) or 0), quarter_of(newest.start)}
+        if quarters:
+            start, stop = max(start, min(quarters)), min(stop, max(quarters) + QUARTER)
+            for begin in range(start, stop, _DAY):
+                if time.monotonic() > self._end:
+                    raise TimeoutError(f"the answer took more than {TIMEOUT:g} s: ask for less time")
+                yield begin, min(begin + _DAY, stop)
 
     def _from_group(self, chunks: list[Chunk], quarter: int, opened: bool, edges: list[int]) -> list[Counted]:
         """Count the chunks and buffers of one quarter."""
@@ -261,9 +274,7 @@ class _Query:
         times, values = self._readings(quarter_of(question.start), question.stop)
         place, end = bisect_left(times, question.start), bisect_left(times, question.stop)
         if end - place > MAX_READINGS:
-            raise ValueError(
-                f"the answer would have more than {MAX_READINGS} readings: ask for less time, or for points"
-            )
+            raise ValueError(_TOO_MANY)
         total = self._record.kind is Kind.TOTAL
         before = self._before(question.start) if total and place < end else None
         found = []
@@ -276,13 +287,14 @@ class _Query:
 
     def _readings(self, start: int, stop: int) -> Readings:
         """Read all that begins in a time whose start is that of a quarter; a little more may come."""
-        most = 50 * MAX_READINGS
         chunks: list[Chunk] = []
-        for begin in range(start, stop, _DAY):  # for years that are asked for nothing is read in one piece
-            self._check_time()
-            chunks += self._tables.chunks(self._record.id, begin, min(begin + _DAY, stop))
-            if sum(one.statistics.n for one in chunks[-5000:]) > most:
-                break
+        count = 0
+        for begin, end in self._days(start, stop):
+            some = self._tables.chunks(self._record.id, begin, end)
+            chunks += some
+            count += sum(one.statistics.n for one in some)
+            if count > 2 * MAX_READINGS + _MARGIN:
+                raise ValueError(_TOO_MANY)
         stored = [one for one in chunks if one[:3] not in self._open.written]
         return self._merged([*stored, *self._open.within(start, stop)], *self._open.readings(start, stop))
 
@@ -310,10 +322,6 @@ class _Query:
         last = max(found, default=None)
         return None if counted is not None and (last is None or counted.start > last) else last
 
-    def _check_time(self) -> None:
-        if time.monotonic() > self._end:
-            raise TimeoutError(f"the answer took more than {TIMEOUT:g} s: ask for less time")
-
     # -- states ----------------------------------------------------------------------------------------
 
     def spans(self) -> Series:
@@ -323,7 +331,7 @@ class _Query:
         times, values = self._readings(quarter_of(question.start), question.stop)
         place, end = bisect_left(times, question.start), bisect_left(times, question.stop)
         if end - place > MAX_READINGS:
-            raise ValueError(f"the answer would have more than {MAX_READINGS} changes: ask for less time")
+            raise ValueError(_TOO_MANY)
         changes = [] if first is None else [(question.start, first)]
         for moment, value in zip(times[place:end], values[place:end], strict=True):
             if changes and changes[-1][0] == moment:
