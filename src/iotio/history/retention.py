@@ -14,7 +14,7 @@ from .tables import HistoryTables, Kind, SeriesRecord
 __all__ = ["MOST_CHUNKS", "Retention"]
 
 MOST_CHUNKS = 1000  # that one commit deletes
-_MOST_SERIES = 200  # that one commit looks at
+_MOST_SERIES = 50  # that one commit looks at
 _PAUSE = 600_000  # ms between two rounds, if the store is not too large
 _SLICES = 50  # of the time of all readings, one of which is deleted in a round if the store is too large
 _LAST = 2**62
