@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
+from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord, write_json
 
 
 def device(name: str = "lamp", **values: Any) -> DeviceRecord:
@@ -26,3 +26,18 @@ def message(number: int, name: str = "lamp", **values: Any) -> MessageRecord:
     """A message record."""
     known: dict[str, Any] = {"id": f"m{number}", "event": "set", "kind": 2, "value": b"\x00\xff", "created": 1002.0}
     return MessageRecord(name, number, **{**known, **values})
+
+
+def twin(endpoint_id: str = "level", name: str = "lamp", **values: Any) -> TwinRecord:
+    """A twin record."""
+    known: dict[str, Any] = {
+        "reported": write_json({"a": [1, 2.5, None, "U+0000: \0"]}),
+        "reported_at": 1003.5,
+        "desired": b"21.5",
+        "desired_at": 1004.0,
+        "desired_by": "api:anna",
+        "version": 7,
+        "status": "pending",
+        "expires": 2000.5,
+    }
+    return TwinRecord(name, endpoint_id, **{**known, **values})

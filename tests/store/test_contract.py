@@ -16,18 +16,20 @@ from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,
+    DropTwins,
     Heard,
     PutDevice,
     PutMessage,
+    PutTwin,
     Run,
     Snapshot,
     Store,
 )
-from iotio.core.storage.records import write_json
+from iotio.core.storage.records import TwinRecord, write_json
 from iotio.store import MemoryStore, open_store
 from tests.support.postgres import PostgresServer
 
-from .records import device, message
+from .records import device, message, twin
 
 Reopen = Callable[[], Store]
 
@@ -45,6 +47,39 @@ def test_all_fields_come_back_after_it_was_closed(reopen: Reopen) -> None:
 
     assert {one.id: one for one in found.devices} == {"lamp": lamp, "plain": plain}
     assert found.messages == (message(3), full), "in the order of their numbers"
+
+
+def test_twins_come_back_after_it_was_closed(reopen: Reopen) -> None:
+    plain = TwinRecord("lamp", "on")
+    reopen().commit([PutTwin(twin()), PutTwin(plain), PutTwin(twin(name="other", reason="too hot"))])
+    reopen().commit([PutTwin(twin(version=8))])
+    found = {(one.device_id, one.endpoint_id): one for one in reopen().load().twins}
+    assert found == {
+        ("lamp", "level"): twin(version=8),
+        ("lamp", "on"): plain,
+        ("other", "level"): twin(name="other", reason="too hot"),
+    }
+
+
+def test_dropping_twins(store: Store) -> None:
+    store.commit([PutTwin(twin(name)) for name in ("a", "b", "c")] + [PutTwin(twin("a", "other"))])
+    store.commit([DropTwins("lamp", ("b", "nix")), DropTwins("nobody", ())])
+    assert sorted((one.device_id, one.endpoint_id) for one in store.load().twins) == [("lamp", "b"), ("other", "a")]
+    store.commit([DropTwins("lamp", ()), PutTwin(twin("d"))])
+    assert sorted((one.device_id, one.endpoint_id) for one in store.load().twins) == [("lamp", "d"), ("other", "a")]
+
+
+def test_a_device_takes_its_twins_with_it(store: Store) -> None:
+    store.commit([PutDevice(device()), PutTwin(twin()), PutTwin(twin(name="other")), DropDevice("lamp")])
+    assert store.load() == Snapshot(twins=(twin(name="other"),))
+
+
+def test_twins_are_replaced_and_set_aside(store: Store) -> None:
+    store.commit([PutTwin(twin("a"))])
+    store.replace(Snapshot(twins=(twin("b"), twin("c"))))
+    assert sorted(one.endpoint_id for one in store.load().twins) == ["b", "c"]
+    store.set_aside([(twin("b"), "why")])
+    assert store.load().twins == (twin("c"),)
 
 
 @pytest.mark.parametrize("data", [None, False, 0, "", "text", [], {"a": {"b": [None, 1.5, "é\u2028"]}}])
@@ -157,6 +192,8 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     ),
     st.builds(DropMessages, _NAMES, st.lists(_NUMBERS, max_size=3).map(tuple)),
     st.builds(Heard, _NAMES, _STREAMS, _NUMBERS),
+    st.builds(lambda name, one, version: PutTwin(twin(one, name, version=version)), _NAMES, _NAMES, _NUMBERS),
+    st.builds(DropTwins, _NAMES, st.lists(_NAMES, max_size=2).map(tuple)),
 )
 
 
@@ -202,4 +239,5 @@ def _sorted(snapshot: Snapshot) -> Snapshot:
         snapshot,
         devices=tuple(sorted(snapshot.devices, key=lambda one: one.id)),
         messages=tuple(sorted(snapshot.messages, key=lambda one: (one.device_id, one.number))),
+        twins=tuple(sorted(snapshot.twins, key=lambda one: (one.device_id, one.endpoint_id))),
     )

@@ -61,6 +61,8 @@ def test_a_file_of_an_earlier_version(path: Path) -> None:
         assert (kept.id, kept.presence, kept.wakes, kept.counter) == ("lamp", "sleeping", None, 3)
         assert kept.returned, "nobody knows"
         assert kept.declaration is None
+        assert (kept.name, kept.note) == ("", "")
+        assert store.load().twins == ()
         store.commit([PutDevice(device(wakes=9.5))])
         assert [one.wakes for one in store.load().devices] == [9.5]
 

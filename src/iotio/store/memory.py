@@ -9,14 +9,17 @@ from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,
+    DropTwins,
     Heard,
     PutDevice,
     PutMessage,
+    PutTwin,
+    Record,
     Run,
     Snapshot,
     Store,
 )
-from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord
 
 from .history_memory import MemoryHistory
 
@@ -30,20 +33,25 @@ class MemoryStore(Store):
         self._devices: dict[str, DeviceRecord] = {}
         self._messages: dict[str, dict[int, MessageRecord]] = {}
         self._history = MemoryHistory()
+        self._twins: dict[str, dict[str, TwinRecord]] = {}
 
     def open(self) -> None:
         pass
 
     def load(self) -> Snapshot:
         messages = (record for numbers in self._messages.values() for _, record in sorted(numbers.items()))
-        return Snapshot(tuple(self._devices.values()), tuple(messages))
+        twins = (record for endpoints in self._twins.values() for record in endpoints.values())
+        return Snapshot(tuple(self._devices.values()), tuple(messages), tuple(twins))
 
-    def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
+    def set_aside(self, records: Sequence[tuple[Record, str]]) -> None:
         for record, _ in records:
-            if isinstance(record, DeviceRecord):
-                self._devices.pop(record.id, None)
-            else:
-                self._messages.get(record.device_id, {}).pop(record.number, None)
+            match record:
+                case DeviceRecord():
+                    self._devices.pop(record.id, None)
+                case MessageRecord():
+                    self._messages.get(record.device_id, {}).pop(record.number, None)
+                case TwinRecord():
+                    self._twins.get(record.device_id, {}).pop(record.endpoint_id, None)
 
     def history(self) -> MemoryHistory:
         return self._history
@@ -60,6 +68,9 @@ class MemoryStore(Store):
         self._messages = {}
         for record in snapshot.messages:
             self._messages.setdefault(record.device_id, {})[record.number] = record
+        self._twins = {}
+        for twin in snapshot.twins:
+            self._twins.setdefault(twin.device_id, {})[twin.endpoint_id] = twin
 
     def close(self) -> None:
         pass
@@ -72,6 +83,13 @@ class MemoryStore(Store):
             case DropDevice(device_id):
                 self._devices.pop(device_id, None)
                 self._messages.pop(device_id, None)
+                self._twins.pop(device_id, None)
+            case PutTwin(twin):
+                self._twins.setdefault(twin.device_id, {})[twin.endpoint_id] = twin
+            case DropTwins(device_id, kept):
+                twins = self._twins.get(device_id, {})
+                for endpoint_id in twins.keys() - set(kept):
+                    del twins[endpoint_id]
             case PutMessage(record):
                 self._messages.setdefault(record.device_id, {})[record.number] = record
                 device = self._devices.get(record.device_id)

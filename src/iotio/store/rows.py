@@ -8,27 +8,33 @@ from dataclasses import fields
 from math import isfinite
 from typing import Any
 
-from iotio.core.storage.records import DeviceRecord, MessageRecord, write_json
+from iotio.core.storage.contract import Record
+from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord, write_json
 
-__all__ = ["DamagedRow", "describe", "device_of", "message_of", "row_of", "shown"]
+__all__ = ["DamagedRow", "describe", "device_of", "message_of", "row_of", "shown", "twin_of"]
 
 _LAST = 253_402_300_800.0  # seconds since 1970 until the year 10000, which no date has
 _MOST = 100  # characters of a value that an error shows
 
 _NULL = b"null"  # data of a device, which is NULL in the table
-_DEVICE_FIELDS = [field.name for field in fields(DeviceRecord)]
+_FIELDS = {kind: [field.name for field in fields(kind)] for kind in (DeviceRecord, MessageRecord, TwinRecord)}
 
 
 class DamagedRow(Exception):
     """What a row holds cannot be a record; the text names column and value."""
 
 
-def row_of(record: DeviceRecord) -> dict[str, Any]:
-    """Return the row of a device."""
-    row = {name: getattr(record, name) for name in _DEVICE_FIELDS}
-    row["data"] = None if record.data == _NULL else record.data.decode()
-    row["rooms"] = json.dumps(record.rooms)
-    row["declaration"] = None if record.declaration is None else record.declaration.decode()
+def row_of(record: Record) -> dict[str, Any]:
+    """Return the row of a record."""
+    row = {name: getattr(record, name) for name in _FIELDS[type(record)]}
+    match record:
+        case DeviceRecord():
+            row["data"] = None if record.data == _NULL else record.data.decode()
+            row["rooms"] = json.dumps(record.rooms)
+            row["declaration"] = None if record.declaration is None else record.declaration.decode()
+        case TwinRecord():
+            row["reported"] = record.reported.decode()
+            row["desired"] = record.desired.decode()
     return row
 
 
@@ -59,6 +65,19 @@ def message_of(row: Mapping[str, Any]) -> MessageRecord:
     """
     _check(row, _MESSAGE_CHECKS)
     return MessageRecord(**row)
+
+
+def twin_of(row: Mapping[str, Any]) -> TwinRecord:
+    """Return the twin of a row.
+
+    Raises:
+        DamagedRow: there is none in it.
+    """
+    _check(row, _TWIN_CHECKS)
+    values = dict(row)
+    for name in ("reported", "desired"):
+        values[name] = write_json(_json(name, values[name]))
+    return TwinRecord(**values)
 
 
 def describe(row: Mapping[str, Any]) -> str:
@@ -119,6 +138,8 @@ _DEVICE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "wakes": _TIME_OR_NONE,
     "returned": (lambda value: value in (0, 1), "0 or 1"),
     "declaration": _TEXT_OR_NONE,
+    "name": _TEXT,
+    "note": _TEXT,
     "stream": _TEXT,
     "counter": _COUNT,
     "heard_stream": _TEXT_OR_NONE,
@@ -134,4 +155,17 @@ _MESSAGE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "created": _TIME,
     "expires": _TIME_OR_NONE,
     "coalesce": _TEXT_OR_NONE,
+}
+_TWIN_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "device_id": _TEXT,
+    "endpoint_id": _TEXT,
+    "reported": _TEXT,
+    "reported_at": _TIME_OR_NONE,
+    "desired": _TEXT,
+    "desired_at": _TIME_OR_NONE,
+    "desired_by": _TEXT,
+    "version": _COUNT,
+    "status": _TEXT,
+    "reason": _TEXT,
+    "expires": _TIME_OR_NONE,
 }

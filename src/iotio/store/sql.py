@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Table,
+    and_,
     bindparam,
     case,
     delete,
@@ -35,16 +36,19 @@ from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,
+    DropTwins,
     Heard,
     PutDevice,
     PutMessage,
+    PutTwin,
+    Record,
     Run,
     Snapshot,
     Store,
     StoreDamaged,
     StoreError,
 )
-from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord
 from iotio_protocol.logs import get_logger
 
 from .any_text import AnyText
@@ -52,9 +56,9 @@ from .database import Database
 from .exporting import export_database
 from .history_sql import SqlHistory
 from .reading import read_rows
-from .rows import DamagedRow, describe, device_of, message_of, row_of, shown
+from .rows import DamagedRow, describe, device_of, message_of, row_of, shown, twin_of
 from .schema import upgrade
-from .tables import devices, messages, set_aside
+from .tables import devices, messages, set_aside, twins
 
 __all__ = ["SqlStore"]
 
@@ -131,20 +135,18 @@ class SqlStore(Store):
             with self._database.reads_anything(connection):
                 known = _read(connection, row_id, devices, device_of, bad)
                 waiting = _read(connection, row_id, messages, message_of, bad)
+                found = _read(connection, row_id, twins, twin_of, bad)
             _set_aside(connection, row_id, bad)
         self._tell(bad)
-        return Snapshot(tuple(known), tuple(waiting))
+        return Snapshot(tuple(known), tuple(waiting), tuple(found))
 
-    def set_aside(self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]) -> None:
+    def set_aside(self, records: Sequence[tuple[Record, str]]) -> None:
         row_id = self._database.row_id
         bad = []
         with self._database.says("cannot be written"), self._transaction() as connection:
             for record, why in records:
-                if isinstance(record, DeviceRecord):
-                    table, key, row = devices, devices.c.id == record.id, row_of(record)
-                else:
-                    key = (messages.c.device_id == record.device_id) & (messages.c.number == record.number)
-                    table, row = messages, {column.name: getattr(record, column.name) for column in messages.c}
+                table, row = _TABLES[type(record)], row_of(record)
+                key = and_(*(column == row[column.name] for column in table.primary_key))
                 number = connection.execute(select(row_id).select_from(table).where(key)).scalar()
                 bad.append(_Bad(table, number, row, why))
             _set_aside(connection, row_id, bad)
@@ -188,10 +190,11 @@ class SqlStore(Store):
 
     def replace(self, snapshot: Snapshot) -> None:
         with self._database.says("cannot be written"), self._transaction() as connection:
-            connection.execute(delete(messages))
-            connection.execute(delete(devices))
+            for table in _TABLES.values():
+                connection.execute(delete(table))
             _put_devices(connection, [PutDevice(record) for record in snapshot.devices])
             _put_messages(connection, [PutMessage(record) for record in snapshot.messages])
+            _put_twins(connection, [PutTwin(record) for record in snapshot.twins])
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -220,6 +223,8 @@ class SqlStore(Store):
         with self._connection.begin():
             yield self._connection
 
+
+_TABLES: dict[type[Record], Table] = {MessageRecord: messages, TwinRecord: twins, DeviceRecord: devices}
 
 _stores: WeakSet[SqlStore] = WeakSet()
 
@@ -348,14 +353,20 @@ def _put_device_statement(insert: Any) -> Any:
     return new.on_conflict_do_update(index_elements=["id"], set_=changed)
 
 
-def _put_message_statement(insert: Any) -> Any:
-    new = insert(messages)
-    changed = {column.name: new.excluded[column.name] for column in messages.c if not column.primary_key}
-    return new.on_conflict_do_update(index_elements=["device_id", "number"], set_=changed)
+def _put_statement(table: Table) -> Callable[[Any], Any]:
+    """Return what makes the statement that puts a row in the place of the one of its key; see `_Statement`."""
+
+    def make(insert: Any) -> Any:
+        new = insert(table)
+        changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
+        return new.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+
+    return make
 
 
 _PUT_DEVICE = _Statement(_put_device_statement)
-_PUT_MESSAGE = _Statement(_put_message_statement, attrgetter)
+_PUT_MESSAGE = _Statement(_put_statement(messages), attrgetter)
+_PUT_TWIN = _Statement(_put_statement(twins))
 _RAISE_COUNTER = _Statement(
     update(devices)
     .where(devices.c.id == bindparam("_id"), devices.c.counter < bindparam("_number"))
@@ -371,6 +382,10 @@ _HEARD = _Statement(
 )
 _DROP_DEVICE = _Statement(delete(devices).where(devices.c.id == bindparam("_id")))
 _DROP_DEVICES_MESSAGES = _Statement(delete(messages).where(messages.c.device_id == bindparam("_id")))
+_DROP_DEVICES_TWINS = _Statement(delete(twins).where(twins.c.device_id == bindparam("_id")))
+_DROP_TWIN = _Statement(
+    delete(twins).where(twins.c.device_id == bindparam("_id"), twins.c.endpoint_id == bindparam("_endpoint"))
+)
 _DROP_MESSAGE = _Statement(
     delete(messages).where(messages.c.device_id == bindparam("_id"), messages.c.number == bindparam("_number"))
 )
@@ -392,12 +407,24 @@ def _put_messages(connection: Connection, changes: list[PutMessage]) -> None:
 def _drop_devices(connection: Connection, changes: list[DropDevice]) -> None:
     rows = [{"_id": change.device_id} for change in changes]
     _DROP_DEVICES_MESSAGES.run(connection, rows)
+    _DROP_DEVICES_TWINS.run(connection, rows)
     _DROP_DEVICE.run(connection, rows)
 
 
 def _drop_messages(connection: Connection, changes: list[DropMessages]) -> None:
     rows = [{"_id": change.device_id, "_number": number} for change in changes for number in change.numbers]
     _DROP_MESSAGE.run(connection, rows)
+
+
+def _put_twins(connection: Connection, changes: list[PutTwin]) -> None:
+    _PUT_TWIN.run(connection, [row_of(change.record) for change in changes])
+
+
+def _drop_twins(connection: Connection, changes: list[DropTwins]) -> None:
+    for change in changes:
+        found = connection.execute(select(twins.c.endpoint_id).where(twins.c.device_id == change.device_id)).scalars()
+        gone = set(found) - set(change.kept)
+        _DROP_TWIN.run(connection, [{"_id": change.device_id, "_endpoint": endpoint_id} for endpoint_id in gone])
 
 
 def _heard(connection: Connection, changes: list[Heard]) -> None:
@@ -423,5 +450,7 @@ _WRITERS: dict[type[Change], Callable[[Connection, list[Any]], None]] = {
     DropDevice: _drop_devices,
     PutMessage: _put_messages,
     DropMessages: _drop_messages,
+    PutTwin: _put_twins,
+    DropTwins: _drop_twins,
     Heard: _heard,
 }

@@ -9,7 +9,18 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Float, Integer, Larg
 
 from .any_text import AnyText
 
-__all__ = ["SCHEMA_TABLE", "chunks", "devices", "messages", "metadata", "quarters", "series", "set_aside", "tail"]
+__all__ = [
+    "SCHEMA_TABLE",
+    "chunks",
+    "devices",
+    "messages",
+    "metadata",
+    "quarters",
+    "series",
+    "set_aside",
+    "tail",
+    "twins",
+]
 
 SCHEMA_TABLE = "iotio_schema"
 """Holds the version of the schema. Not Alembic's own name: the program may keep tables of its own in the same file."""
@@ -29,6 +40,8 @@ devices = Table(
     Column("wakes", Float),
     Column("returned", Boolean, nullable=False),
     Column("declaration", AnyText),  # JSON
+    Column("name", AnyText, nullable=False),
+    Column("note", AnyText, nullable=False),
     Column("stream", AnyText, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("heard_stream", AnyText),
@@ -110,4 +123,20 @@ quarters = Table(
     Column("last", Double, nullable=False),
     Column("increase", Double, nullable=False),
     sqlite_with_rowid=False,
+)
+
+twins = Table(
+    "iotio_twins",
+    metadata,
+    Column("device_id", AnyText, primary_key=True),
+    Column("endpoint_id", AnyText, primary_key=True),
+    Column("reported", AnyText, nullable=False),  # JSON
+    Column("reported_at", Float),
+    Column("desired", AnyText, nullable=False),  # JSON
+    Column("desired_at", Float),
+    Column("desired_by", AnyText, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("status", AnyText, nullable=False),
+    Column("reason", AnyText, nullable=False),
+    Column("expires", Float),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -15,15 +15,17 @@ from iotio.core.storage.contract import (
     Change,
     DropDevice,
     DropMessages,
+    DropTwins,
     Heard,
     PutDevice,
     PutMessage,
+    PutTwin,
     Run,
     Snapshot,
 )
-from iotio.core.storage.records import DeviceRecord, MessageRecord
+from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord
 from iotio.store import MemoryStore
-from tests.store.records import device, message
+from tests.store.records import device, message, twin
 
 
 def batch_of(*entries: Sequence[Change]) -> Batch:
@@ -43,13 +45,56 @@ def changes_of(batch: Batch) -> list[Change]:
 
 def test_what_is_kept() -> None:
     assert is_kept([PutDevice(device()), DropDevice("a"), Heard("a", "s", 1), DropMessages("a", (1,))])
+    assert is_kept([DropTwins("a", ())])
     assert not is_kept([PutMessage(message(1))])
+    assert not is_kept([PutTwin(twin())])
     assert not is_kept([PutDevice(device()), Run(print)])
 
 
 def test_the_last_record_wins_and_stands_where_the_first_one_stood() -> None:
     batch = batch_of([PutDevice(device())], [PutMessage(message(1))], [PutDevice(device(counter=1))])
     assert changes_of(batch) == [PutDevice(device(counter=1)), PutMessage(message(1))]
+
+
+def ask(device_id: str, endpoint_ids: Iterable[str]) -> list[TwinRecord]:
+    return [twin(name, device_id, version=99) for name in endpoint_ids]
+
+
+def test_marked_twins_are_asked_for_once() -> None:
+    batch = batch_of([PutMessage(message(1))])
+    batch.mark_twins("lamp", ["b"], ask)
+    batch.mark_twins("other", ["b"], ask)
+    batch.mark_twins("lamp", ["a", "b"], ask)
+    assert [change for change in changes_of(batch) if isinstance(change, PutTwin)] == [
+        PutTwin(twin("b", "other", version=99)),
+        PutTwin(twin("a", version=99)),
+        PutTwin(twin("b", version=99)),
+    ]
+
+
+def test_twins_that_are_marked_later_are_written_later() -> None:
+    batch = Batch()
+    batch.mark_twins("lamp", ["a"], ask)
+    batch.add_entry(Entry((PutTwin(twin("a")),), 0.0))
+    batch.mark_twins("lamp", ["b"], ask)
+    for kept in (("a", "x"), ("a", "b")):
+        batch.add_kept(DropTwins("lamp", kept))
+    batch.mark_twins("lamp", ["c"], ask)
+    assert changes_of(batch) == [
+        PutTwin(twin("a")),
+        DropTwins("lamp", ("a", "b")),
+        *(PutTwin(twin(name, version=99)) for name in "abc"),
+    ]
+    batch.add_kept(DropDevice("lamp"))
+    assert changes_of(batch) == [PutTwin(twin("a")), DropDevice("lamp")]
+
+
+def test_a_device_that_comes_again_and_again_takes_one_place() -> None:
+    batch = Batch()
+    for number in range(1000):
+        batch.add_kept(DropTwins("lamp", (str(number),)))
+        batch.mark_twins("lamp", ["a"], ask)
+    assert changes_of(batch) == [DropTwins("lamp", ("999",)), PutTwin(twin("a", version=99))]
 
 
 def test_messages_are_dropped_after_they_are_put() -> None:

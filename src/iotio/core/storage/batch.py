@@ -2,9 +2,9 @@
 
 Changes of one device are merged; the result equals applying them in submission order.
 
-A device record, what was heard of a device, and the messages to forget are *kept*: they are never refused, and merged
-for each device, so that they are bounded by the devices there are; of the devices that are forgotten, a batch names a
-bounded number. The rest is *entries*: each is one whole, and can be given up.
+A device record, what was heard of a device, its marked twins, and the messages and twins to forget are *kept*: they
+are never refused, and merged for each device, so that they are bounded by the devices there are; of the devices that
+are forgotten, a batch names a bounded number. The rest is *entries*: each is one whole, and can be given up.
 """
 
 from __future__ import annotations
@@ -17,18 +17,35 @@ from .contract import (
     Change,
     DropDevice,
     DropMessages,
+    DropTwins,
     Heard,
     PutDevice,
     PutMessage,
+    PutTwin,
 )
-from .records import DeviceRecord
+from .records import DeviceRecord, TwinRecord
 
-__all__ = ["AskRecord", "Batch", "Entry", "KeptDrops", "KeptSection", "Section", "Slot", "Ticket", "is_kept"]
+__all__ = [
+    "AskRecord",
+    "AskTwins",
+    "Batch",
+    "Entry",
+    "KeptDrops",
+    "KeptSection",
+    "KeptTwins",
+    "Section",
+    "Slot",
+    "Ticket",
+    "is_kept",
+]
 
 AskRecord = Callable[[str], DeviceRecord | None]
 """Makes the record of the device of an id, as it is now; None if it is not known."""
 
-_KEPT = (PutDevice, DropDevice, Heard, DropMessages)
+AskTwins = Callable[[str, Iterable[str]], list[TwinRecord]]
+"""Makes the records of some twins of the device of an id, as they are now; of those that are known."""
+
+_KEPT = (PutDevice, DropDevice, Heard, DropMessages, DropTwins)
 _MAX_ENDS = 10_000  # devices to delete; beyond, it takes less to write all anew
 
 
@@ -109,6 +126,12 @@ class Entry(Slot):
             if isinstance(change, PutMessage):
                 yield change.record.device_id, change.record.number
 
+    def twins(self) -> Iterator[tuple[str, str]]:
+        """List device and endpoint of the twins in it."""
+        for change in self._changes:
+            if isinstance(change, PutTwin):
+                yield change.record.device_id, change.record.endpoint_id
+
 
 class KeptDevice(Slot):
     """The record of a device, and how far its stream was heard."""
@@ -167,12 +190,32 @@ class KeptDrops(Slot):
         yield DropMessages(self._device_id, tuple(sorted(self._numbers)))
 
 
+class KeptTwins(Slot):
+    """Twins of a device whose records are made when they are written."""
+
+    __slots__ = ("_ask", "_device_id", "_endpoint_ids")
+
+    def __init__(self, device_id: str, ask: AskTwins) -> None:
+        super().__init__()
+        self._ask = ask
+        self._device_id = device_id
+        self._endpoint_ids: set[str] = set()
+
+    def mark(self, endpoint_ids: Iterable[str]) -> None:
+        """Have the records of these twins made, too."""
+        self._endpoint_ids.update(endpoint_ids)
+
+    def changes(self) -> Iterator[Change]:
+        for record in self._ask(self._device_id, sorted(self._endpoint_ids)):
+            yield PutTwin(record)
+
+
 class KeptEnd(Slot):
-    """A device to delete."""
+    """A device to delete, or twins of one."""
 
     __slots__ = ("_change",)
 
-    def __init__(self, change: DropDevice) -> None:
+    def __init__(self, change: DropDevice | DropTwins) -> None:
         super().__init__()
         self._change = change
 
@@ -226,7 +269,19 @@ class Batch:
         is_short: some devices to delete are left out; behind it, all that the store should hold is to be written anew.
     """
 
-    __slots__ = ("_devices", "_drops", "_ends", "_next", "_slots", "done", "finished", "is_short", "kept")
+    __slots__ = (
+        "_devices",
+        "_drops",
+        "_ends",
+        "_next",
+        "_slots",
+        "_twin_drops",
+        "_twins",
+        "done",
+        "finished",
+        "is_short",
+        "kept",
+    )
 
     def __init__(self) -> None:
         self._slots: dict[int, Slot] = {}  # the changes of the batch, in the order in which they are written
@@ -234,6 +289,8 @@ class Batch:
         self._devices: dict[str, int] = {}  # where later records of a device are merged
         self._drops: dict[str, int] = {}
         self._ends: dict[str, int] = {}
+        self._twins: dict[str, int] = {}
+        self._twin_drops: dict[str, int] = {}
         self.kept = Ticket()
         self.done = Signal()
         self.finished = False
@@ -257,6 +314,7 @@ class Batch:
                 case DropDevice(device_id):
                     self._devices.pop(device_id, None)
                     self._drops.pop(device_id, None)
+                    self._twins.pop(device_id, None)
                 case Heard(device_id=device_id):
                     self._devices.pop(device_id, None)
 
@@ -274,6 +332,10 @@ class Batch:
         else:
             self._device(device_id).mark(ask)
 
+    def mark_twins(self, device_id: str, endpoint_ids: Iterable[str], ask: AskTwins) -> None:
+        """Have the records of twins made when they are written, and merged as if they were added now."""
+        self._twin_marks(device_id, ask).mark(endpoint_ids)
+
     def add_kept(self, change: Change) -> None:
         """Add a change that is merged."""
         match change:
@@ -283,8 +345,15 @@ class Batch:
                 self._device(device_id).merge(change)
             case DropMessages(device_id=device_id):
                 self._drop(device_id).merge(change)
+            case DropTwins(device_id=device_id):  # the last one names all that are kept
+                before = self._twin_drops.pop(device_id, None)
+                if before is not None:
+                    del self._slots[before]
+                self._twin_drops[device_id] = self._append(KeptEnd(change))
+                if device_id in self._twins:
+                    self._move(self._twins, device_id)  # what is marked later is not deleted
             case DropDevice(device_id):
-                for index in (self._devices, self._drops, self._ends):
+                for index in (self._devices, self._drops, self._ends, self._twins, self._twin_drops):
                     place = index.pop(device_id, None)
                     if place is not None:
                         del self._slots[place]
@@ -316,4 +385,20 @@ class Batch:
         slot = KeptDrops(device_id) if place is None else self._slots.pop(place)
         assert isinstance(slot, KeptDrops)
         self._drops[device_id] = self._append(slot)
+        return slot
+
+    def _twin_marks(self, device_id: str, ask: AskTwins) -> KeptTwins:
+        """Get or create the slot of a device's marked twins, and move it to the end: behind their sets."""
+        if device_id not in self._twins:
+            slot = KeptTwins(device_id, ask)
+            self._twins[device_id] = self._append(slot)
+            return slot
+        found = self._move(self._twins, device_id)
+        assert isinstance(found, KeptTwins)
+        return found
+
+    def _move(self, index: dict[str, int], device_id: str) -> Slot:
+        """Move a slot to the end."""
+        slot = self._slots.pop(index[device_id])
+        index[device_id] = self._append(slot)
         return slot

@@ -15,15 +15,18 @@ from typing import Any
 
 from iotio_protocol.errors import IoTError
 
-from .records import DeviceRecord, MessageRecord
+from .records import DeviceRecord, MessageRecord, TwinRecord
 
 __all__ = [
     "Change",
     "DropDevice",
     "DropMessages",
+    "DropTwins",
     "Heard",
     "PutDevice",
     "PutMessage",
+    "PutTwin",
+    "Record",
     "Run",
     "Snapshot",
     "Store",
@@ -57,6 +60,8 @@ class StoreUnavailable(StoreError):
 
 # What is stored.
 
+Record = DeviceRecord | MessageRecord | TwinRecord
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -64,6 +69,7 @@ class Snapshot:
 
     devices: tuple[DeviceRecord, ...] = ()
     messages: tuple[MessageRecord, ...] = ()
+    twins: tuple[TwinRecord, ...] = ()
 
 
 # What changes. Each may be done a second time without harm: after a failure nobody knows whether it was done.
@@ -81,7 +87,7 @@ class PutDevice:
 
 @dataclass(frozen=True, slots=True)
 class DropDevice:
-    """Delete a device and its messages."""
+    """Delete a device, its messages and its twins."""
 
     device_id: str
 
@@ -111,6 +117,21 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class PutTwin:
+    """Store the twin of an endpoint, new or known."""
+
+    record: TwinRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropTwins:
+    """Delete the twins of a device but for those of some endpoints: it has no others any more."""
+
+    device_id: str
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Let the program write in the same transaction.
 
@@ -121,11 +142,11 @@ class Run:
     function: Callable[[Any], object]
 
 
-Change = PutDevice | DropDevice | PutMessage | DropMessages | Heard | Run
+Change = PutDevice | DropDevice | PutMessage | DropMessages | Heard | PutTwin | DropTwins | Run
 
 
 class Store(ABC):
-    """Keeps devices and messages. Every method may block, and only one thread at a time calls any of them."""
+    """Keeps devices, messages and twins. Every method may block, and only one thread at a time calls any of them."""
 
     @abstractmethod
     def open(self) -> None:
@@ -144,7 +165,7 @@ class Store(ABC):
         """
 
     def set_aside(  # noqa: B027  # a store that cannot do it need not
-        self, records: Sequence[tuple[DeviceRecord | MessageRecord, str]]
+        self, records: Sequence[tuple[Record, str]]
     ) -> None:
         """Keep records that cannot be used where people find them and `load` does not. Not every store can.
 
@@ -174,6 +195,7 @@ class Store(ABC):
         Args: and errors are those of `backup`; `progress` counts records.
         """
         raise StoreError(f"{type(self).__name__} cannot be exported: use a store in SQLite or PostgreSQL")
+
     def history(self) -> Any:
         """Return what keeps the history in it, an `iotio.history.tables.HistoryStorage`; None if nothing does."""
         return None

@@ -1,4 +1,4 @@
-"""The records that a store keeps: one for each device, and one for each durable message that waits.
+"""The records that a store keeps: one for each device, one for each durable message that waits, one for each twin.
 
 A new column is: a field here, the table, a migration, and the one place that sets it.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-__all__ = ["DeviceRecord", "DeviceState", "MessageRecord", "read_json", "write_json"]
+__all__ = ["DeviceRecord", "DeviceState", "MessageRecord", "TwinRecord", "read_json", "write_json"]
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -50,6 +50,8 @@ class DeviceState:
         returned: whether it has come more than once.
         declaration: the endpoints that it has declared when it connected last; as JSON, None if there are none. Of
             devices in memory equal ones are one object, see `Remembered`.
+        name: what people call it, or "".
+        note: what people note of it, or "".
     """
 
     id: str
@@ -62,6 +64,8 @@ class DeviceState:
     wakes: float | None = None
     returned: bool = False
     declaration: bytes | None = None
+    name: str = ""
+    note: str = ""
 
     def copy(self) -> DeviceState:
         """Return a copy; of a `DeviceRecord` without its streams."""
@@ -119,3 +123,34 @@ class MessageRecord:
     created: float
     expires: float | None = None
     coalesce: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TwinRecord:
+    """What an endpoint of a device is, and what it should be.
+
+    Attributes:
+        device_id: the id of the device.
+        endpoint_id: the id of the endpoint; both name the twin.
+        reported: what the device said last; as JSON, see `write_json`.
+        reported_at: when; None: never.
+        desired: what was set; as JSON.
+        desired_at: when; None: nothing is desired.
+        desired_by: who set it.
+        version: grows with each set.
+        status: as a word.
+        reason: why it is rejected, else "".
+        expires: when a set that is outstanding is of no use any more, None for never.
+    """
+
+    device_id: str
+    endpoint_id: str
+    reported: bytes = b"null"
+    reported_at: float | None = None
+    desired: bytes = b"null"
+    desired_at: float | None = None
+    desired_by: str = ""
+    version: int = 0
+    status: str = "unknown"
+    reason: str = ""
+    expires: float | None = None

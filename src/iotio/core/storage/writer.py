@@ -13,13 +13,13 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
 
 from ..primitives import Bell, Signal, allocate_lock, start_thread, wait
-from .batch import AskRecord, Batch, Entry, KeptDrops, KeptSection, Section, Slot, Ticket, is_kept
+from .batch import AskRecord, AskTwins, Batch, Entry, KeptDrops, KeptSection, KeptTwins, Section, Slot, Ticket, is_kept
 from .contract import Change, DropMessages, Snapshot, Store, StoreError, StoreLost, StoreUnavailable
 
 __all__ = ["StoreWriter", "Ticket"]
@@ -40,6 +40,7 @@ class StoreWriter:
         snapshot: all that the store should hold by now; called in the writer's thread when the store has lost what
             was written. It may tell of changes whose ticket is not decided yet.
         record: makes the record of a marked device; called in the writer's thread.
+        twins: makes the records of marked twins; the same.
         patience: seconds that an entry waits.
         max_batch: entries that wait at a time.
         max_pause: seconds, at most, until a failed commit is tried again.
@@ -56,6 +57,7 @@ class StoreWriter:
         store: Store,
         snapshot: Callable[[], Snapshot],
         record: AskRecord = lambda device_id: None,
+        twins: AskTwins = lambda device_id, endpoint_ids: [],
         *,
         patience: float = 5.0,
         max_batch: int = 10_000,
@@ -64,6 +66,7 @@ class StoreWriter:
         self.store = store
         self._snapshot = snapshot
         self._record = record
+        self._twins = twins
         self._patience = patience
         self._max_batch = max_batch
         self._max_pause = max_pause
@@ -151,6 +154,16 @@ class StoreWriter:
     def wake(self) -> None:
         """Look anew when sections are due. Never blocks."""
         self._work.ring()
+
+    def mark_twins(self, device_id: str, endpoint_ids: Iterable[str]) -> None:
+        """Have the records of twins of a device written soon; see `mark`."""
+        with self._lock:
+            if self._closed:
+                return
+            rings = not self._pending
+            self._pending.mark_twins(device_id, endpoint_ids, self._twins)
+        if rings:
+            self._work.ring()
 
     def flush(self, timeout: float, *, wait: Callable[[Signal, float], bool] = wait) -> bool:
         """Wait until all that was submitted before is written or given up.
@@ -322,13 +335,26 @@ class StoreWriter:
                 elif self._decide(slot):
                     settled.append(slot)
                 else:
-                    self._undo.extend(_undo(slot))
+                    self._undo.extend(self._undone(slot))
             self.written += len(settled)
         for slot in slots:
             if isinstance(slot, KeptSection):
                 slot.section.settled(None)
         for entry in settled:
             _tell(entry.ticket, None)
+
+    def _undone(self, entry: Entry) -> list[Slot]:
+        """Take back an entry that was written and given up: its sender was told that it is not stored."""
+        slots: list[Slot] = []
+        for device_id, number in entry.messages():
+            drops = KeptDrops(device_id)
+            drops.merge(DropMessages(device_id, (number,)))
+            slots.append(drops)
+        for device_id, endpoint_id in entry.twins():
+            twins = KeptTwins(device_id, self._twins)
+            twins.mark((endpoint_id,))
+            slots.append(twins)
+        return slots
 
     def _refuse(self, batch: Batch, slot: Slot, error: Exception) -> None:
         """Give up a slot that can never be written."""
@@ -440,16 +466,6 @@ class StoreWriter:
         if ended:
             told = self._throttle.ask("over") is not None
             logger.log(logging.WARNING if told else logging.DEBUG, "the store can be written again")
-
-
-def _undo(entry: Entry) -> list[Slot]:
-    """Delete the messages of an entry again; its sender was told that they are not stored."""
-    slots: list[Slot] = []
-    for device_id, number in entry.messages():
-        drops = KeptDrops(device_id)
-        drops.merge(DropMessages(device_id, (number,)))
-        slots.append(drops)
-    return slots
 
 
 def _tell(ticket: Ticket, error: Exception | None) -> None:

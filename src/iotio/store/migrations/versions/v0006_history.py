@@ -5,18 +5,20 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from iotio.store.any_text import AnyText
+
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 
 def upgrade() -> None:
     op.create_table(
         "iotio_series",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("device_id", sa.Text, nullable=False),
-        sa.Column("endpoint_id", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("unit", sa.Text),
+        sa.Column("device_id", AnyText, nullable=False),
+        sa.Column("endpoint_id", AnyText, nullable=False),
+        sa.Column("kind", AnyText, nullable=False),
+        sa.Column("unit", AnyText),
         sa.Column("created", sa.Float, nullable=False),
         sa.Column("dropped", sa.Boolean, nullable=False),
     )
