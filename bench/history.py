@@ -39,6 +39,7 @@ from iotio.history.statistics import QUARTER, quarter_of, statistics_of
 from iotio.history.tables import Chunk, HistoryTables, Kind, Quarter, SeriesRecord
 from iotio.store import MemoryStore, open_store
 from iotio.store.sql import SqlStore
+from iotio.store.sqlite import SqliteDatabase
 
 DEVICES, ENDPOINTS = 500, 10
 TURNS = 100  # parts of a second in which devices report
@@ -49,7 +50,7 @@ class TimedStore(SqlStore):
     """Notes how long each commit takes."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
+        super().__init__(SqliteDatabase(url))
         self.commits: list[float] = []
 
     def commit(self, changes: Sequence[Change]) -> None:

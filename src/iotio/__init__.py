@@ -26,12 +26,17 @@ if TYPE_CHECKING:
         InvalidData,
         IoTError,
         NoHandler,
+        ReadOnly,
         RemoteError,
+        SetError,
         TooManyCalls,
+        UnknownEndpoint,
+        VersionConflict,
     )
     from iotio_protocol.options import Options
     from iotio_protocol.presence import Presence, PresenceReason
     from iotio_protocol.reasons import DisconnectReason
+    from iotio_protocol.twin import State, Status
 
     from .app import IoTManager
     from .core.device_type import DeviceType
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from .core.handles import DeviceHandle, IoTClient
     from .core.message import Message
     from .core.readings import Bucket, Series, Span
-    from .core.results import EmitResult
+    from .core.results import EmitResult, SetResult
     from .core.storage.contract import StoreError, StoreUnavailable
     from .history.settings import History
     from .shortcuts import call, close_room, emit, join, leave
@@ -71,12 +76,19 @@ __all__ = [
     "Options",
     "Presence",
     "PresenceReason",
+    "ReadOnly",
     "RemoteError",
     "Series",
+    "SetError",
+    "SetResult",
     "Span",
+    "State",
+    "Status",
     "StoreError",
     "StoreUnavailable",
     "TooManyCalls",
+    "UnknownEndpoint",
+    "VersionConflict",
     "call",
     "close_room",
     "emit",
@@ -104,6 +116,13 @@ _HOMES = {
     "NoHandler": "iotio_protocol.errors",
     "RemoteError": "iotio_protocol.errors",
     "TooManyCalls": "iotio_protocol.errors",
+    "SetError": "iotio_protocol.errors",
+    "UnknownEndpoint": "iotio_protocol.errors",
+    "ReadOnly": "iotio_protocol.errors",
+    "VersionConflict": "iotio_protocol.errors",
+    "SetResult": ".core.results",
+    "State": "iotio_protocol.twin",
+    "Status": "iotio_protocol.twin",
     "DeviceHandle": ".core.handles",
     "DeviceType": ".core.device_type",
     "DisconnectReason": "iotio_protocol.reasons",

@@ -38,6 +38,7 @@ from .hosts.native.started import Started
 from .hosts.upgrade import subprotocol_at
 from .http import rest
 from .shortcuts import EXTENSION
+from .state import Twins
 from .store import open_store
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class IoTManager(Manager):
             encoder=encoder,
             options=options,
             store=store,
+            make_twins=Twins,
         )
         if disowned:
             forks.disown(self, disowned)

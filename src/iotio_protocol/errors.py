@@ -18,12 +18,18 @@
     │   ├── InvalidData          the value or the result is not as it should be (also a ValueError)
     │   ├── TooManyCalls         as many calls as may be are on their way
     │   └── CallsUnsupported     the other side speaks a protocol without calls
+    ├── SetError                 what was to be set is not, and nothing has changed
+    │   ├── UnknownEndpoint      the device has no endpoint of that id (also a LookupError)
+    │   ├── ReadOnly             the endpoint is a sensor (also a ValueError)
+    │   └── VersionConflict      somebody else has set it since
     └── ConnectionEnded          the device is gone (`IoTClient.send` of iot.io 0.3)
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from .twin import State
 
 __all__ = [
     "CallDisconnected",
@@ -40,11 +46,15 @@ __all__ = [
     "IoTError",
     "NoHandler",
     "ProtocolError",
+    "ReadOnly",
     "RemoteError",
+    "SetError",
     "StreamGap",
     "TooLarge",
     "TooManyCalls",
+    "UnknownEndpoint",
     "UnsupportedPacket",
+    "VersionConflict",
 ]
 
 
@@ -205,3 +215,34 @@ class TooManyCalls(CallError):
 
 class CallsUnsupported(CallError):
     """The other side speaks a protocol without calls: v0 or v1."""
+
+
+class SetError(IoTError):
+    """What was to be set is not, and nothing has changed."""
+
+
+class UnknownEndpoint(SetError, LookupError):
+    """The device has no endpoint of that id, or is forgotten."""
+
+
+class ReadOnly(SetError, ValueError):
+    """The endpoint is a sensor: its `access` is "read"."""
+
+
+class VersionConflict(SetError):
+    """The desired value has another version than `if_version` says: it was set since.
+
+    Attributes:
+        current: the endpoint as it is.
+    """
+
+    def __init__(self, current: State, expected: int) -> None:
+        super().__init__(current, expected)
+        self.current = current
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return (
+            f"endpoint {self.current.endpoint!r} has version {self.current.version}, not {self.expected}:"
+            " it was set since; look at `current`, and set it with that version"
+        )

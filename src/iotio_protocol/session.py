@@ -45,6 +45,7 @@ __all__ = [
     "Packet",
     "Session",
     "State",
+    "WasRead",
     "string_frame",
 ]
 
@@ -147,6 +148,17 @@ class Packet:
 
 
 @dataclass(slots=True)
+class WasRead:
+    """The device has read a set of an endpoint; see `Session.probe`.
+
+    Attributes:
+        number: the owner's own, of the set.
+    """
+
+    number: int
+
+
+@dataclass(slots=True)
 class Invalid:
     """The device sent something that is no packet; it has been answered as its version has it.
 
@@ -173,6 +185,7 @@ Event: TypeAlias = (
     | Packet
     | v2.Packet
     | v2.Ack
+    | WasRead
     | v2.Sleep
     | v2.Goodbye
     | v2.Problem
@@ -246,9 +259,8 @@ class Session:
         self._since = now  # when the state was entered
         self._ping_sent: float | None = None
         self._pings = 0
-        self._probes: list[tuple[int, int]] | None = (
-            None  # pings behind something that is to be known to have been read
-        )
+        # Pings behind something that is to be known to have been read, and what is told then.
+        self._probes: list[tuple[int, v2.Ack | WasRead]] | None = None
         self._reason: DisconnectReason | None = None  # why we are closing
         self._ended = False
         self.wire = f"v{version}"
@@ -383,16 +395,16 @@ class Session:
         self._end(reason, "ended by the server", events, now)
         return events
 
-    def probe(self, upto: int, now: float) -> None:
-        """Send a ping. When it is answered, the device has read all before it, and `v2.Ack(upto)` is the event.
+    def probe(self, event: v2.Ack | WasRead, now: float) -> None:
+        """Send a ping. When it is answered, the device has read all before it.
 
         Args:
-            upto: what is then known to have been read; anything that grows.
+            event: what is told then.
             now: the time.
         """
         if self.state is _OPEN:
             self._ping(now)
-            self._probes = [*(self._probes or ()), (self._pings, upto)]
+            self._probes = [*(self._probes or ()), (self._pings, event)]
 
     def complain(self, error: InvalidPacket) -> None:
         """Tell the device that a packet is invalid, for a reason that only the owner knows."""
@@ -516,10 +528,9 @@ class Session:
             return
         number = int.from_bytes(payload, "big")
         probes = self._probes or []
-        read = [upto for ping, upto in probes if ping <= number <= self._pings]
-        if read:
-            self._probes = probes[len(read) :]
-            events.append(v2.Ack(read[-1]))
+        read = [event for ping, event in probes if ping <= number <= self._pings]
+        self._probes = probes[len(read) :]
+        events += read
 
     def _end(self, reason: DisconnectReason, detail: str, events: list[Event], now: float) -> None:
         self._enter(_CLOSED, now)

@@ -50,6 +50,8 @@ class State:
         status: what is known.
         reason: of REJECTED, what the device said, or "expired"; of PENDING, what it waits for; else "".
         stale: whether the device is not online, or `reported_at` is longer ago than `max_age` of its type.
+        out_of_range: whether `reported` is outside of what the endpoint declares: the sensor is right, its declaration
+            is not.
     """
 
     endpoint: str
@@ -62,6 +64,7 @@ class State:
     status: Status = Status.UNKNOWN
     reason: str = ""
     stale: bool = False
+    out_of_range: bool = False
 
 
 class Cause(Enum):
@@ -86,7 +89,7 @@ class Guard(Enum):
     ALWAYS = ""
     LAST = "it answers the last set"
     EARLIER = "it answers an earlier set"
-    WITHDRAWN = "it answers a set that was withdrawn"
+    WITHDRAWN = "nothing is desired any more"
     EQUAL = "with the desired value, and no earlier set is on its way"
     OTHER = "with another value than the desired one"
     OTHER_HELD = "with another value than the desired one, `hold`"
@@ -192,6 +195,7 @@ class Twin:
         reason: why it is REJECTED, else "".
         expires: when a set that is PENDING is of no use any more, in seconds since 1970, or None.
         on_way: the version of the set that is on its way to the device over the present connection, 0 for none.
+        size: the owner's own; 0 at first.
     """
 
     __slots__ = (
@@ -205,6 +209,7 @@ class Twin:
         "reason",
         "reported",
         "reported_at",
+        "size",
         "status",
         "version",
     )
@@ -220,6 +225,7 @@ class Twin:
         self.reason = ""
         self.expires: float | None = None
         self.on_way = 0
+        self.size = 0
         self._sent: Value = None  # the value that is on its way, or was last
         self._spoken = False  # another value was reported since then
 
@@ -252,7 +258,7 @@ class Twin:
         """Note that nothing is desired any more."""
         self._happen(Cause.UNSET)
 
-    def report(self, value: Value, now: float, *, echo: bool = False, hold: bool = False) -> None:
+    def report(self, value: Value, now: float, *, echo: bool = False, hold: bool = False) -> bool:
         """Note what the device says that the endpoint is.
 
         Args:
@@ -260,8 +266,11 @@ class Twin:
             now: the time of the report, in seconds since 1970.
             echo: whether it is an event of v0 or v1, whose library sends back what it got, whatever became of it.
             hold: whether what is desired is set again when the device has another value.
+
+        Returns:
+            Whether that is the device's word: not of an echo of what was set.
         """
-        self._happen(Cause.ECHO if echo else Cause.REPORT, value, now, hold=hold)
+        return self._happen(Cause.ECHO if echo else Cause.REPORT, value, now, hold=hold)
 
     def confirm(self, version: int, value: Value, now: float) -> None:
         """Note that the device has done a set. `value` is what is in force then; None: what was sent."""
@@ -297,6 +306,18 @@ class Twin:
         """Note that the time of what is desired is over."""
         self._happen(Cause.EXPIRE, why=EXPIRED)
 
+    def undo(self, before: Twin) -> None:
+        """Take the last set back, which could not be stored. What was reported since stays.
+
+        Args:
+            before: a copy of the twin as it was before that set.
+        """
+        self.desired, self.desired_at, self.desired_by = before.desired, before.desired_at, before.desired_by
+        self.version, self.status, self.reason = before.version, before.status, before.reason
+        self.expires = before.expires
+        if self.status is _UNKNOWN and self.reported_at is not None:
+            self.status = _CONFIRMED
+
     # -- inside ----------------------------------------------------------------------------------------
 
     def _free_way(self, version: int) -> bool:
@@ -315,11 +336,13 @@ class Twin:
         version: int = 0,
         hold: bool = False,
         why: str = "",
-    ) -> None:
+    ) -> bool:
+        """Find the row that counts, and do what it says. Returns whether something is reported."""
         for row in _BY_CAUSE[cause]:
             if self.status in row.source and _HOLDS[row.guard](self, value, version, hold):
                 self._become(row, value, now, why)
-                return
+                return Does.REPORT in row.does
+        return False
 
     def _become(self, row: Row, value: Value, now: float, why: str) -> None:
         does = row.does
@@ -365,7 +388,7 @@ _HOLDS: dict[Guard, Callable[[Twin, Value, int, bool], bool]] = {
     Guard.ALWAYS: lambda twin, value, version, hold: True,
     Guard.LAST: lambda twin, value, version, hold: _is_last(twin, version),
     Guard.EARLIER: lambda twin, value, version, hold: version < twin.version and twin.desired_at is not None,
-    Guard.WITHDRAWN: lambda twin, value, version, hold: version < twin.version and twin.desired_at is None,
+    Guard.WITHDRAWN: lambda twin, value, version, hold: twin.desired_at is None,
     Guard.EQUAL: lambda twin, value, version, hold: _is_desired(twin, value),
     Guard.OTHER: lambda twin, value, version, hold: _is_other(twin, value),
     Guard.OTHER_HELD: lambda twin, value, version, hold: hold and _is_other(twin, value),

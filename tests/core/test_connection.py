@@ -667,7 +667,15 @@ def test_state_of_a_connection(log: Log) -> None:
     assert connection.name == "d1"
     assert MemoryConnection(connection.manager, (), peer="1.2.3.4:5").name == "1.2.3.4:5"
     device.send("echo", 1)
-    assert connection.counters == {"received": 1, "sent": 1, "invalid": 0, "unhandled": 0, "dropped": 0}
+    assert connection.counters == {
+        "received": 1,
+        "sent": 1,
+        "invalid": 0,
+        "unhandled": 0,
+        "dropped": 0,
+        "invalid_report": 0,
+        "wrong_clock": 0,
+    }
     device.drop()
     assert (connection.is_open, connection.over, connection.session.state) == (False, True, State.CLOSED)
     assert frames_of(connection.read())[0][0] == Opcode.BINARY

@@ -41,7 +41,7 @@ def test_the_timings_of_the_server_hold() -> None:
 
 @pytest.mark.parametrize("timing", ["ping_interval", "ping_timeout", "grace"])
 def test_a_timing_of_the_type_goes_first(timing: str) -> None:
-    options = DeviceType("lamp", **{timing: 1.5}).options(OPTIONS)
+    options = DeviceType("lamp", **cast("Any", {timing: 1.5})).options(OPTIONS)
     for name in ("ping_interval", "ping_timeout", "grace"):
         assert getattr(options, name) == (1.5 if name == timing else getattr(OPTIONS, name))
 
@@ -53,7 +53,7 @@ def test_zero_is_a_timing() -> None:
 @pytest.mark.parametrize("timing", ["ping_interval", "grace"])
 def test_a_wrong_timing(timing: str) -> None:
     with pytest.raises(ValueError, match=timing):
-        DeviceType("lamp", **{timing: -1.0}).options(OPTIONS)
+        DeviceType("lamp", **cast("Any", {timing: -1.0})).options(OPTIONS)
 
 
 def test_a_handler_can_be_called_by_hand() -> None:

@@ -166,7 +166,7 @@ def test_what_a_device_declares_itself_counts() -> None:
     for name in ("kwh", "limit", "on"):
         assert known.endpoint(name) is known.endpoints[name]
     assert known.endpoint("nosuch") is None
-    written = known.state.declaration
+    written = known.lasting.declaration
     assert written is not None
     assert b"limit" not in written, "only its own is stored"
 

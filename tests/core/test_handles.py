@@ -259,10 +259,10 @@ def test_the_endpoints_of_devices_of_one_kind_are_the_same_objects() -> None:
     assert there.connected
     assert not away.connected
     assert there.endpoints["s"] is away.endpoints["s"]
-    assert there.state.declaration is away.state.declaration
+    assert there.lasting.declaration is away.lasting.declaration
     client = there.client
     assert client is not None
-    assert client.declaration is away.state.declaration
+    assert client.declaration is away.lasting.declaration
 
 
 def test_the_endpoints_of_a_device_outlive_the_server() -> None:

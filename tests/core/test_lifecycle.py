@@ -77,7 +77,7 @@ def test_the_log_tells_who_comes_and_goes(caplog: pytest.LogCaptureFixture) -> N
     device = manager.devices["d"]
     clock.now += 2
     manager.remove("d")
-    device.state.last_seen -= 7200
+    device.lasting.last_seen -= 7200
     third = v1_device(manager, "d", Kind().type)
     manager.close(0)
     third.drop()

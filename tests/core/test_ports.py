@@ -17,6 +17,8 @@ from iotio.core.connection import Connection
 from iotio.core.manager import Manager
 from iotio.history.recorder import Recorder
 from iotio.history.settings import History
+from iotio.state import Twins
+from iotio.state.device_twins import DeviceTwins
 from iotio.store import MemoryStore
 from tests.support.memory import make_manager, v1_device
 
@@ -40,7 +42,8 @@ def of_a_connection(connection: Connection) -> dict[type, object]:
     assert connection.durable is not None
     durable_link: ports.DurableLink = connection.durable
     calls: ports.CallsPort = connection.calls
-    return {ports.Link: link, ports.DurableLink: durable_link, ports.CallsPort: calls}
+    twin_link: ports.TwinLink = connection
+    return {ports.Link: link, ports.DurableLink: durable_link, ports.CallsPort: calls, ports.TwinLink: twin_link}
 
 
 def of_a_manager(manager: Manager) -> dict[type, object]:
@@ -59,6 +62,11 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
     place: ports.WorkPlace = loop
     outcome: ports.Outcome = loop.submit(asyncio.sleep(0), Context())
     background: ports.BackgroundPort = manager
+    twins = Twins(manager)
+    twins_port: ports.TwinsPort = twins
+    device = manager.device("d1")
+    assert device is not None
+    of_device: ports.TwinsOfDevice = DeviceTwins(twins, device)
     work_callbacks: ports.WorkCallbacks = manager.callbacks
     options: ports.TypeOptions = found
     history: ports.HistoryPort = manager.history
@@ -79,6 +87,8 @@ def of_a_manager(manager: Manager) -> dict[type, object]:
         ports.BackgroundPort: background,
         ports.WorkCallbacks: work_callbacks,
         ports.HistoryPort: history,
+        ports.TwinsPort: twins_port,
+        ports.TwinsOfDevice: of_device,
         ports.ReadingSink: sink,
     }
 
@@ -115,4 +125,4 @@ def test_the_server_does_what_handles_and_presence_need() -> None:
 def test_the_interfaces_name_no_part_above_them() -> None:
     tree = ast.parse(Path(str(ports.__file__)).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level}
-    assert imported == {"primitives", "readings", "results", "target"}
+    assert imported == {"primitives", "readings", "results", "storage.records", "target"}

@@ -159,7 +159,7 @@ def test_newcomers_wait_for_a_slow_on_presence(clock: Clock) -> None:
     ]
     assert v1_device(manager, "d1009").packets() == [], "who is known may come"
     assert len(manager.notifier._queues) <= 1010
-    assert manager.notifier._threads == 8
+    assert manager.notifier.threads._threads == 8
     go.set()
     assert all_told.wait(20)
     assert sorted(forgotten) == sorted(f"d{number}" for number in range(1000))

@@ -197,7 +197,7 @@ def test_equal_declarations_are_kept_and_counted_once() -> None:
             v1_device(manager, name, data=1, endpoints=endpoints).drop()
         assert manager.presence.remembered.size == 3 * 6 + written
         devices = list(manager.devices.values())
-        assert len({id(device.state.declaration) for device in devices}) == 1
+        assert len({id(device.lasting.declaration) for device in devices}) == 1
         assert len({id(device.type) for device in devices}) == 1
         v1_device(manager, "a", data=1).drop()
         assert manager.presence.remembered.size == 3 * 6 + written
@@ -231,7 +231,7 @@ def test_data_is_kept_as_bytes(data: Any) -> None:
         device.drop()
         assert found.data == ({} if data is None else data)
         assert found.data is not found.data or not isinstance(found.data, (dict, list))
-        assert type(found.state.data) is bytes
+        assert type(found.lasting.data) is bytes
 
 
 # A restart.
@@ -268,7 +268,7 @@ def test_declarations_from_before_a_restart_are_kept_and_counted_once() -> None:
         states = [DeviceState(name, "echo", b"1", declaration=written.encode()) for name in "abc"]
         manager.presence.restore(states)
         assert manager.presence.remembered.size == 3 * 6 + len(written)
-        kept = [device.state.declaration for device in manager.devices.values()]
+        kept = [device.lasting.declaration for device in manager.devices.values()]
         assert len({id(one) for one in kept}) == 1
         assert {tuple(device.endpoints) for device in manager.devices.values()} == {("on",)}
         manager.forget(list("abc"))
@@ -301,7 +301,7 @@ def test_among_a_hundred_thousand(returned: bool) -> None:
 def reference(manager: Manager, queued: set[str], left: list[str]) -> list[str]:
     """Ids of those that may be forgotten, in the order in which they are; the slow way."""
     away = [manager.devices[name] for name in left if name in manager.devices and name not in queued]
-    return [one.id for one in sorted(away, key=lambda one: one.state.returned or bool(one.rooms))]
+    return [one.id for one in sorted(away, key=lambda one: one.lasting.returned or bool(one.rooms))]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -346,9 +346,9 @@ def test_against_the_slow_way(seed: int) -> None:
                 if manager.durable_messages.waits(name):
                     queued[name] = []
             devices = list(manager.devices.values())
-            declared = {device.state.declaration for device in devices if device.state.declaration}
+            declared = {device.lasting.declaration for device in devices if device.lasting.declaration}
             bytes_said = sum(
-                len(device.id) + len(device.type) + len(device.state.data) + sum(map(len, device.rooms))
+                len(device.id) + len(device.type) + len(device.lasting.data) + sum(map(len, device.rooms))
                 for device in devices
             )
             assert remembered.size == bytes_said + sum(map(len, declared))

@@ -14,7 +14,7 @@ import iotio_client
 from iotio_client import ClientError
 from iotio_client import errors as client_errors
 from iotio_protocol import frames, session
-from iotio_protocol.errors import CallError, ErrorCode, IoTError
+from iotio_protocol.errors import CallError, ErrorCode, IoTError, SetError
 from iotio_protocol.reasons import DisconnectReason
 from scripts.tools.environments import ROOT
 
@@ -40,6 +40,7 @@ SERVER = public(iotio, iotio.endpoints)
 CLIENT = public(iotio_client)
 CALLS = {name: one for name, one in SERVER.items() if issubclass(one, CallError)}
 OF_CLIENT = {name: one for name, one in CLIENT.items() if issubclass(one, ClientError)}
+SETS = {name: one for name, one in SERVER.items() if issubclass(one, SetError)}
 VALUES = {"IoTError": IoTError, "EncodeError": iotio.EncodeError}
 
 
@@ -48,7 +49,8 @@ VALUES = {"IoTError": IoTError, "EncodeError": iotio.EncodeError}
     [
         ("Calls", CALLS),
         ("Values", VALUES),
-        ("The server program", {name: one for name, one in SERVER.items() if name not in CALLS | VALUES}),
+        ("Setting endpoints", SETS),
+        ("The server program", {name: one for name, one in SERVER.items() if name not in CALLS | VALUES | SETS}),
         ("The device's program", OF_CLIENT),
     ],
 )
@@ -60,7 +62,7 @@ def test_each_exception_has_its_row(heading: str, errors: dict[str, type[Excepti
         also = {base.__name__ for base in kind.__bases__ if base.__name__ in dir(builtins)} - {"Exception"}
         assert set(re.findall(r"`(\w+)`", row[1])) == also, row[0]
         assert all(row[2:-2]), row[0]
-        assert row[-1] or row[0] in ("`IoTError`", "`ClientError`")
+        assert row[-1] or row[0] in ("`IoTError`", "`ClientError`", "`SetError`")
 
 
 def test_a_device_has_no_exception_that_is_not_on_the_page() -> None:

@@ -409,7 +409,7 @@ class OldHoldModel(OldModel):
     hold = True
 
 
-_SETTINGS = settings(max_examples=60, stateful_step_count=30, deadline=None)
+_SETTINGS = settings(max_examples=30, stateful_step_count=25, deadline=None)
 for _model in (Model, HoldModel, OldModel, OldHoldModel):
     _model.TestCase.settings = _SETTINGS
 TestModel, TestHoldModel = Model.TestCase, HoldModel.TestCase

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from iotio import IoTManager
-from iotio.core.storage.contract import PutDevice, PutMessage, Snapshot, StoreDamaged, StoreError
+from iotio.core.storage.contract import PutDevice, PutMessage, PutTwin, Snapshot, StoreDamaged, StoreError
 from iotio.store import MemoryStore, open_store
-from iotio.store.rows import DamagedRow, describe, device_of, message_of, row_of
-from iotio.store.tables import devices, messages
+from iotio.store.rows import DamagedRow, describe, device_of, message_of, row_of, twin_of
+from iotio.store.tables import devices, messages, twins
 
-from .records import device, message
+from .records import device, message, twin
 
 GARBAGE = {
     "null": None,
@@ -34,7 +34,7 @@ GARBAGE = {
     "negative": -1,
     "large": 2**63 - 1,
 }
-COLUMNS = [f"{table.name}.{column.name}" for table in (devices, messages) for column in table.c]
+COLUMNS = [f"{table.name}.{column.name}" for table in (devices, messages, twins) for column in table.c]
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def filled(path: Path) -> Path:
             store.commit(
                 [PutMessage(message(number, name, id=f"{name}{number}", value=b"x", kind=0)) for number in (1, 2)]
             )
+            store.commit([PutTwin(twin(name=name))])
     return path
 
 
@@ -69,7 +70,8 @@ def test_no_value_in_any_column_keeps_the_server_from_starting(
     filled: Path, column: str, garbage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     table, _, name = column.partition(".")
-    key = "id" if table == "iotio_devices" else "number = 1 AND device_id"
+    keys = {"iotio_devices": "id", "iotio_messages": "number = 1 AND device_id", "iotio_twins": "device_id"}
+    key = keys[table]
     try:
         damage(filled, f"UPDATE {table} SET {name} = ? WHERE {key} = 'lamp'", garbage)
     except sqlite3.IntegrityError:
@@ -78,8 +80,9 @@ def test_no_value_in_any_column_keeps_the_server_from_starting(
         manager = IoTManager(store=f"sqlite:///{filled}")
         try:
             for one in manager.devices.values():
-                assert [one.type, one.presence, one.since, one.last_seen, one.rooms, one.data, repr(one)]
+                assert [one.type, one.presence, one.since, one.last_seen, one.rooms, one.data, one.name, repr(one)]
                 assert not one.endpoints
+                assert one.state is not None
             assert "other" in manager.devices
             assert manager.durable_messages.waiting >= 2
         finally:
@@ -104,9 +107,12 @@ def test_a_row_that_was_set_aside_is_whole(filled: Path, caplog: pytest.LogCaptu
     assert origin == "iotio_devices"
     assert why.startswith("data is '{cut', which is not JSON: ")
     assert content == {**row_of(device("lamp", counter=2, heard_stream="d")), "data": "{cut"}
-    assert [(origin, content["number"], content["value"]) for origin, _, content in rest] == [
+    assert [(origin, content["number"], content["value"]) for origin, _, content in rest[:2]] == [
         ("iotio_messages", 1, {"hex": "78"}),
         ("iotio_messages", 2, {"hex": "78"}),
+    ]
+    assert [(origin, content["endpoint_id"], content["desired"]) for origin, _, content in rest[2:]] == [
+        ("iotio_twins", "level", "21.5")
     ]
     assert f"{filled}: a row of iotio_devices cannot be used and is kept in the table iotio_set_aside" in caplog.text
 
@@ -117,6 +123,15 @@ def test_a_presence_that_is_none(filled: Path) -> None:
     assert list(manager.devices) == ["other"]
     manager.close()
     assert set_aside(filled)[0][1] == "presence is 'onlime', which is none"
+
+
+def test_a_status_that_is_none(filled: Path) -> None:
+    damage(filled, "UPDATE iotio_twins SET status = 'pendent' WHERE device_id = 'lamp'")
+    manager = IoTManager(store=f"sqlite:///{filled}")
+    assert manager.devices["lamp"].state == {}
+    assert manager.devices["other"].state["level"].desired == 21.5
+    manager.close()
+    assert [why for _, why, _ in set_aside(filled)] == ["status is 'pendent', which is none"]
 
 
 def test_a_value_that_no_device_could_read(filled: Path) -> None:
@@ -220,5 +235,9 @@ def test_rows_and_records() -> None:
     assert describe({"a": b"\xff", "b": None, "c": 1.5}) == '{"a": {"hex": "ff"}, "b": null, "c": 1.5}'
     with pytest.raises(DamagedRow, match=r"^kind is '2', not a number from 0 on$"):
         message_of({**row, "kind": "2"})
+    three = twin(reason="\0")
+    assert twin_of(row_of(three)) == three
+    with pytest.raises(DamagedRow, match=r"^desired is '\{', which is not JSON"):
+        twin_of({**row_of(three), "desired": "{"})
     with pytest.raises(DamagedRow, match=r"^rooms is '\[1\]', not a list of names$"):
         device_of({**row_of(one), "rooms": "[1]"})

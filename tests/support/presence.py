@@ -32,7 +32,7 @@ class Telling(DeviceType):
 
 def here(manager: Manager) -> Manager:
     """Have `on_presence` run where it would start a thread."""
-    manager.notifier.spawn = lambda work: work()
+    manager.notifier.threads.spawn = lambda work: work()
     return manager
 
 

@@ -201,7 +201,7 @@ async def test_time_in_a_coroutine(manager: IoTManager) -> None:
 
 
 def test_all_is_as_it_was_behind_the_last_test_client(manager: IoTManager) -> None:
-    before = {"wall": manager.wall, "spawn": manager.notifier.spawn, "loops": list(manager.loops)}
+    before = {"wall": manager.wall, "spawn": manager.notifier.threads.spawn, "loops": list(manager.loops)}
     first = manager.test_client("hall", "sensor")
     second = manager.test_client("attic", "sensor")
     assert first.clock is second.clock is manager.clock
@@ -209,7 +209,7 @@ def test_all_is_as_it_was_behind_the_last_test_client(manager: IoTManager) -> No
     first.close()
     assert manager.loops != []
     second.close()
-    after = {"wall": manager.wall, "spawn": manager.notifier.spawn, "loops": list(manager.loops)}
+    after = {"wall": manager.wall, "spawn": manager.notifier.threads.spawn, "loops": list(manager.loops)}
     assert after == before
     assert manager.log_throttle.on_error is None
     assert list(manager.devices) == []

@@ -25,6 +25,7 @@ _PARAMETERS = {
     "on_connect": "(client)",
     "on_disconnect": "(client) or (client, reason)",
     "on_presence": "(client, old, new, reason)",
+    "on_state": "(device, endpoint_id, old, new)",
     "on_update": "(client_id, event, data)",
     "on_get_offline_validator": "(client_id, endpoint_id)",
     "on_start": "no parameter",
@@ -40,6 +41,8 @@ class CallbackSource(Protocol):
     def on_disconnect(self) -> Callable[..., Any]: ...
     @property
     def on_presence(self) -> Callable[..., Any]: ...
+    @property
+    def on_state(self) -> Callable[..., Any]: ...
     @property
     def on_update(self) -> Callable[..., Any]: ...
 
@@ -103,6 +106,12 @@ class Callbacks:
     def presence_handler(self) -> Callable[..., Any] | None:
         """The program's `on_presence`, or None."""
         function = self._source.on_presence
+        return None if does_nothing(function) else function
+
+    @property
+    def state_handler(self) -> Callable[..., Any] | None:
+        """The program's `on_state`, or None."""
+        function = self._source.on_state
         return None if does_nothing(function) else function
 
     @property

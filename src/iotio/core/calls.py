@@ -75,7 +75,7 @@ class PendingCall:
         except BaseException:  # among them what gevent raises in a greenlet that waits
             self._calls.forget(self.number)
             raise
-        return self._result()
+        return self.result()
 
     async def wait_async(self, timeout: float) -> Value:
         """Wait in a coroutine for the result, and return it. Errors are those of `wait`."""
@@ -85,7 +85,7 @@ class PendingCall:
         except BaseException:  # among them that of a task that is cancelled
             self._calls.forget(self.number)
             raise
-        return self._result()
+        return self.result()
 
     def _give_up(self, timeout: float) -> None:
         self._calls.forget(self.number)
@@ -93,7 +93,8 @@ class PendingCall:
             name = self._calls.link.name
             raise CallTimeout(f"device {name!r} did not answer the call of {self.event!r} within {timeout:g} s")
 
-    def _result(self) -> Value:
+    def result(self) -> Value:
+        """Return the result, once `done` is set. Raises CallError if there is none."""
         if self._error is not None:
             raise self._error
         return self._value

@@ -24,6 +24,7 @@ from iotio_protocol.logs import get_logger
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Codec, Ended, Event, Greeting, Session, State, string_frame
 from iotio_protocol.v2_session import V2Session
+from iotio_protocol.values import Value
 from iotio_protocol.version import __version__
 
 from .callbacks import Callbacks
@@ -137,6 +138,7 @@ class Connection:
     buffer: WriteBuffer  # the same
     admitted = False  # the manager's limits have counted it
     held_back = False  # its CLOSE frame is delayed: it is refused, two devices fight over its id, or the server closes
+    reported: dict[str, Value] | None = None  # what a v2 device has said of its endpoints in HELLO, until it is taken
     _greeting = _NOTHING_SAID  # what a v0 or v2 device has said of itself
     durable: DurableChannel | None = None  # once the device is let in
     since = 0.0  # when the device was let in, on the manager's clock
@@ -160,6 +162,7 @@ class Connection:
         self.client: IoTClient | None = None
         self.teardown_done = Signal()  # on_disconnect has run, or never will
         self.n_received = self.n_sent = self.n_invalid = self.n_unhandled = self.n_dropped = 0  # see `counters`
+        self.n_invalid_reports = self.n_wrong_clock = 0  # the same
         self._upgrade: Upgrade | None = Upgrade.of(
             headers if isinstance(headers, list) else list(headers), manager.options, subprotocol
         )
@@ -220,13 +223,15 @@ class Connection:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Events received and sent, invalid packets, events without a handler, drops."""
+        """Events received and sent, invalid packets, events without a handler, drops; reports that were dropped."""
         return {
             "received": self.n_received,
             "sent": self.n_sent,
             "invalid": self.n_invalid,
             "unhandled": self.n_unhandled,
             "dropped": self.n_dropped,
+            "invalid_report": self.n_invalid_reports,
+            "wrong_clock": self.n_wrong_clock,
         }
 
     @property
@@ -370,6 +375,7 @@ class Connection:
     def introduce(self, greeting: Greeting) -> None:
         """Take what a v0 or v2 device has said of itself, and have the gate decide."""
         self._greeting = greeting
+        self.reported = greeting.hello.state
         self.manager.gate.introduce(self, greeting.hello)
 
     @property
@@ -457,6 +463,9 @@ class Connection:
             self._let_go(DisconnectReason.TRANSPORT_CLOSED)
         if self.durable is not None:
             self.durable.suspend()
+        device = None if self.client is None else self.client.device
+        if device is not None and device.twins is not None and self.manager.twins is not None:
+            self.manager.twins.end(self)
         if not self._connected or self.handlers is None:
             return []
         owed = (self.handlers.on_disconnect, self.manager.callbacks.disconnect_handler)

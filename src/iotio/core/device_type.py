@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from iotio_protocol.endpoints import Endpoint
@@ -29,7 +30,8 @@ class DeviceType:
     device under the same event; a tuple `(event, value)` goes back under another one; None sends nothing.
     `on_presence(self, client, old, new, reason)` is called once for each real change of a device's presence
     (`Presence`; a `DisconnectReason` or `PresenceReason`), with the `DeviceHandle`, which is there when it is away,
-    too.
+    too. `on_state(self, client, endpoint_id, old, new)` is called in the same way for each change of an endpoint, with
+    its `State` before and now.
 
     Devices that declare no endpoints, or fewer, have those that the class attribute `endpoints` lists:
     `endpoints = [FloatEndpoint("kwh", "Energy", unit="kWh", access="read", total=True)]`. Of one that a device declares
@@ -41,9 +43,15 @@ class DeviceType:
             manager's `Options`.
         ping_timeout: seconds that the device then has; None as in the manager's `Options`.
         grace: seconds that a device may be away before its presence changes; None as in the manager's `Options`.
+        hold: ids of endpoints that are set again when a device has another value than the one that was set: after its
+            restart, or because somebody has turned a knob. By default what the device reports is the truth.
+        max_age: seconds after which what an endpoint has reported is stale; None: as long as the device is online it
+            is not.
+        confirm_timeout: seconds that `SetResult.wait` waits for an answer.
 
     Raises:
-        ValueError: type_name is empty.
+        ValueError: type_name is empty; max_age or confirm_timeout is no number above 0.
+        TypeError: hold is a str.
     """
 
     # Here, for a subclass that has a `type` of its own and does not call this class's constructor.
@@ -51,6 +59,9 @@ class DeviceType:
     _ping_interval: float | None = None
     _ping_timeout: float | None = None
     _grace: float | None = None
+    _hold: frozenset[str] = frozenset()
+    _max_age: float | None = None
+    _confirm_timeout: float = 5.0
 
     endpoints: Sequence[Endpoint] = ()
 
@@ -61,6 +72,9 @@ class DeviceType:
         ping_interval: float | None = None,
         ping_timeout: float | None = None,
         grace: float | None = None,
+        hold: Iterable[str] = (),
+        max_age: float | None = None,
+        confirm_timeout: float = 5.0,
     ) -> None:
         if type_name == "":
             raise ValueError(
@@ -70,6 +84,14 @@ class DeviceType:
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._grace = grace
+        if isinstance(hold, str):
+            raise TypeError(f"hold is a list of endpoints: write hold=[{hold!r}]")
+        self._hold = frozenset(hold)
+        self._max_age = max_age
+        self._confirm_timeout = confirm_timeout
+        for name, seconds in (("max_age", max_age), ("confirm_timeout", confirm_timeout)):
+            if seconds is not None and not 0 < seconds < inf:
+                raise ValueError(f"{name} must be seconds above 0, not {seconds!r}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {getattr(self, 'type', None)!r}>"

@@ -12,7 +12,7 @@ from iotio_protocol.json_pieces import AT_ONCE, Pieces, is_heavy, write
 from iotio_protocol.logs import get_logger
 from iotio_protocol.near_names import missing_handler
 from iotio_protocol.reasons import DisconnectReason
-from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet
+from iotio_protocol.session import BadGreeting, Ended, Event, Greeting, Invalid, Packet, WasRead
 from iotio_protocol.unread import Unread, finish, read_value
 
 from .answers import answering, refuse_call
@@ -26,6 +26,7 @@ __all__ = ["reading_and_writing", "step_of"]
 
 logger = get_logger("iotio.connection")
 
+_RESERVED = "$"  # the first character of the protocol's own events
 _MOST_NAMED = 100  # events without a handler, of one type, that the log names
 
 
@@ -99,14 +100,66 @@ def _route(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable
     assert handlers is not None
     connection.n_received += 1
     handler = handlers.events.get(packet.event)
+    if client.declared and packet.event in client.declared and not _is_call(packet):
+        return _report(connection, packet, handler or handlers.fallback)
     if handler is not None:
         return handler, (packet.value, client)
+    if packet.event[:1] == _RESERVED:
+        return _reserved(connection, packet)
     if handlers.fallback is not None:
         return handlers.fallback, (packet.event, packet.value, client)
     connection.n_unhandled += 1
     if packet.event in handlers.unhandled or not _name_unhandled(connection, handlers, packet.event):
         logger.debug("device %r sent event %r, type %r has no handler", client.id, packet.event, client.type)
     return None
+
+
+def _is_call(packet: Packet | v2.Packet) -> bool:
+    return type(packet) is v2.Packet and bool(packet.flags & v2.CALL)
+
+
+def _report(
+    connection: Connection, packet: Packet | v2.Packet, handler: Callable[..., Any] | None
+) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """Find what takes an event with the name of an endpoint: the twin of that, then the handler, if there is one."""
+    client, handlers, twins = connection.client, connection.handlers, connection.manager.twins
+    assert client is not None
+    assert client.declared is not None
+    assert handlers is not None
+    endpoint = client.declared[packet.event]
+    reports = twins is not None and endpoint.access != "write"
+    arguments: tuple[Any, ...] = packet.value, client
+    if handler is None:
+        if not reports:
+            connection.n_unhandled += 1
+            return None
+        function: Callable[..., Any] = _taken_async if connection.lane.on_loop else _taken
+    else:
+        function = handler
+        if handler is handlers.fallback:
+            arguments = packet.event, packet.value, client
+    if twins is not None and reports:
+        function = twins.reporting(connection, endpoint, function)
+    return function, arguments
+
+
+def _reserved(connection: Connection, packet: Packet | v2.Packet) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """Find what takes an event of the protocol's own. Others that begin like these are ignored."""
+    twins = connection.manager.twins
+    function = None if twins is None or _is_call(packet) else twins.reserved(connection, packet.event)
+    if function is None:
+        connection.n_unhandled += 1
+        return None
+    return (_as_async(function) if connection.lane.on_loop else function), (packet.value, connection.client)
+
+
+def _as_async(function: Callable[..., None]) -> Callable[..., Any]:
+    """Wrap a function that does not wait, so that it runs at once on a loop."""
+
+    async def handler(*arguments: Any) -> None:
+        function(*arguments)
+
+    return handler
 
 
 def _name_unhandled(connection: Connection, handlers: Handlers, event: str) -> bool:
@@ -221,6 +274,14 @@ async def _nothing_async() -> None:
     """Do what `_nothing` does, in the place of an `async def` handler."""
 
 
+def _taken(value: object, client: object) -> None:
+    """Handle a report that has no handler: its twin has it."""
+
+
+async def _taken_async(value: object, client: object) -> None:
+    """Do what `_taken` does, at once on a loop."""
+
+
 def _greeting(connection: Connection, greeting: Greeting) -> None:
     connection.introduce(greeting)
 
@@ -250,6 +311,11 @@ def _ack(connection: Connection, ack: v2.Ack) -> None:
         queue.acknowledge(durable, ack.upto, state)
     except InvalidPacket as error:
         connection.complain(error)
+
+
+def _was_read(connection: Connection, event: WasRead) -> None:
+    if connection.manager.twins is not None:
+        connection.manager.twins.was_read(connection, event.number)
 
 
 def _sleep(connection: Connection, event: v2.Sleep) -> None:
@@ -286,6 +352,7 @@ _BY_CLASS: dict[type[Event], Callable[[Connection, Any], Step | None]] = {
     BadGreeting: _bad_greeting,
     Invalid: _invalid,
     v2.Ack: _ack,
+    WasRead: _was_read,
     v2.Sleep: _sleep,
     v2.Goodbye: _goodbye,
     v2.Problem: _problem,

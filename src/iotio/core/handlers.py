@@ -37,7 +37,11 @@ RESERVED = frozenset({"connect", "disconnect", "event", "presence"})
 
 _MESSAGES = ("message", "msg", "data", "value", "payload")  # what no program calls the device
 _EVENT = "(self, message, client)"
-_WANTED = {"on_event": "(self, event, data, client)", "on_presence": "(self, client, old, new, reason)"}
+_WANTED = {
+    "on_event": "(self, event, data, client)",
+    "on_presence": "(self, client, old, new, reason)",
+    "on_state": "(self, client, endpoint_id, old, new)",
+}
 
 
 def default_callback(function: Function) -> Function:
@@ -64,7 +68,14 @@ def _routes(events: dict[str, Callable[..., Any]], options: Options) -> dict[int
 
 
 class HandlerSource(Protocol):
-    """Describe an object with handlers, such as a `DeviceType`."""
+    """Describe an object with handlers, such as a `DeviceType`.
+
+    What has no public name of its own may be an attribute of a program for iot.io 0.4.
+    """
+
+    _hold: frozenset[str]
+    _max_age: float | None
+    _confirm_timeout: float
 
     @property
     def on_connect(self) -> Callable[..., Any]: ...
@@ -86,6 +97,10 @@ class Handlers:
         on_disconnect: called with the client and the reason; None if the type has none of its own.
         on_presence: called with the device, its presence before and now, and the reason, if the type has one.
         endpoints: those that the type lists for its devices, by id.
+        on_state: called with the device, the id of an endpoint, and its state before and now, if the type has one.
+        hold: ids of endpoints that are set again when the device has another value.
+        max_age: seconds after which what an endpoint has reported is stale; None: never.
+        confirm_timeout: seconds that a set is waited for.
         unhandled: events without a handler that the log has named; few, as devices choose the names.
     """
 
@@ -97,6 +112,10 @@ class Handlers:
     on_disconnect: Callable[..., Any] | None
     on_presence: Callable[..., Any] | None
     endpoints: dict[str, Endpoint]
+    on_state: Callable[..., Any] | None
+    hold: frozenset[str]
+    max_age: float | None
+    confirm_timeout: float
     unhandled: set[str] = field(default_factory=set)
 
 
@@ -116,7 +135,7 @@ def find_handlers(
             comes.
     """
     events: dict[str, Callable[..., Any]] = {}
-    fallback = on_presence = None
+    fallback = on_presence = on_state = None
     for name in dir(device):
         if not name.startswith(_PREFIX) or name in _LIFE_CYCLE:
             continue
@@ -128,6 +147,8 @@ def find_handlers(
             fallback = function
         elif name == "on_presence" and takes(function, 4):
             on_presence = function
+        elif name == "on_state" and takes(function, 4):
+            on_state = function
         elif takes(function, 2):
             _check_order(device, name, function, _EVENT)
             events[name[len(_PREFIX) :]] = function
@@ -143,6 +164,10 @@ def find_handlers(
         on_disconnect=_disconnect_handler(device),
         on_presence=on_presence,
         endpoints=endpoints or {},
+        on_state=on_state,
+        hold=device._hold,
+        max_age=device._max_age,
+        confirm_timeout=device._confirm_timeout,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -19,16 +19,17 @@ from iotio_protocol.endpoints import (
     ValidationResponse,
     parse_endpoints,
 )
-from iotio_protocol.errors import ConnectionEnded
+from iotio_protocol.errors import ConnectionEnded, UnknownEndpoint
 from iotio_protocol.logs import get_logger
 from iotio_protocol.presence import Presence, Tracker
+from iotio_protocol.twin import State
 
 from .calls import DEFAULT_TIMEOUT, PendingCall
 from .endpoint_check import Checks, share
 from .message import Message, current_message
-from .ports import Link, Operations
+from .ports import Link, Operations, TwinsOfDevice, TwinsPort
 from .readings import Every, Series
-from .results import EmitResult
+from .results import EmitResult, SetResult
 from .storage.records import DeviceState, read_json, write_json
 from .target import Outgoing, check_event, options_of
 from .waiting import check_no_loop
@@ -45,6 +46,12 @@ __all__ = [
 ]
 
 logger = get_logger("iotio.client")
+
+MAX_NAME = 200
+"""Characters of a device's name."""
+
+MAX_NOTE = 2000
+"""Characters of what people note of a device."""
 
 _UNREAD = object()
 _SMALL = 512  # bytes of JSON; as objects they may take 24 times as much, about what a connection takes anyway
@@ -273,6 +280,29 @@ class IoTClient:
         if not self.emit(event, message):
             raise ConnectionEnded
 
+    @property
+    def state(self) -> dict[str, State]:
+        """What the device's endpoints are and what they should be; see `DeviceHandle.state`."""
+        return self._lasting().state
+
+    def set(
+        self,
+        values: Mapping[str, Any] | str,
+        value: Any = None,
+        *,
+        if_version: Mapping[str, int] | int | None = None,
+        ttl: float | None = None,
+        by: str = "program",
+    ) -> SetResult:
+        """Set endpoints of the device; see `DeviceHandle.set`."""
+        return self._lasting().set(values, value, if_version=if_version, ttl=ttl, by=by)
+
+    def _lasting(self) -> DeviceHandle:
+        device = self.device
+        if device is None:
+            raise UnknownEndpoint(f"device {self._id!r} is not let in yet")
+        return device
+
     def join(self, room: str) -> bool:
         """Put the device into a room, where it stays when it is away. Returns False if the device is forgotten."""
         return self.manager.join(self, room)
@@ -321,22 +351,24 @@ class DeviceHandle:
 
     Attributes:
         current: its connection, or None while it is away.
-        state: what lasts of it.
+        lasting: what outlives the process of it.
         tracker: follows its presence.
         size: its bytes, as `Remembered` counts them; 0 while it does not.
         counted: its declaration, while `Remembered` counts that.
+        twins: what is known of its endpoints, None while that is nothing.
     """
 
     # All but `id` and `manager` are the registry's, and change under its lock only.
-    __slots__ = ("counted", "current", "id", "manager", "size", "state", "tracker")
+    __slots__ = ("counted", "current", "id", "lasting", "manager", "size", "tracker", "twins")
 
     def __init__(self, manager: Operations, state: DeviceState) -> None:
         self.id = state.id
         self.manager = manager
-        self.state = state
+        self.lasting = state
         self.current: IoTClient | None = None
         self.size = 0
         self.counted: bytes | None = None
+        self.twins: TwinsOfDevice | None = None
         self.tracker = Tracker(Presence(state.presence))
 
     def __repr__(self) -> str:
@@ -345,13 +377,13 @@ class DeviceHandle:
     @property
     def type(self) -> str:
         """The name of its device type; that of its last connection."""
-        return self.state.type
+        return self.lasting.type
 
     @property
     def data(self) -> Any:
         """What it said of itself at its last handshake; while it is away, read anew at each look."""
         client = self.current
-        return read_json(self.state.data) if client is None else client.data
+        return read_json(self.lasting.data) if client is None else client.data
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -362,12 +394,12 @@ class DeviceHandle:
         client = self.current
         if client is not None:
             return dict(client.declared or ())
-        written = self.state.declaration
+        written = self.lasting.declaration
         return {**self._of_type, **(_declared(written) if written is not None else {})}
 
     def endpoint(self, event: str) -> Endpoint | None:
         """Return the endpoint of that name, or None; see `endpoints`."""
-        client, written = self.current, self.state.declaration
+        client, written = self.current, self.lasting.declaration
         if client is not None:
             return client.declared.get(event) if client.declared else None
         own = None
@@ -378,7 +410,7 @@ class DeviceHandle:
     @property
     def _of_type(self) -> dict[str, Endpoint]:
         """The endpoints that its type lists; none if there is no such type (any more)."""
-        found = self.manager.types.get(self.state.type)
+        found = self.manager.types.get(self.lasting.type)
         return {} if found is None else found.endpoints
 
     @property
@@ -400,13 +432,13 @@ class DeviceHandle:
     @property
     def since(self) -> datetime:
         """Since when its presence is what it is; in UTC."""
-        return datetime.fromtimestamp(self.state.since, UTC)
+        return datetime.fromtimestamp(self.lasting.since, UTC)
 
     @property
     def last_seen(self) -> datetime:
         """When anything came from it last, pongs included; in UTC."""
         client = self.current
-        return datetime.fromtimestamp(self.state.last_seen, UTC) if client is None else client.last_seen
+        return datetime.fromtimestamp(self.lasting.last_seen, UTC) if client is None else client.last_seen
 
     @property
     def rooms(self) -> list[str]:
@@ -415,10 +447,105 @@ class DeviceHandle:
 
     def snapshot(self) -> DeviceState:
         """Return a copy of the state as it is now; the caller holds the lock of the registry."""
-        state = self.state.copy()
+        state = self.lasting.copy()
         if self.current is not None:
             state.last_seen = last_seen(self.current)
         return state
+
+    @property
+    def name(self) -> str:
+        """What people call the device; "" as long as nobody has given it a name. Assign to it to change it.
+
+        At most 200 characters. It counts for `Options.max_devices_bytes`, and is kept with the device.
+        """
+        return self.lasting.name
+
+    @name.setter
+    def name(self, text: str) -> None:
+        _check_text("name", text, MAX_NAME)
+        self.manager.presence.describe(self, name=text)
+
+    @property
+    def note(self) -> str:
+        """What people note of the device, as `name`; at most 2000 characters."""
+        return self.lasting.note
+
+    @note.setter
+    def note(self, text: str) -> None:
+        _check_text("note", text, MAX_NOTE)
+        self.manager.presence.describe(self, note=text)
+
+    @property
+    def state(self) -> dict[str, State]:
+        """What each of its endpoints is and what it should be, by their ids; also while it is away; a copy."""
+        return self._twins().states(self)
+
+    def set(
+        self,
+        values: Mapping[str, Any] | str,
+        value: Any = None,
+        *,
+        if_version: Mapping[str, int] | int | None = None,
+        ttl: float | None = None,
+        by: str = "program",
+    ) -> SetResult:
+        """Set endpoints, all of them or none: `device.set("target", 21)`, `device.set({"target": 21, "mode": "eco"})`.
+
+        What is set is desired until the device has it. If the device is away it is kept, and sent when it comes back;
+        of several sets of one endpoint only the last one is. With a store it outlives the server: in a thread without
+        an event loop `set` returns when it is written, in a coroutine there is `await result.written()`. It is not
+        sent before.
+
+        Args:
+            values: values by endpoint; or the id of one.
+            value: its value, which is checked and converted.
+            if_version: set only if what is desired has this version (`State.version`); of several endpoints, a mapping.
+            ttl: seconds after which it is of no use any more, and is rejected as "expired".
+            by: who sets it, for `State.desired_by`; at most 200 characters.
+
+        Returns:
+            What becomes of it.
+
+        Raises:
+            UnknownEndpoint: the device has no such endpoint, or is forgotten.
+            ReadOnly: the endpoint is a sensor.
+            InvalidData: the endpoint does not take the value.
+            VersionConflict: it was set since; `current` is how it is.
+            StoreUnavailable: it cannot be written to the store.
+            ValueError: an argument is of no use.
+        """
+        return self._twins().set(self, values, value, if_version=if_version, ttl=ttl, by=by)
+
+    def unset(self, endpoint_id: str) -> bool:
+        """Withdraw what is desired of an endpoint: it is not sent any more, and what the device reports counts.
+
+        Returns:
+            Whether anything was desired.
+
+        Raises:
+            UnknownEndpoint: the device has no such endpoint, or is forgotten.
+            StoreUnavailable: it cannot be written to the store.
+        """
+        return self._twins().unset(self, endpoint_id)
+
+    def report(self, values: Mapping[str, Any], time: datetime | None = None) -> None:
+        """Report values for the device: for programs that read them out of events of their own.
+
+        Args:
+            values: by endpoint.
+            time: when they were so; None: now. What is older than the last report is recorded, and changes nothing.
+
+        Raises:
+            UnknownEndpoint: the device has no such endpoint.
+            InvalidData: a value has another type than its endpoint.
+        """
+        self._twins().report(self, values, time)
+
+    def _twins(self) -> TwinsPort:
+        twins = self.manager.twins
+        if twins is None:
+            raise RuntimeError("this manager keeps no state of endpoints: IoTManager does")
+        return twins
 
     def emit(
         self,
@@ -548,6 +675,14 @@ class DeviceHandle:
     def says_goodbye(self) -> None:
         """Note that the device has announced to go for long: it is offline as soon as its connection has ended."""
         self.manager.presence.announce_farewell(self)
+
+
+def _check_text(what: str, text: object, most: int) -> None:
+    """Raise an error for a text that cannot be a device's name or note."""
+    if not isinstance(text, str):
+        raise TypeError(f"the {what} of a device is a str, not {type(text).__name__}")
+    if len(text) > most:
+        raise ValueError(f"the {what} of a device may have {most} characters, this one has {len(text)}")
 
 
 @lru_cache(maxsize=16)

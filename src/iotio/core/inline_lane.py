@@ -51,6 +51,8 @@ class InlineLane:
         self._abandoned = False
         self._later: Callable[[], None] | None = None  # at the end of the turn
 
+    on_loop = False
+
     @property
     def is_idle(self) -> bool:
         """Whether no turn runs and no event is still to be handled."""

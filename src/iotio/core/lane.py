@@ -84,6 +84,10 @@ class Lane(Protocol):
     def is_reading(self) -> bool:
         """Whether silence says something of the device: it is not read while it has too much to be handled."""
 
+    @property
+    def on_loop(self) -> bool:
+        """Whether an `async def` step that does not wait runs at once, and a `def` one in another thread."""
+
     def expect(self, events: Sequence[Any]) -> None:
         """Note that these events were read, and that `Connection.handle` is about to be called for each.
 

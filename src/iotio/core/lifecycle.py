@@ -38,6 +38,12 @@ class Evictions(Protocol):
     def evict(self, client: IoTClient) -> None: ...
 
 
+class Twins(Protocol):
+    """The twins of all devices."""
+
+    def begin(self, connection: Connection) -> None: ...
+
+
 class Server(Protocol):
     """What the lifecycle of connections needs of the server."""
 
@@ -49,6 +55,8 @@ class Server(Protocol):
     def connections(self) -> Evictions: ...
     @property
     def notifier(self) -> PresenceNotifier: ...
+    @property
+    def twins(self) -> Twins | None: ...
     @property
     def on_connect(self) -> Callable[..., Any]: ...
 
@@ -105,6 +113,9 @@ class Lifecycle:
         if connection.enter():
             if connection.log_throttle.tells_news:
                 _log_arrival(connection, client, replaces)
+            device, twins = client.device, self._server.twins
+            if twins is not None and (client.declared or (device is not None and device.twins is not None)):
+                twins.begin(connection)  # before the handlers, which may look
             steps = [
                 Step.of(_CONNECT, "connect", function, client)
                 for function in (handlers.on_connect, self._server.on_connect)
@@ -199,8 +210,8 @@ def _log_arrival(connection: Connection, client: IoTClient, replaces: bool) -> N
     device, came = client.device, "connected"
     if replaces:
         came = "came back before its old connection had ended"
-    elif device is not None and device.state.returned and device.state.last_seen:
-        came = f"came back after {Duration(connection.manager.wall() - device.state.last_seen)}"
+    elif device is not None and device.lasting.returned and device.lasting.last_seen:
+        came = f"came back after {Duration(connection.manager.wall() - device.lasting.last_seen)}"
     text = "device %r %s: type %r, protocol %d, from %s"
     connection.log_throttle.info(
         "connected", text, client.id, came, client.type, connection.session.version, connection.peer

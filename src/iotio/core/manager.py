@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iotio_protocol import v2
 from iotio_protocol.encoder import DefaultPacketEncoder, codec_of
 from iotio_protocol.endpoints import Endpoint, ValidationResponse
-from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidPacket
+from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidPacket, UnknownEndpoint
 from iotio_protocol.handshake import size_of
 from iotio_protocol.log_throttle import LogThrottle
 from iotio_protocol.logs import get_logger
@@ -20,6 +20,7 @@ from iotio_protocol.options import DEFAULT_OPTIONS, Options, check_wait
 from iotio_protocol.presence import Presence, PresenceReason
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
+from iotio_protocol.twin import State, Status
 
 from .background import Background
 from .callbacks import Callbacks
@@ -36,16 +37,16 @@ from .gate import Gate
 from .handlers import default_callback
 from .handles import Addressee, Addressees, DeviceHandle, IoTClient, addressees, ids_of
 from .lifecycle import Lifecycle
-from .ports import HistoryPort, HostLoop
+from .ports import HistoryPort, HostLoop, TwinsPort
 from .presence import PresenceMonitor
 from .presence_notifier import PresenceNotifier
 from .primitives import Signal, allocate_lock, wait
 from .registry import Registry
 from .remembered import Remembered
-from .results import EmitResult
-from .storage.contract import DropDevice, Snapshot, Store
+from .results import EmitResult, SetResult
+from .storage.contract import DropDevice, Record, Snapshot, Store
 from .storage.recorder import NoHistory, StoreBackup, StoreExport, StoreRecorder
-from .storage.records import DeviceRecord, MessageRecord
+from .storage.records import MessageRecord
 from .storage.writer import StoreWriter
 from .target import Outgoing, Target, check_only_target
 from .waiting import check_no_loop
@@ -55,6 +56,8 @@ __all__ = ["Manager"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PRESENCES = frozenset(Presence)
+_STATUSES = frozenset(Status)
+_NO_DEVICE = "the device has no row that could be used"
 _NOBODY: frozenset[str] = frozenset()
 # Errors begin with the words of iot.io 0.4.10.
 _MEMBER = "'client' must be the ID of the client as a str, an IoTClient"
@@ -76,7 +79,8 @@ class Manager:
         client_logging_level: the same for "iotio.client".
         encoder: a class with static methods `encode(event, value)` and `decode(packet)` that replaces the v1 codec.
         options: limits and timings.
-        store: where devices and durable messages outlive the process, open; None: in memory only.
+        store: where devices, durable messages and twins outlive the process, open; None: in memory only.
+        make_twins: makes what keeps the twins of devices; None: they have none.
         clock: monotonic time in seconds; tests pass their own.
         wall: the date, in seconds since 1970; the same.
     """
@@ -91,6 +95,7 @@ class Manager:
         encoder: Any = DefaultPacketEncoder,
         options: Options = DEFAULT_OPTIONS,
         store: Store | None = None,
+        make_twins: Callable[[Any], TwinsPort] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -114,6 +119,8 @@ class Manager:
         remembered = Remembered(self, self.registry, self.durable_messages)
         self.presence = PresenceMonitor(self, self.registry, self.notifier, self.recorder, remembered)
         self.devices = Directory(self.registry, self.presence)
+        self.twins: TwinsPort | None = None if make_twins is None else make_twins(self)
+        self.recorder.twins = self.twins
         self._disowned = ""  # why this process cannot use it, such as a child that was forked
         self.backup = StoreBackup(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
         self.export = StoreExport(self.recorder, lambda signal, timeout: self.wait_here(signal, timeout))
@@ -147,7 +154,7 @@ class Manager:
 
     def make_store_writer(self, store: Store) -> StoreWriter:
         """Create the background writer of a store."""
-        return StoreWriter(store, self.recorder.snapshot, self.recorder.record)
+        return StoreWriter(store, self.recorder.snapshot, self.recorder.record, self.recorder.twin_records)
 
     # -- device types ----------------------------------------------------------------------------------
 
@@ -251,6 +258,28 @@ class Manager:
     ) -> Any:
         """Call a device's handler in a coroutine; arguments, result and errors are those of `call`."""
         return await _connected(self.registry, client_id).acall(event, data, timeout=timeout)
+
+    def set(
+        self,
+        client_id: Addressee,
+        values: Mapping[str, Any] | str,
+        value: Any = None,
+        *,
+        if_version: Mapping[str, int] | int | None = None,
+        ttl: float | None = None,
+        by: str = "program",
+    ) -> SetResult:
+        """Set endpoints of one device, connected or away; see `DeviceHandle.set`.
+
+        Raises:
+            TypeError: client_id names no device.
+            UnknownEndpoint: the device is not known, or has no such endpoint.
+        """
+        (one,) = addressees(client_id, "client_id")
+        device = _device_of(self.registry, one)
+        if device is None:
+            raise UnknownEndpoint(f"no device {one!r} has ever been connected")
+        return device.set(values, value, if_version=if_version, ttl=ttl, by=by)
 
     def log_update(self, client_id: str, event: str, data: Any) -> None:
         """Tell `on_update` that an event was sent; what it raises is logged."""
@@ -416,7 +445,7 @@ class Manager:
         """Set a callback of the manager by its function's name; works as a decorator.
 
         Args:
-            coroutine: a function of any kind, named on_connect, on_disconnect, on_presence, on_update,
+            coroutine: a function of any kind, named on_connect, on_disconnect, on_presence, on_state, on_update,
                 on_get_offline_validator, on_start or on_stop.
 
         Returns:
@@ -445,6 +474,10 @@ class Manager:
         self, client: DeviceHandle, old: Presence, new: Presence, reason: DisconnectReason | PresenceReason
     ) -> Any:
         """Run when the presence of any device has changed, after the `on_presence` of its type; see `DeviceType`."""
+
+    @default_callback
+    def on_state(self, device: DeviceHandle, endpoint_id: str, old: State, new: State) -> Any:
+        """Run when an endpoint of any device has changed, after the `on_state` of its type; see `DeviceType`."""
 
     @default_callback
     def on_update(self, client_id: str, event: str, data: Any) -> Any:
@@ -519,6 +552,8 @@ class Manager:
             return True
         self.presence.sweep(now)
         self.durable_messages.sweep()
+        if self.twins is not None:
+            self.twins.sweep(now)
         return False
 
     def run_awaitable(self, awaitable: Awaitable[Any], context: Context) -> Any:
@@ -548,6 +583,8 @@ class Manager:
             self.connections.finish_close()
             self.background.end(timeout, wait)
             self.log_throttle.sweep(self.clock(), ends=True)
+            if self.twins is not None:
+                self.twins.close()
             if self.store_writer is not None:
                 self.store_writer.close(wait=wait)
             self.history.close(wait=wait)
@@ -571,8 +608,12 @@ def _begin_store(manager: Manager, store: Store) -> None:
         manager.durable_messages.restore(record)
     manager.presence.restore(snapshot.devices)
     unknown = manager.durable_messages.restore_messages(snapshot.messages)
+    if manager.twins is not None:
+        manager.twins.restore(snapshot.twins)
     manager.presence.make_room()  # behind the messages: who has some is not forgotten
     manager.store_writer = manager.durable_messages.writer = manager.recorder.writer = manager.make_store_writer(store)
+    if manager.twins is not None:
+        manager.twins.writer = manager.store_writer
     unknown.update(record.id for record in snapshot.devices)
     for device_id in unknown:  # more are stored than are remembered
         if manager.registry.device(device_id) is None:
@@ -580,10 +621,10 @@ def _begin_store(manager: Manager, store: Store) -> None:
 
 
 def _usable(store: Store) -> Snapshot:
-    """Read what a store holds, and have it set aside what cannot be used: a message cannot be without its device."""
+    """Read what a store holds, and have it set aside what cannot be used: nothing of a device can be without it."""
     snapshot = store.load()
-    bad: list[tuple[DeviceRecord | MessageRecord, str]] = []
-    devices, messages = [], []
+    bad: list[tuple[Record, str]] = []
+    devices, messages, twins = [], [], []
     for device in snapshot.devices:
         if device.presence in _PRESENCES:
             devices.append(device)
@@ -591,14 +632,21 @@ def _usable(store: Store) -> Snapshot:
             bad.append((device, f"presence is {device.presence[:100]!r}, which is none"))
     known = {device.id for device in devices}
     for message in snapshot.messages:
-        why = _problem_of(message) if message.device_id in known else "the device has no row that could be used"
+        why = _problem_of(message) if message.device_id in known else _NO_DEVICE
         if why:
             bad.append((message, why))
         else:
             messages.append(message)
+    for twin in snapshot.twins:
+        why = "" if twin.status in _STATUSES else f"status is {twin.status[:100]!r}, which is none"
+        why = why if twin.device_id in known else _NO_DEVICE
+        if why:
+            bad.append((twin, why))
+        else:
+            twins.append(twin)
     if bad:
         store.set_aside(bad)
-    return Snapshot(tuple(devices), tuple(messages))
+    return Snapshot(tuple(devices), tuple(messages), tuple(twins))
 
 
 def _problem_of(message: MessageRecord) -> str:

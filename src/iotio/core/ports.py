@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from _thread import LockType
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
 from datetime import datetime, tzinfo
@@ -13,14 +14,31 @@ from iotio_protocol.endpoints import Endpoint
 from iotio_protocol.options import Options
 from iotio_protocol.reasons import DisconnectReason
 from iotio_protocol.session import Session
+from iotio_protocol.twin import State
 from iotio_protocol.values import Value
 
 from .primitives import Signal
 from .readings import Every, Series
-from .results import EmitResult
+from .results import EmitResult, SetResult
+from .storage.records import TwinRecord
 from .target import Outgoing, Target
 
-__all__ = ["DurableLink", "HistoryPort", "Link", "Operations", "PresencePort", "ReadingSink", "ServerPort"]
+__all__ = [
+    "DurableLink",
+    "Effect",
+    "HistoryPort",
+    "Link",
+    "Operations",
+    "PresencePort",
+    "ReadingSink",
+    "ServerPort",
+    "TwinLink",
+    "TwinsOfDevice",
+    "TwinsPort",
+]
+
+Effect = Callable[[Any], object]
+"""What is done in the transaction that notes a durable message as handled; see `Message.transaction`."""
 
 
 class DurableLink(Protocol):
@@ -46,6 +64,128 @@ class CallsPort(Protocol):
     """The calls to a device over its connection."""
 
     def begin(self, event: str, value: Value) -> Any: ...
+
+
+class ReadingSink(Protocol):
+    """Where readings of endpoints are recorded; any thread."""
+
+    def record(self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]) -> None:
+        """Record readings: each a time in ms since 1970 and a value that the endpoint has taken. Never blocks."""
+
+    def record_durably(self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]) -> Effect:
+        """Record readings of a durable message.
+
+        Returns:
+            What writes them, in the transaction that notes the message as handled.
+        """
+
+    def forget(self, device_id: str) -> None:
+        """Drop all series of a device."""
+
+
+class TwinLink(Protocol):
+    """A connection, as the twins of its device see it.
+
+    Attributes:
+        epoch: which of two connections of a device is the later one.
+        reported: what the device has said of its endpoints in HELLO, or None; taken once.
+        n_invalid_reports: reports that no endpoint of the device takes.
+        n_wrong_clock: times of the device that are more than a day ahead.
+    """
+
+    epoch: int
+    session: Session
+    n_invalid_reports: int
+    n_wrong_clock: int
+    lane: Any
+    _lock: LockType
+
+    reported: dict[str, Value] | None
+
+    @property
+    def client(self) -> Any: ...
+    @property
+    def manager(self) -> Any: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def calls(self) -> CallsPort: ...
+    def send(self, frame: bytes) -> str: ...
+    def flush_session(self) -> None: ...
+    def handle(self, event: Any) -> None: ...
+    def complain(self, error: Any) -> None: ...
+
+
+class TwinsOfDevice(Protocol):
+    """The twins of one device, as its handle has them.
+
+    Attributes:
+        size: bytes that they count for `Options.max_devices_bytes`.
+    """
+
+    size: int
+
+    @property
+    def are_desired(self) -> bool: ...
+
+
+class TwinsPort(Protocol):
+    """The twins of all devices. Any thread may call any method.
+
+    Attributes:
+        writer: the store writer; None without one.
+    """
+
+    writer: Any
+
+    @property
+    def threads(self) -> Any:
+        """The threads that call `on_state`."""
+
+    # For handles.
+    def states(self, device: Any) -> dict[str, State]: ...
+    def set(
+        self,
+        device: Any,
+        values: Mapping[str, Any] | str,
+        value: Any,
+        *,
+        if_version: Mapping[str, int] | int | None,
+        ttl: float | None,
+        by: str,
+    ) -> SetResult: ...
+    def unset(self, device: Any, endpoint_id: str) -> bool: ...
+    def report(self, device: Any, values: Mapping[str, Any], time: datetime | None) -> None: ...
+
+    # For connections.
+    def begin(self, connection: Any) -> None:
+        """Take what the device has reported with its HELLO, and send what is outstanding."""
+
+    def end(self, connection: Any) -> None:
+        """Note that a connection has ended, if it is the device's present one."""
+
+    def reporting(self, connection: Any, endpoint: Endpoint, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the handler of an event that has the name of an endpoint."""
+
+    def reserved(self, connection: Any, event: str) -> Callable[..., Any] | None:
+        """Return what takes value and client of an event that begins with `$`; None if there is no such event."""
+
+    def was_read(self, connection: Any, number: int) -> None:
+        """Note that the device has read what was sent before a probe."""
+
+    # For the store.
+    def restore(self, records: Iterable[TwinRecord]) -> None: ...
+    def record(self, device_id: str, endpoint_ids: Iterable[str]) -> list[TwinRecord]: ...
+    def records(self) -> list[TwinRecord]: ...
+    def drop(self, device: Any) -> None:
+        """Note that a device is forgotten. The registry's lock is held."""
+
+    # For the manager.
+    def sweep(self, now: float) -> None: ...
+    def close(self) -> None:
+        """Have all that is not written yet written, as the server ends."""
 
 
 class Outcome(Protocol):
@@ -116,25 +256,6 @@ class EmitterPort(Protocol):
     def emit_to(self, client: Any, outgoing: Outgoing) -> EmitResult: ...
 
 
-class ReadingSink(Protocol):
-    """Where readings of endpoints are recorded; any thread."""
-
-    def record(self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]) -> None:
-        """Record readings: each a time in ms since 1970 and a value that the endpoint has taken. Never blocks."""
-
-    def record_durably(
-        self, device_id: str, endpoint: Endpoint, readings: Sequence[tuple[int, Value]]
-    ) -> Callable[[Any], object]:
-        """Record readings of a durable message.
-
-        Returns:
-            What writes them, in the transaction that notes the message as handled.
-        """
-
-    def forget(self, device_id: str) -> None:
-        """Drop all series of a device."""
-
-
 class HistoryPort(Protocol):
     """The history of endpoints, as a manager sees it."""
 
@@ -175,6 +296,7 @@ class Operations(Protocol):
 
     clock: Callable[[], float]
     wall: Callable[[], float]
+    twins: TwinsPort | None
     _disowned: str  # why this process cannot use it: it is a child that was forked
 
     @property
@@ -213,7 +335,7 @@ class Operations(Protocol):
 
 
 class TypeOptions(Protocol):
-    """A device type, as presence and the handles of devices see it."""
+    """A device type, as presence, twins and the handles of devices see it."""
 
     @property
     def options(self) -> Options: ...
@@ -221,6 +343,14 @@ class TypeOptions(Protocol):
     def on_presence(self) -> Callable[..., Any] | None: ...
     @property
     def endpoints(self) -> dict[str, Endpoint]: ...
+    @property
+    def on_state(self) -> Callable[..., Any] | None: ...
+    @property
+    def hold(self) -> frozenset[str]: ...
+    @property
+    def max_age(self) -> float | None: ...
+    @property
+    def confirm_timeout(self) -> float: ...
 
 
 class TypesPort(Protocol):
@@ -230,17 +360,20 @@ class TypesPort(Protocol):
 
 
 class CallbacksPort(Protocol):
-    """The callbacks of the whole server, as presence sees them."""
+    """The callbacks of the whole server, as presence and twins see them."""
 
     @property
     def presence_handler(self) -> Callable[..., Any] | None: ...
+    @property
+    def state_handler(self) -> Callable[..., Any] | None: ...
 
 
 class Announcements(Protocol):
-    """What takes the announcements of devices that will go."""
+    """What takes what is said of devices: that they will go, and what people call them."""
 
     def announce_sleep(self, device: Any, seconds: float) -> None: ...
     def announce_farewell(self, device: Any) -> None: ...
+    def describe(self, device: Any, *, name: str | None = None, note: str | None = None) -> None: ...
 
 
 class Warnings(Protocol):
@@ -254,7 +387,7 @@ class Warnings(Protocol):
 
 
 class PresencePort(Protocol):
-    """What telling of presence needs of the server."""
+    """What telling of presence and of states needs of the server."""
 
     clock: Callable[[], float]
     scope: Callable[[Any], AbstractContextManager[object]] | None

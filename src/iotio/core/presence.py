@@ -101,6 +101,20 @@ class PresenceMonitor:
         with self._registry.lock:
             device.tracker.announce_farewell()
 
+    def describe(self, device: DeviceHandle, *, name: str | None = None, note: str | None = None) -> None:
+        """See `DeviceHandle.name` and `DeviceHandle.note`. Raises ValueError if there is no room for the text."""
+        with self._registry.lock:
+            state = device.lasting
+            name, note = state.name if name is None else name, state.note if note is None else note
+            growth = size_of(name) + size_of(note) - size_of(state.name) - size_of(state.note)
+            known = self._registry.knows(device)
+            if known and growth > 0:
+                self.remembered.extend(device, growth)
+            state.name, state.note = name, note
+            if known:
+                self.changed(device)
+        self._finish_dropped()
+
     def forget(self, device: DeviceHandle) -> bool:
         """See `DeviceHandle.forget`."""
         known = self._registry.forget(device)
@@ -116,6 +130,14 @@ class PresenceMonitor:
             if self._notifier.n_forgotten >= MAX_FORGOTTEN and self._registry.find(client.id) is None:
                 raise HandshakeError(ErrorCode.SERVER_BUSY, {"limit": "on_presence", "most": MAX_FORGOTTEN})
             self.remembered.admit(client)
+
+    def resized(self, device: DeviceHandle) -> None:
+        """Count a device anew whose twins take more or less than before."""
+        with self._registry.lock:
+            if self._registry.knows(device):
+                self.remembered.changed(device)
+                self.remembered.make_room()
+        self._finish_dropped()
 
     def restore(self, devices: Iterable[DeviceState]) -> None:
         """Enter devices from before the server started. Of what is expected of them, they have a new grace time.
@@ -173,7 +195,7 @@ class PresenceMonitor:
             device.tracker.wait(self._server.clock() + self._rest_of_sleep(device) + self._grace_of(device))
             self._expect(device)
         else:
-            device.state.last_seen = last_seen(client)
+            device.lasting.last_seen = last_seen(client)
             self._disconnect(device, client.socket.gone or DisconnectReason.TRANSPORT_CLOSED)
             self.recorder.changed(device)
         self._absent[device.id] = device
@@ -213,7 +235,7 @@ class PresenceMonitor:
         """Keep a change of presence for the notifier and the recorder. Returns whether there is one."""
         if transition is None:
             return False
-        state, until = device.state, device.tracker.sleeps_until
+        state, until = device.lasting, device.tracker.sleeps_until
         state.presence = transition.new
         state.since = self._server.wall()
         state.wakes = None if until is None else state.since + until - self._server.clock()
@@ -227,10 +249,10 @@ class PresenceMonitor:
 
         At most as long as it meant to in all: a machine without a battery for its clock may be in another year by now.
         """
-        wakes = device.state.wakes
+        wakes = device.lasting.wakes
         if wakes is None:
             return 0.0
-        return max(0.0, min(wakes - self._server.wall(), wakes - device.state.since))
+        return max(0.0, min(wakes - self._server.wall(), wakes - device.lasting.since))
 
     def _expect(self, device: DeviceHandle) -> None:
         """Look at a device at its deadline."""
@@ -247,7 +269,7 @@ class PresenceMonitor:
             heapq.heapify(self._deadlines)
 
     def _grace_of(self, device: DeviceHandle) -> float:
-        entry = self._server.types.get(device.state.type)
+        entry = self._server.types.get(device.lasting.type)
         return (self._server.options if entry is None else entry.options).grace
 
     # -- inside: the lock is not held ------------------------------------------------------------------

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
-from contextvars import Context
 from typing import Any
 
 from iotio_protocol.presence import PresenceReason, Transition
 
 from .handles import DeviceHandle
+from .observers import ObserverThreads
 from .ports import PresencePort
-from .primitives import allocate_lock, start_thread
+from .primitives import allocate_lock
 
 __all__ = ["MAX_FORGOTTEN", "PresenceNotifier"]
 
 MAX_FORGOTTEN = 1000
 """Devices that are forgotten and whose changes are not told yet; beyond, no device comes in that is not known."""
 
-_MAX_THREADS = 8  # for what comes with no connection; they end when there is nothing more to tell
 _MAX_UNTOLD = 64  # changes of one device; beyond, two become one
 _PATIENCE = 2.0  # seconds that a change may wait for the handlers of its device, which may be stuck
 
@@ -50,7 +48,7 @@ class PresenceNotifier:
     one whose lane is stuck, by a thread of the notifier's own.
 
     Attributes:
-        spawn: starts such a thread; a test may put its own here.
+        threads: for what comes with no connection.
         merged: how many changes were never told, because `on_presence` was too slow.
         n_forgotten: devices that are forgotten and whose changes are not told yet.
 
@@ -59,14 +57,12 @@ class PresenceNotifier:
     """
 
     def __init__(self, manager: PresencePort) -> None:
-        self.spawn: Callable[[Callable[[], None]], object] = start_thread
+        self.threads = ObserverThreads(manager, "on_presence", self.tell)
         self.merged = 0
         self.n_forgotten = 0
         self._manager = manager
         self._lock = allocate_lock()  # may be taken by who holds the registry's
         self._queues: dict[str, _Queue] = {}
-        self._ready: OrderedDict[str, None] = OrderedDict()  # ids for our threads
-        self._threads = 0
 
     def functions(self, device: DeviceHandle) -> list[Callable[..., Any]]:
         """List what is to be called for a device: its type's `on_presence`, then the manager's."""
@@ -76,7 +72,7 @@ class PresenceNotifier:
 
     def put(self, device: DeviceHandle, transition: Transition) -> None:
         """Queue a change. The registry's lock is held."""
-        entry = self._manager.types.get(device.state.type)
+        entry = self._manager.types.get(device.lasting.type)
         if (entry is None or entry.on_presence is None) and self._manager.callbacks.presence_handler is None:
             return
         with self._lock:
@@ -137,11 +133,7 @@ class PresenceNotifier:
         with self._lock:
             if device_id not in self._queues:
                 return
-            self._ready[device_id] = None
-            starts = self._threads < _MAX_THREADS
-            self._threads += starts
-        if starts:
-            self.spawn(self._work)
+        self.threads.soon(device_id)
 
     def sweep(self, now: float) -> None:
         """Deliver what has waited too long for its lane."""
@@ -167,29 +159,3 @@ class PresenceNotifier:
             if not queue.items:
                 del self._queues[device_id]
                 self.n_forgotten -= queue.is_last
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._ready:
-                    self._threads -= 1
-                    return
-                device_id, _ = self._ready.popitem(last=False)
-            self.tell(device_id, self._call)
-
-    def _call(self, function: Callable[..., Any], device: DeviceHandle, *args: Any) -> None:
-        """Call an `on_presence` in no device's context, but in the application's."""
-        context = Context()
-        scope = self._manager.scope
-        entered = nullcontext() if scope is None else scope(device)
-        try:
-            context.run(entered.__enter__)
-            try:
-                result = context.run(function, device, *args)
-                if hasattr(result, "__await__"):
-                    self._manager.run_awaitable(result, context)
-            finally:
-                context.run(entered.__exit__, None, None, None)
-        except BaseException as error:  # nothing that it raises may end the thread, which serves other devices too
-            text = "handler on_presence of type %r failed for device %r"
-            self._manager.log_throttle.error(error, f"on_presence of {device.type}", text, device.type, device.id)

@@ -191,7 +191,7 @@ class Registry:
             return False
         del self._devices[device.id]
         self._take_out(device)
-        device.state.rooms = ()
+        device.lasting.rooms = ()
         self.listener.dropped(device)
         return True
 
@@ -203,10 +203,10 @@ class Registry:
             device = self._device_of(member)
             if device is None:
                 return False
-            rooms = device.state.rooms
+            rooms = device.lasting.rooms
             if room not in rooms:
                 self.listener.joins(device, room)
-                device.state.rooms = tuple(sorted((*rooms, room)))
+                device.lasting.rooms = tuple(sorted((*rooms, room)))
                 self._put_in_room(device, room)
                 self.listener.changed(device)
             return True
@@ -215,7 +215,7 @@ class Registry:
         """Take a device out of a room. False if it was not in there."""
         with self.lock:
             device = self._device_of(member)
-            if device is None or room not in device.state.rooms:
+            if device is None or room not in device.lasting.rooms:
                 return False
             _leave(device, room)
             self._take_out_of_room(device, room)
@@ -236,7 +236,7 @@ class Registry:
         """List the rooms of a device, sorted."""
         with self.lock:
             device = self._device_of(member)
-            return [] if device is None else list(device.state.rooms)
+            return [] if device is None else list(device.lasting.rooms)
 
     def rooms(self) -> dict[str, list[str]]:
         """List all rooms with the ids in them: first those that are connected, then those that are away."""
@@ -268,7 +268,7 @@ class Registry:
             self._devices[client.id] = device
             differs = True
         else:
-            state = device.state
+            state = device.lasting
             declares_other = state.declaration != client.declaration
             differs = (
                 declares_other or not state.returned or state.type != client.type or state.data != client.written_data
@@ -278,7 +278,7 @@ class Registry:
                 state.type, state.data = client.type, client.written_data
             if declares_other:  # else it is the object that many have
                 state.declaration = client.declaration
-        if device.state.rooms:
+        if device.lasting.rooms:
             self._take_out(device)
             device.current = client
             self._put_in(device)
@@ -286,14 +286,14 @@ class Registry:
             device.current = client
         client.device = device
         self.listener.arrived(device, differs=differs)
-        client.declaration = device.state.declaration  # which may be the object that many have by now
+        client.declaration = device.lasting.declaration  # which may be the object that many have by now
 
     def _take_out(self, device: DeviceHandle) -> None:
-        for room in device.state.rooms:
+        for room in device.lasting.rooms:
             self._take_out_of_room(device, room)
 
     def _put_in(self, device: DeviceHandle) -> None:
-        for room in device.state.rooms:
+        for room in device.lasting.rooms:
             self._put_in_room(device, room)
 
     def _put_in_room(self, device: DeviceHandle, room: str) -> None:
@@ -316,7 +316,7 @@ class Registry:
 
 
 def _leave(device: DeviceHandle, room: str) -> None:
-    device.state.rooms = tuple(one for one in device.state.rooms if one != room)
+    device.lasting.rooms = tuple(one for one in device.lasting.rooms if one != room)
 
 
 def _remove(rooms: dict[str, dict[K, V]], room: str, member: K) -> None:

@@ -2,7 +2,8 @@
 
 Forgotten are, in this order:
 
-1. devices that are away, came once only, and have no room: the one that is away longest first;
+1. devices that are away, came once only, have no room, and no endpoint that the program has set: the one that is away
+   longest first;
 2. the other devices that are away: the one that is away longest first.
 
 Never forgotten are a device that is connected, and one that durable messages wait for. If there are no others, a device
@@ -140,7 +141,7 @@ class Remembered:
         count = 0 if device is not None else 1
         growth = len(client.written_data)
         if device is not None:
-            growth -= len(device.state.data)
+            growth -= len(device.lasting.data)
         else:
             growth += size_of(client.id) + size_of(client.type)
         written = client.declaration
@@ -289,10 +290,14 @@ class Remembered:
             self._free_size -= device.size
 
     def _count_anew(self, device: DeviceHandle) -> None:
-        state, written = device.state, device.state.declaration
+        state, written = device.lasting, device.lasting.declaration
         size = size_of(state.id) + size_of(state.type) + len(state.data)
         if state.rooms:
             size += sum(map(size_of, state.rooms))
+        if state.name or state.note:
+            size += size_of(state.name) + size_of(state.note)
+        if device.twins is not None:
+            size += device.twins.size
         if size == device.size and written == device.counted:
             return
         self._discount(device)
@@ -330,4 +335,5 @@ def _is_stranger(device: DeviceHandle) -> bool:
 
     Whatever else shows that the program knows a device belongs here: a credential, once there are any.
     """
-    return not device.state.returned and not device.state.rooms
+    known = device.lasting.returned or device.lasting.rooms or (device.twins is not None and device.twins.are_desired)
+    return not known

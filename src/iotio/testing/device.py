@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from math import ceil
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from iotio_protocol.errors import (
     IoTError,
 )
 from iotio_protocol.frames import BINARY, TEXT, encode_frame
+from iotio_protocol.readings import REPORT
 from iotio_protocol.reasons import DisconnectReason
 
 from .clock import VirtualClock
@@ -99,6 +101,7 @@ class FakeDevice:
         self._manager = manager
         self._stream: DeviceStream | None = None
         self._functions: dict[str, Callable[[Any], Any]] = {}
+        self._reported: dict[str, Any] = {}  # the last value of each endpoint
         self._frozen = self._closed = False
         self._reading = allocate_lock()  # for what follows
         self._inbox: list[tuple[str, Any]] = []
@@ -156,8 +159,12 @@ class FakeDevice:
 
     # -- connecting ------------------------------------------------------------------------------------
 
-    def connect(self) -> None:
+    def connect(self, state: Mapping[str, Any] | None = None) -> None:
         """Connect again, after `disconnect` or without it: then the new connection takes over, as after a power cut.
+
+        Args:
+            state: what its endpoints are now, said in HELLO by protocol 2; None for what it has reported last, and {}
+                for a device that says nothing of them.
 
         Raises:
             Refused: the server refuses the device.
@@ -165,6 +172,8 @@ class FakeDevice:
         """
         if self._closed:
             raise RuntimeError(f"the test client {self.id!r} is closed: make another one")
+        if state is not None:
+            self._reported = dict(state)
         self._host.run(self._connect)
 
     def disconnect(self, reason: str = DisconnectReason.CLIENT_CLOSE) -> None:
@@ -247,6 +256,29 @@ class FakeDevice:
         if self.connected and not self._frozen:
             self._host.run(self._exchange, self._kept())
 
+    def report(self, values: Mapping[str, Any], *, time: datetime | None = None, durable: bool = False) -> None:
+        """Report values of endpoints, as `client.report` does.
+
+        Args:
+            values: by endpoint.
+            time: when they were so; None: now. Protocol 2 only.
+            durable: keep it until the server has it; see `send`.
+
+        Raises:
+            EncodeError: the protocol cannot carry it (a ValueError).
+            ConnectionError: there is no connection. Not if it is durable.
+            Refused: the server does not take it.
+            ValueError: the protocol has no durable messages, or no times.
+        """
+        self._reported |= values
+        if time is None:
+            self.send(REPORT, dict(values), durable=durable)
+            return
+        if self._protocol != 2 or durable:
+            raise ValueError("a report of another time needs protocol 2, and is not durable here")
+        packet = v2.encode(REPORT, dict(values), v2.TIME, time=int(time.timestamp() * 1000))
+        self._host.run(self._exchange, client_frame(BINARY, packet))
+
     def call(self, event: str, data: Any = None) -> Any:
         """Call a handler of the server, and return what it returns.
 
@@ -280,6 +312,9 @@ class FakeDevice:
 
     def on(self, event: str, function: Callable[[Any], Any]) -> None:
         """Answer the server's calls of an event; events that are no calls wait for `expect`.
+
+        A device of protocol 2 is set by a call of the endpoint's name: what the function returns is in force, None for
+        what was asked. One of protocol 0 or 1 is set by an event.
 
         Args:
             event: its name.
@@ -368,7 +403,8 @@ class FakeDevice:
 
     def _hello(self) -> dict[str, object]:
         heard = None if self._heard is None else {"stream": self._heard[0], "upto": self._heard[1]}
-        return {"library": "iotio.testing", "sends": self._outbox.stream, "heard": heard}
+        said = {"state": self._reported} if self._reported else {}
+        return {"library": "iotio.testing", "sends": self._outbox.stream, "heard": heard, **said}
 
     def _refusal(self, code: str, info: object) -> Refused:
         text: object = code

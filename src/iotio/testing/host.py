@@ -183,7 +183,10 @@ class MemoryHost:
         self.clock.stop(lambda seconds: self.run(self._pass_time, seconds))
         self._wall, ahead = manager.wall, manager.wall() - self.clock()
         manager.clock, manager.wall = self.clock, lambda: self.clock() + ahead
-        self._spawn, manager.notifier.spawn = manager.notifier.spawn, self.run_aside
+        self._observers = [manager.notifier.threads, *([] if manager.twins is None else [manager.twins.threads])]
+        self._spawns = [threads.spawn for threads in self._observers]
+        for threads in self._observers:
+            threads.spawn = self.run_aside
         for throttle in (manager.log_throttle, manager.background.throttle, manager.callbacks.throttle):
             throttle.on_error = self.failed
         manager.loops.append(self)
@@ -226,7 +229,9 @@ class MemoryHost:
             manager.loops.remove(self)
             for throttle in (manager.log_throttle, manager.background.throttle, manager.callbacks.throttle):
                 throttle.on_error = None
-            manager.notifier.spawn, manager.wall = self._spawn, self._wall
+            for threads, spawn in zip(self._observers, self._spawns, strict=True):
+                threads.spawn = spawn
+            manager.wall = self._wall
             self.clock.run_on()
             self._bell.ring()
             self._stop_loop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from _thread import LockType
-from functools import partial
 from typing import Any, Protocol
 
 from iotio_protocol import v2
@@ -16,6 +15,7 @@ from iotio_protocol.values import Value
 from ..handles import IoTClient
 from ..lane import Lane
 from ..ports import Warnings
+from ..probe import probe
 from ..write_buffer import WriteBuffer
 from .messages import DurableMessages
 from .queue import DurableQueue
@@ -55,9 +55,9 @@ class Carrier(Protocol):
     def counters(self) -> dict[str, int]: ...
     def pending(self) -> int: ...
     def write(self, data: bytes) -> None: ...
-    def flush_session(self) -> None: ...
     def send(self, frame: bytes) -> str: ...
     def close(self, reason: DisconnectReason) -> None: ...
+    def flush_session(self) -> None: ...
     def handle(self, event: Any) -> None: ...
 
 
@@ -159,19 +159,8 @@ class DurableChannel:
                 connection.write(frame)
 
     def probe(self, upto: int) -> None:
-        """Find out whether a device without acknowledgements has read what was sent: by a ping behind it.
-
-        Where the session sends no pings, what was sent counts as read, but not before this turn of the queue has ended.
-        """
-        connection = self._connection
-        session = connection.session
-        if not session.keeps_alive:
-            connection.lane.call_soon(partial(connection.handle, v2.Ack(upto)))
-            return
-        with connection._lock:
-            if connection.is_open:
-                session.probe(upto, connection.manager.clock())
-                connection.flush_session()
+        """Find out whether a device without acknowledgements has read what was sent."""
+        probe(self._connection, v2.Ack(upto))
 
     def cannot_store(self, error: Exception) -> None:
         """Close, so that the device sends again over another connection what cannot be written to the store."""

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from iotio_protocol import v2
 from iotio_protocol.frames import BINARY, encode_frame
 from iotio_protocol.stream import MAX_UNACKNOWLEDGED, Incoming
 
-from ..ports import DurableLink
+from ..ports import DurableLink, Effect
 from ..primitives import allocate_lock
 from ..storage.batch import Ticket
 from ..storage.contract import StoreUnavailable
 from .outgoing import QueueOwner
 
 __all__ = ["Effect", "IncomingOwner", "IncomingStream"]
-
-Effect = Callable[[Any], object]
-"""What a handler wants done in the transaction that notes its message as handled; see `Message.transaction`."""
-
 
 Effects = tuple[str, int, list[Effect]]
 """The stream and the number of a message, and its effects."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ..durable.messages import DurableMessages
 from ..handles import DeviceHandle
@@ -14,12 +14,20 @@ from ..primitives import Signal
 from ..registry import Registry
 from ..waiting import check_no_loop
 from .contract import DropDevice, Snapshot, Store, StoreError, StoreUnavailable
-from .records import DeviceRecord
+from .records import DeviceRecord, TwinRecord
 from .writer import StoreWriter
 
 __all__ = ["NoHistory", "StoreBackup", "StoreExport", "StoreRecorder"]
 
 _FLUSH = 10.0  # seconds that a copy waits for what is not written yet
+
+
+class Twins(Protocol):
+    """The twins of all devices."""
+
+    def drop(self, device: DeviceHandle) -> None: ...
+    def record(self, device_id: str, endpoint_ids: Iterable[str]) -> list[TwinRecord]: ...
+    def records(self) -> list[TwinRecord]: ...
 
 
 class StoreRecorder:
@@ -31,6 +39,7 @@ class StoreRecorder:
     Attributes:
         writer: the store writer, or None without a store.
         readings: where readings of endpoints are recorded, or None.
+        twins: those of the devices, or None if nobody keeps any.
 
     Args:
         registry: knows the devices.
@@ -40,6 +49,7 @@ class StoreRecorder:
     def __init__(self, registry: Registry, messages: DurableMessages) -> None:
         self.writer: StoreWriter | None = None
         self.readings: ReadingSink | None = None
+        self.twins: Twins | None = None
         self._registry = registry
         self._messages = messages
 
@@ -51,8 +61,10 @@ class StoreRecorder:
             self.writer.mark(device.id)
 
     def dropped(self, device: DeviceHandle) -> None:
-        """Have a device, its messages and its history deleted from the store, and close its durable queue."""
+        """Have a device deleted from the store with its messages, twins and history, and close its durable queue."""
         self._messages.drop(device.id)
+        if self.twins is not None:
+            self.twins.drop(device)
         if self.readings is not None:
             self.readings.forget(device.id)
         if self.writer is not None:
@@ -71,11 +83,16 @@ class StoreRecorder:
             device = self._registry.find(device_id)
             return None if device is None else self._messages.record(device.snapshot())
 
+    def twin_records(self, device_id: str, endpoint_ids: Iterable[str]) -> list[TwinRecord]:
+        """Make the records of some twins of a device as they are now."""
+        return [] if self.twins is None else self.twins.record(device_id, endpoint_ids)
+
     def snapshot(self) -> Snapshot:
-        """Make the records of all devices and all messages."""
+        """Make the records of all devices, all messages and all twins."""
         with self._registry.lock:
             devices = tuple(self._messages.record(device.snapshot()) for device in self._registry.all())
-        return Snapshot(devices, tuple(self._messages.records()))
+        twins = () if self.twins is None else tuple(self.twins.records())
+        return Snapshot(devices, tuple(self._messages.records()), twins)
 
 
 class NoHistory:

@@ -272,6 +272,7 @@ class NativeConnection(Connection):
                 route = routes.get(packet[:end])
                 if (
                     route is None
+                    or (declared and route.event in declared)  # its twin hears of it, too
                     or size < 0
                     or size > most
                     or packet[end]  # 16 MiB and more may go the long way

@@ -176,6 +176,11 @@ class LoopLane:
         """Do nothing: what waits is counted as it is pushed."""
 
     @property
+    def on_loop(self) -> bool:
+        """Whether an `async def` step that does not wait runs at once, and a `def` one in another thread."""
+        return True
+
+    @property
     def is_busy(self) -> bool:
         """Whether a call has begun and not ended."""
         return self.running > 0
