@@ -7,44 +7,44 @@ where threads wait, a coroutine function where tasks do. `perform` and `perform_
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .inbox import Inbox
 from .periodic import Periodic
 from .target import Target
 
 __all__ = [
-    "Abort",
-    "Announce",
-    "AwaitTurn",
-    "Close",
     "Command",
-    "Finish",
-    "InBuffer",
-    "Invoke",
-    "Knock",
-    "MakeRoom",
-    "Next",
-    "Open",
-    "Ping",
-    "Receive",
-    "Send",
-    "SendMore",
     "Shell",
-    "Sleep",
-    "StartReading",
-    "TakeTurn",
-    "Wait",
     "Work",
+    "abort",
+    "announce",
+    "await_turn",
+    "close",
+    "finish",
+    "in_buffer",
+    "invoke",
+    "knock",
+    "make_room",
+    "next",
+    "open",
     "perform",
     "perform_async",
+    "ping",
+    "receive",
+    "send",
+    "send_more",
+    "sleep",
+    "start_reading",
+    "take_turn",
+    "wait",
 ]
 
 _T = TypeVar("_T")
 
 
 class Shell(Protocol):
-    """Carry out commands: one method for each, with its fields, that returns the result or an awaitable of it."""
+    """Carry out commands: a method for each, by its name, which returns the result or an awaitable of it."""
 
     def open(self, target: Target, arguments: Any, limit: float) -> Any: ...
 
@@ -85,12 +85,11 @@ class Shell(Protocol):
     def finish(self, connection: Any, farewell: bytes | None, code: int) -> Any: ...
 
 
-class Command(Protocol):
-    """Name one thing for a shell to do, with what it needs for that."""
+Command = Callable[[Shell], Any]
+"""One thing for a shell to do, with what it needs for that: called with a shell, it returns the result or an awaitable.
 
-    def run(self, shell: Shell) -> Any:
-        """Have a shell do it. Returns the result, or an awaitable of it."""
-
+A closure, and no class for each command: to make 19 named tuples took a millisecond and a half of every import.
+"""
 
 Work = Generator[Command, Any, _T]
 """Decisions: a generator that yields commands, is sent their results or thrown their errors, and returns a result."""
@@ -104,7 +103,7 @@ def perform(work: Work[_T], shell: Shell) -> _T:
         try:
             while True:  # in here, so that Ctrl-C between two commands gets into the generator, too
                 command, resume, value = resume(value), steps.send, None
-                value = command.run(shell)
+                value = command(shell)
         except BaseException as error:
             if steps.gi_frame is None:  # it has ended
                 value = None  # no circle of this frame and a traceback
@@ -125,7 +124,7 @@ async def perform_async(work: Work[_T], shell: Shell) -> _T:
         try:
             while True:
                 command, resume, value = resume(value), steps.send, None
-                value = await command.run(shell)
+                value = await command(shell)
         except BaseException as error:
             if steps.gi_frame is None:  # it has ended
                 value = None  # no circle of this frame and a traceback
@@ -138,217 +137,131 @@ async def perform_async(work: Work[_T], shell: Shell) -> _T:
 # A connection.
 
 
-class Open(NamedTuple):
+def open(target: Target, arguments: Any, limit: float) -> Command:
     """Open a WebSocket connection and return it. `arguments` are for `connect` of the library."""
-
-    target: Target
-    arguments: Any
-    limit: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.open(self.target, self.arguments, self.limit)
+    return lambda shell: shell.open(target, arguments, limit)
 
 
-class Abort(NamedTuple):
-    """End a connection at once, without a CLOSE frame; None: the one that `Open` has not returned, if there is one."""
-
-    connection: Any
-
-    def run(self, shell: Shell) -> Any:
-        return shell.abort(self.connection)
+def abort(connection: Any) -> Command:
+    """End a connection at once, without a CLOSE frame; None: the one that `open` has not returned, if there is one."""
+    return lambda shell: shell.abort(connection)
 
 
-class StartReading(NamedTuple):
-    """Begin to run `Driver.read` for a connection, with an inbox that `Next` takes from."""
-
-    connection: Any
-
-    def run(self, shell: Shell) -> Any:
-        return shell.start_reading(self.connection)
+def start_reading(connection: Any) -> Command:
+    """Begin to run `Driver.read` for a connection, with an inbox that `next` takes from."""
+    return lambda shell: shell.start_reading(connection)
 
 
-class Announce(NamedTuple):
+def announce() -> Command:
     """Let those go on that wait until the client is connected and `on_connect` has returned."""
-
-    def run(self, shell: Shell) -> Any:
-        return shell.announce()
+    return lambda shell: shell.announce()
 
 
-class Close(NamedTuple):
+def close(connection: Any) -> Command:
     """Close a connection without a farewell."""
-
-    connection: Any
-
-    def run(self, shell: Shell) -> Any:
-        return shell.close(self.connection)
+    return lambda shell: shell.close(connection)
 
 
-class Finish(NamedTuple):
+def finish(connection: Any, farewell: bytes | None, code: int) -> Command:
     """End a connection for good: send the farewell if there is one, close it, and end what reads from it.
 
-    Attributes:
+    Args:
         connection: the connection.
         farewell: the last packet, or None.
         code: of the CLOSE frame.
     """
-
-    connection: Any
-    farewell: bytes | None
-    code: int
-
-    def run(self, shell: Shell) -> Any:
-        return shell.finish(self.connection, self.farewell, self.code)
+    return lambda shell: shell.finish(connection, farewell, code)
 
 
 # Messages.
 
 
-class Receive(NamedTuple):
+def receive(connection: Any, limit: float) -> Command:
     """Return the next WebSocket message of a connection. Raises TimeoutError if none comes in `limit` seconds."""
-
-    connection: Any
-    limit: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.receive(self.connection, self.limit)
+    return lambda shell: shell.receive(connection, limit)
 
 
-class Knock(NamedTuple):
+def knock(connection: Any, limit: float) -> Command:
     """Send a ping to see whether anything comes. Aborts the connection if that cannot be sent in `limit` seconds."""
-
-    connection: Any
-    limit: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.knock(self.connection, self.limit)
+    return lambda shell: shell.knock(connection, limit)
 
 
-class MakeRoom(NamedTuple):
+def make_room(inbox: Inbox, connection: Any) -> Command:
     """Wait until an inbox takes more, or until its connection has ended."""
-
-    inbox: Inbox
-    connection: Any
-
-    def run(self, shell: Shell) -> Any:
-        return shell.make_room(self.inbox, self.connection)
+    return lambda shell: shell.make_room(inbox, connection)
 
 
-class Next(NamedTuple):
+def next() -> Command:
     """Return what has been received next, or None to have the driver look whether to stop.
 
     Raises how the connection ended after the last message.
     """
-
-    def run(self, shell: Shell) -> Any:
-        return shell.next()
+    return lambda shell: shell.next()
 
 
-class Invoke(NamedTuple):
+def invoke(function: Callable[..., Any], args: tuple[Any, ...]) -> Command:
     """Call a function of the program and return what it returns."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-
-    def run(self, shell: Shell) -> Any:
-        return shell.invoke(self.function, self.args)
+    return lambda shell: shell.invoke(function, args)
 
 
-class Send(NamedTuple):
+def send(packet: bytes | str, connection: Any, limit: float) -> Command:
     """Send one WebSocket message. Raises TimeoutError, with the connection aborted, if the server does not take it.
 
-    Attributes:
+    Args:
         packet: the message.
         connection: the connection.
         limit: seconds that this may take; with threads the socket has a limit of its own.
     """
-
-    packet: bytes | str
-    connection: Any
-    limit: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.send(self.packet, self.connection, self.limit)
+    return lambda shell: shell.send(packet, connection, limit)
 
 
-class Wait(NamedTuple):
+def wait(waiter: Any, deadline: float) -> Command:
     """Wait until the waiter of a call or a flush is done, or until `deadline` on the monotonic clock."""
-
-    waiter: Any
-    deadline: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.wait(self.waiter, self.deadline)
+    return lambda shell: shell.wait(waiter, deadline)
 
 
-class Sleep(NamedTuple):
+def sleep(seconds: float) -> Command:
     """Let so many seconds pass, or less when the client is stopped; 0: let others have their turn."""
-
-    seconds: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.sleep(self.seconds)
+    return lambda shell: shell.sleep(seconds)
 
 
-class AwaitTurn(NamedTuple):
+def await_turn(over: Any, due: float, latest: float) -> Command:
     """Wait until `due` on the monotonic clock, and then until the client is connected, or `latest`.
 
     Returns False if the run has ended, True otherwise.
 
-    Attributes:
+    Args:
         over: what the shell has given to `Driver.repeat`; names the run.
         due: when the turn is.
         latest: when it is taken without a connection.
     """
-
-    over: Any
-    due: float
-    latest: float
-
-    def run(self, shell: Shell) -> Any:
-        return shell.await_turn(self.over, self.due, self.latest)
+    return lambda shell: shell.await_turn(over, due, latest)
 
 
-class TakeTurn(NamedTuple):
+def take_turn(periodic: Periodic) -> Command:
     """Call a periodic function, beside the handlers."""
-
-    periodic: Periodic
-
-    def run(self, shell: Shell) -> Any:
-        return shell.take_turn(self.periodic)
+    return lambda shell: shell.take_turn(periodic)
 
 
 # Durable messages.
 
 
-class InBuffer(NamedTuple):
+def in_buffer(function: Callable[[], Any], quick: bool = False, alone: bool = False) -> Command:
     """Call a function that uses the buffer of durable messages.
 
-    Attributes:
+    Args:
         function: the function.
         quick: it does not write to a file.
         alone: nobody may be sending durable messages meanwhile.
     """
-
-    function: Callable[[], Any]
-    quick: bool = False
-    alone: bool = False
-
-    def run(self, shell: Shell) -> Any:
-        return shell.in_buffer(self.function, self.quick, self.alone)
+    return lambda shell: shell.in_buffer(function, quick, alone)
 
 
-class SendMore(NamedTuple):
+def send_more() -> Command:
     """Have `Driver.send_durable` run, as there may be durable messages to send."""
-
-    def run(self, shell: Shell) -> Any:
-        return shell.send_more()
+    return lambda shell: shell.send_more()
 
 
-class Ping(NamedTuple):
+def ping(connection: Any, upto: int) -> Command:
     """Send a ping, and have `Driver.acknowledged(upto)` run when it is answered."""
-
-    connection: Any
-    upto: int
-
-    def run(self, shell: Shell) -> Any:
-        return shell.ping(self.connection, self.upto)
+    return lambda shell: shell.ping(connection, upto)

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from time import time as wall_clock
 from types import TracebackType
-from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NotRequired, Protocol, TypedDict, TypeVar, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State as WireState
@@ -30,31 +30,11 @@ from iotio_protocol.options import MAX_SECONDS, Options
 from iotio_protocol.unread import Unread
 from iotio_protocol.version import __version__
 
+from . import commands
 from .backoff import Backoff
 from .calls import Waiter, timed_out
 from .client_log import ClientLog
-from .commands import (
-    Abort,
-    Announce,
-    AwaitTurn,
-    Close,
-    Finish,
-    InBuffer,
-    Invoke,
-    Knock,
-    MakeRoom,
-    Next,
-    Open,
-    Ping,
-    Receive,
-    Send,
-    SendMore,
-    Sleep,
-    StartReading,
-    TakeTurn,
-    Wait,
-    Work,
-)
+from .commands import Command, Work
 from .durable import Flushes
 from .errors import BufferFailed, ClientError, ConnectFailed, ConnectionBroken, ConnectionLost, NotConnected
 from .failures import (
@@ -75,6 +55,23 @@ from .received import Acknowledged, Alive, Answer, Dispatch, Ignored, Received, 
 from .session import Session, State
 from .target import Target
 from .upgrade import HeaderChoice, Headers
+
+if TYPE_CHECKING:  # a TypedDict takes long to make, and only what checks types needs it
+
+    class ConnectArguments(TypedDict):
+        """What both flavours of the library's `connect` take."""
+
+        subprotocols: NotRequired[list[Subprotocol]]
+        additional_headers: list[tuple[str, str]]
+        user_agent_header: str
+        compression: None
+        proxy: Any
+        open_timeout: float
+        ping_interval: None
+        close_timeout: float | None
+        max_size: int
+        max_queue: int
+
 
 __all__ = ["DEFAULT_TIMEOUT", "Changed", "Driver", "OnOneLoop", "raise_unless_clean"]
 
@@ -126,21 +123,6 @@ class OnOneLoop:
 
     def notify_all(self) -> None:
         """Do nothing: tasks wait by other means."""
-
-
-class ConnectArguments(TypedDict):
-    """What both flavours of the library's `connect` take."""
-
-    subprotocols: NotRequired[list[Subprotocol]]
-    additional_headers: list[tuple[str, str]]
-    user_agent_header: str
-    compression: None
-    proxy: Any
-    open_timeout: float
-    ping_interval: None
-    close_timeout: float | None
-    max_size: int
-    max_queue: int
 
 
 _C = TypeVar("_C", bound=Connection)
@@ -251,7 +233,7 @@ class Driver(Generic[_C, _W]):
             with self.changed:
                 wait = min(self.session.wait(time.monotonic(), backoff, longest=slow), MAX_SECONDS)
             self._log.waits(end, wait, is_news=self._failures.is_news(end))
-            yield Sleep(wait)
+            yield commands.sleep(wait)
 
     def _attempt(self, target: Target, limit: float) -> Work[ClientError | None]:
         """Make one connection and receive to its end. Returns why it ended, None after `stop`."""
@@ -259,7 +241,7 @@ class Driver(Generic[_C, _W]):
             yield from self.open(target, limit)
         except ConnectFailed as error:
             return error
-        yield Announce()
+        yield commands.announce()
         return (yield from self.receive())
 
     def open(self, target: Target, limit: float) -> Work[None]:
@@ -289,7 +271,7 @@ class Driver(Generic[_C, _W]):
             raise self._failures.judge(connect_failure(error, target, limit), target) from error
         finally:
             if connection is None or connection is not self.connection:  # Ctrl-C, a cancellation or the like, too
-                yield Abort(connection)
+                yield commands.abort(connection)
         self._failures.connected(target)
         self._log.connected(target)
         try:
@@ -305,12 +287,12 @@ class Driver(Generic[_C, _W]):
         while True:
             left = max(deadline - time.monotonic(), 0)
             try:
-                opened = yield Open(target, self._connect_arguments(target, choice.headers, left), left)
+                opened = yield commands.open(target, self._connect_arguments(target, choice.headers, left), left)
             except InvalidStatus as error:
                 if not choice.refused(error.response.status_code):
                     raise
                 refused = error
-                yield Abort(None)
+                yield commands.abort(None)
                 continue
             connection = cast("_C", opened)
             if headers and choice.is_lean and connection.subprotocol is None:
@@ -325,9 +307,9 @@ class Driver(Generic[_C, _W]):
     def _leave(self, connection: _C) -> Work[None]:
         """Close a connection in order that has not come to count."""
         try:
-            yield Close(connection)
+            yield commands.close(connection)
         finally:
-            yield Abort(connection)
+            yield commands.abort(connection)
 
     def _connect_arguments(self, target: Target, headers: Headers, limit: float) -> ConnectArguments:
         options = self.options
@@ -352,18 +334,18 @@ class Driver(Generic[_C, _W]):
         try:
             greeting = self._agreed(connection.subprotocol)
             if greeting is not None:
-                yield Send(greeting, connection, max(deadline - time.monotonic(), 0))
+                yield commands.send(greeting, connection, max(deadline - time.monotonic(), 0))
             if self.session.unwelcomed:
-                message = yield Receive(connection, max(deadline - time.monotonic(), 0))
+                message = yield commands.receive(connection, max(deadline - time.monotonic(), 0))
                 received = self.session.welcome(message, time.monotonic(), wall_clock())
                 if received is not None:
                     yield from self._take(received, connection)
             # Alone: who still sends over the last connection sees that it is over.
-            yield InBuffer(self.session.durable.resume, alone=True)
+            yield commands.in_buffer(self.session.durable.resume, alone=True)
         except ConnectionClosed as error:
             raise not_let_in(error, target) from error
         except ClientError:
-            yield Close(connection)
+            yield commands.close(connection)
             raise
 
     def _agreed(self, subprotocol: str | None) -> bytes | str | None:
@@ -377,20 +359,20 @@ class Driver(Generic[_C, _W]):
         return greeting
 
     def _opened(self, connection: _C) -> Work[None]:
-        yield StartReading(connection)  # before it counts: where no thread can be made, there is no connection
+        yield commands.start_reading(connection)  # before it counts: no thread, no connection
         with self.changed:
             self.session.opened(time.monotonic())
             self.connection = connection
             self.changed.notify_all()
         self.flushes.settle()
-        yield SendMore()
+        yield commands.send_more()
 
     def receive(self) -> Work[ConnectionLost | None]:
         """Handle what comes until the connection ends, then finish it. Returns why it ended; None: by `stop`."""
         connection = self.connection
         if connection is None:  # stopped since it was opened
             return None
-        following = Next()
+        following = commands.next()
         end: ClientError | None = None
         try:
             while not self.asked_to_stop():
@@ -426,7 +408,7 @@ class Driver(Generic[_C, _W]):
         self.end_calls("it is closed")
         try:
             try:
-                yield Finish(connection, self.farewell(connection), self.session.close_code)
+                yield commands.finish(connection, self.farewell(connection), self.session.close_code)
             finally:
                 with self.changed:
                     mine = connection is self.connection  # not if another thread has ended it already
@@ -475,9 +457,9 @@ class Driver(Generic[_C, _W]):
             over: names the run, for the shell.
         """
         due = time.monotonic()
-        while (yield AwaitTurn(over, due, due + periodic.seconds)):
+        while (yield commands.await_turn(over, due, due + periodic.seconds)):
             try:
-                yield TakeTurn(periodic)
+                yield commands.take_turn(periodic)
             except NotConnected as error:
                 self.logger.debug("%s has ended early: %s", periodic.name, error)
             except (Exception, SystemExit):
@@ -507,7 +489,7 @@ class Driver(Generic[_C, _W]):
                 found = yield from self._read_one(message, connection)
                 if found is not None:
                     if inbox.must_wait:  # nothing is received meanwhile, and so nobody is taken for dead
-                        yield MakeRoom(inbox, connection)
+                        yield commands.make_room(inbox, connection)
                     inbox.put(*found)
             end = ConnectionLost(1006)  # `finish` was first
         except ConnectionClosed as error:
@@ -519,9 +501,9 @@ class Driver(Generic[_C, _W]):
         inbox.end(end)
         return why
 
-    def _next_receive(self, connection: _C, liveness: Liveness) -> Receive:
+    def _next_receive(self, connection: _C, liveness: Liveness) -> Command:
         """Return how to wait for a message until there is something to look after."""
-        return Receive(connection, min(liveness.left(time.monotonic()), self.options.close_timeout))
+        return commands.receive(connection, min(liveness.left(time.monotonic()), self.options.close_timeout))
 
     def _look_after(self, connection: _C, liveness: Liveness) -> Work[None]:
         """See to a connection on which no message came for a while.
@@ -531,14 +513,14 @@ class Driver(Generic[_C, _W]):
         """
         if connection.state is not WireState.OPEN:
             # The library gives a closing handshake that the server began no deadline: close() does.
-            yield Close(connection)
+            yield commands.close(connection)
             return
         now = time.monotonic()
         if liveness.is_gone(now):
-            yield Abort(connection)  # nobody would answer a CLOSE frame
+            yield commands.abort(connection)  # nobody would answer a CLOSE frame
             raise ConnectionLost(1006, f"nothing came for {liveness.timeout:g} s after a ping")
         if liveness.needs_ping(now):
-            yield Knock(connection, self.limit)
+            yield commands.knock(connection, self.limit)
             liveness.sent(time.monotonic())
 
     def _read_one(self, message: bytes | str, connection: _C) -> Work[tuple[Received, int] | None]:
@@ -550,7 +532,7 @@ class Driver(Generic[_C, _W]):
         if isinstance(received, Alive):
             if received.reply is not None:
                 with suppress(TimeoutError):  # it has aborted the connection
-                    yield Send(received.reply, connection, self.limit)
+                    yield commands.send(received.reply, connection, self.limit)
             return None
         if not isinstance(received, Answer):
             return received, len(message)
@@ -616,7 +598,7 @@ class Driver(Generic[_C, _W]):
 
     def _known(self, received: Dispatch, connection: _C) -> Work[bool]:
         """Return whether a durable message has been handled before; it is acknowledged again. Gives up after a gap."""
-        known = yield InBuffer(partial(self.session.durable.known, received), quick=True)
+        known = yield commands.in_buffer(partial(self.session.durable.known, received), quick=True)
         if known is None:
             return False
         yield from self._take(known, connection)
@@ -647,7 +629,7 @@ class Driver(Generic[_C, _W]):
             self._log.throttle.warning("refused", "refused a call: %s", error)
             return codec.failed(received, error)
         try:
-            return codec.answer(received, (yield Invoke(handler, (*about, value))))
+            return codec.answer(received, (yield commands.invoke(handler, (*about, value))))
         except Exception as error:
             self._log.handler_failed(name)
             if message is not None:
@@ -660,12 +642,12 @@ class Driver(Generic[_C, _W]):
         effects = message.effects if message is not None else ()
         try:
             try:
-                ack = yield InBuffer(partial(durable.handled, received, effects))
+                ack = yield commands.in_buffer(partial(durable.handled, received, effects))
             except BufferFailed:
                 raise
             except Exception:
                 self._log.handler_failed(name)
-                ack = yield InBuffer(partial(durable.handled, received))
+                ack = yield commands.in_buffer(partial(durable.handled, received))
         except BufferFailed as error:
             text = "a durable message cannot be noted as handled, and has to come again: %s"
             self._log.throttle.failure("unnoted", text, error)
@@ -681,7 +663,7 @@ class Driver(Generic[_C, _W]):
     def _call(self, name: str, *args: Any) -> Work[None]:
         """Call on_connect, on_disconnect or on_error."""
         try:
-            yield Invoke(getattr(self._owner, name), args)
+            yield commands.invoke(getattr(self._owner, name), args)
         except Exception:
             self._log.handler_failed(name)
 
@@ -694,8 +676,8 @@ class Driver(Generic[_C, _W]):
         when = None if moment is None else milliseconds(moment)
         if durable:
             made = milliseconds(wall_clock()) if when is None else when
-            number = yield InBuffer(partial(self.session.durable.keep, event, message, made))
-            yield SendMore()
+            number = yield commands.in_buffer(partial(self.session.durable.keep, event, message, made))
+            yield commands.send_more()
             return cast(int, number)
         connection = self.connection  # before it is encoded: the next one may speak another version
         yield from self._write(self.session.codec.encode(event, message, when), connection)
@@ -713,7 +695,7 @@ class Driver(Generic[_C, _W]):
             number = self.session.calls.begin(pending)
         try:
             yield from self._write(self.session.calls.encode(number, event, data), connection)
-            yield Wait(pending, deadline)
+            yield commands.wait(pending, deadline)
         except NotConnected as error:
             raise CallDisconnected(f"the call of {event!r} cannot be sent: {error}") from error
         finally:
@@ -735,7 +717,7 @@ class Driver(Generic[_C, _W]):
         waiter = self.flushes.add()
         try:
             self.flushes.settle()
-            yield Wait(waiter, deadline)
+            yield commands.wait(waiter, deadline)
         finally:
             self.flushes.remove(waiter)
         with suppress(CallDisconnected):  # in a handler, whose connection has ended
@@ -750,7 +732,7 @@ class Driver(Generic[_C, _W]):
         Raises:
             NotConnected: the connection has ended; they go over the next one.
         """
-        following = InBuffer(self.session.durable.next, quick=True)
+        following = commands.in_buffer(self.session.durable.next, quick=True)
         while connection is self.connection:
             try:
                 packet = yield following
@@ -762,22 +744,22 @@ class Driver(Generic[_C, _W]):
             if packet is None:
                 break
             yield from self._write(packet, connection)
-            yield Sleep(0)  # a write need not let others have their turn
+            yield commands.sleep(0)  # a write need not let others have their turn
         upto = self.session.durable.probe()
         if upto:  # a server without ACK
             with suppress(ConnectionClosed):
-                yield Ping(connection, upto)
+                yield commands.ping(connection, upto)
 
     def acknowledged(self, upto: int) -> Work[Ignored | None]:
         """Forget the durable messages that the server has, and send more. Returns what to do if that is wrong."""
         try:
-            wrong = yield InBuffer(partial(self.session.durable.acknowledged, upto))
+            wrong = yield commands.in_buffer(partial(self.session.durable.acknowledged, upto))
         except BufferFailed as error:
             text = "what the server has acknowledged is not noted in the file: %s"
             self._log.throttle.warning("unforgotten", text, error)
             wrong = None
         self.flushes.settle()
-        yield SendMore()
+        yield commands.send_more()
         return cast("Ignored | None", wrong)
 
     def _write(self, packet: bytes | str, connection: _C | None) -> Work[None]:
@@ -785,7 +767,7 @@ class Driver(Generic[_C, _W]):
             raise NotConnected(self.why_not_connected())
         limit = self.limit
         try:
-            yield Send(packet, connection, limit)
+            yield commands.send(packet, connection, limit)
         except TimeoutError:
             raise NotConnected(f"the server took nothing for {limit:g} s; the connection is given up") from None
         except ConnectionClosed as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from iotio_protocol import strict_json as json
 from iotio_protocol import v0
@@ -14,7 +13,6 @@ __all__ = ["Identity"]
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # no HTTP header may hold these (RFC 9110, 5.5)
 
 
-@dataclass(slots=True)
 class Identity:
     """Id, type, data and endpoints of a device.
 
@@ -25,12 +23,15 @@ class Identity:
         endpoints: the declarations by event.
     """
 
-    id: str
-    type: str
-    data: dict[str, object]
-    endpoints: dict[str, dict[str, object]] = field(default_factory=dict)
+    __slots__ = ("data", "endpoints", "id", "type")
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, id: str, type: str, data: dict[str, object], endpoints: dict[str, dict[str, object]] | None = None
+    ) -> None:
+        self.id = id
+        self.type = type
+        self.data = data
+        self.endpoints = {} if endpoints is None else endpoints
         if not isinstance(self.id, str):
             raise ValueError("client_id must be a str.")
         if not isinstance(self.type, str):

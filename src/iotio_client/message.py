@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     time: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Message:
     """A durable message, or one of another time.
 

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
@@ -19,7 +19,7 @@ from iotio_protocol.errors import IoTError
 from .addresses import direct
 from .calls import too_many
 from .commands import Work, perform_async
-from .driver import ConnectArguments, Driver, OnOneLoop
+from .driver import Driver, OnOneLoop
 from .errors import ClientError, NotConnected
 from .inbox import MAX_QUEUE
 from .periodic import Periodic
@@ -27,6 +27,9 @@ from .received import Received
 from .target import Target
 from .task_addresses import connect_any_async
 from .task_waits import TaskCall, TaskInbox
+
+if TYPE_CHECKING:
+    from .driver import ConnectArguments
 
 __all__ = ["TaskShell"]
 

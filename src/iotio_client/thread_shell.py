@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WireState
@@ -25,13 +25,16 @@ from iotio_protocol.logs import get_logger
 from .addresses import connect_any, direct
 from .calls import ThreadCall, too_many
 from .commands import Work, perform
-from .driver import ConnectArguments, Driver
+from .driver import Driver
 from .errors import ClientError, NotConnected
 from .inbox import MAX_QUEUE, Inbox, ThreadInbox
 from .periodic import Periodic
 from .received import Received
 from .target import Target
 from .tls import TurnTakingSocket
+
+if TYPE_CHECKING:
+    from .driver import ConnectArguments
 
 __all__ = ["ThreadShell"]
 

@@ -10,7 +10,8 @@ import re
 
 __all__ = ["check_alone"]
 
-_INFO = re.compile(r"(iot[._]io)([._-]client)?-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info", re.IGNORECASE)
+_INFO = r"(iot[._]io)([._-]client)?-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info"
+_BEGINNINGS = ("iot.io", "iot_io")
 
 
 def check_alone(folder: str) -> None:
@@ -25,7 +26,9 @@ def check_alone(folder: str) -> None:
         names = os.listdir(folder)
     except OSError:  # such as that of a zip file
         return
-    found = [f"iot.io{'-client' if match[2] else ''} {match[3]}" for match in map(_INFO.fullmatch, names) if match]
+    names = [name for name in names if name[:6].lower() in _BEGINNINGS]
+    infos = [re.fullmatch(_INFO, name, re.IGNORECASE) for name in names]  # compiled for those alone
+    found = [f"iot.io{'-client' if info[2] else ''} {info[3]}" for info in infos if info]
     if found:
         raise ImportError(
             f"{' and '.join(sorted(found))} and iotio own the same folders, so only one of them can be installed:"

@@ -18,7 +18,7 @@ LINE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 MAX_LINE = 1024  # bytes of UTF-8, of a message and of the text of an exception
 _CUT = "..."
-_UNSAFE = re.compile(
+_UNSAFE = (  # compiled when it is first needed: that takes longer than the rest of this module
     "[\x00-\x1f\x7f-\x9f"  # control characters: ends of lines, and ESC, by which a terminal takes orders
     "\u200e\u200f\u2028-\u202e\u2066-\u2069"  # other ends of lines, and the direction of writing
     "\ud800-\udfff]"  # half surrogate pairs, which no file can have
@@ -64,9 +64,9 @@ class Duration(float):
 
 def safe(text: str) -> str:
     """Return a text as one line of at most `MAX_LINE` bytes, control characters as Python's escapes."""
-    if len(text) <= MAX_LINE // 4 and _UNSAFE.search(text) is None:
+    if len(text) <= MAX_LINE // 4 and text.isprintable():
         return text
-    data = _UNSAFE.sub(_escape, text[:MAX_LINE]).encode()
+    data = re.sub(_UNSAFE, _escape, text[:MAX_LINE]).encode()
     if len(text) <= MAX_LINE and len(data) <= MAX_LINE:
         return data.decode()
     return data[: MAX_LINE - len(_CUT)].decode(errors="ignore") + _CUT

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from iotio_client import commands
-from iotio_client.commands import Invoke, Shell, Sleep, Work, perform, perform_async
+from iotio_client.commands import Command, Shell, Work, perform, perform_async
 from iotio_client.task_shell import TaskShell
 from iotio_client.thread_shell import ThreadShell
 
-KINDS: list[Any] = [
-    one for one in vars(commands).values() if inspect.isclass(one) and issubclass(one, tuple) and hasattr(one, "run")
+KINDS: list[Callable[..., Command]] = [
+    one for one in vars(commands).values() if inspect.isfunction(one) and one.__annotations__["return"] == "Command"
 ]
 
 
@@ -65,19 +65,16 @@ def fails(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in KINDS])
-def test_a_command_calls_one_method_with_its_fields(kind: Any) -> None:
-    command = kind(*range(len(kind._fields)))
+def test_a_command_calls_the_method_of_its_name_with_its_arguments(kind: Callable[..., Command]) -> None:
+    parameters = list(inspect.signature(kind).parameters)
     calls: Any = Calls()
-    command.run(calls)
-    ((name, *args),) = calls.made
-    assert name.replace("_", "") == kind.__name__.lower()
-    assert tuple(args) == tuple(command)
+    kind(*range(len(parameters)))(calls)
+    assert calls.made == [(kind.__name__, *range(len(parameters)))]
+    assert list(inspect.signature(getattr(Shell, kind.__name__)).parameters)[1:] == parameters
     for shell in (ThreadShell, TaskShell):
-        parameters = list(inspect.signature(getattr(shell, name)).parameters)
-        assert len(parameters) == len(args) + 1
-    assert inspect.iscoroutinefunction(getattr(TaskShell, name))
-    assert not inspect.iscoroutinefunction(getattr(ThreadShell, name))
-    assert hasattr(Shell, name)
+        method = getattr(shell, kind.__name__)
+        assert len(inspect.signature(method).parameters) == len(parameters) + 1
+        assert inspect.iscoroutinefunction(method) == (shell is TaskShell)
 
 
 def test_there_are_as_many_commands_as_methods() -> None:
@@ -87,12 +84,12 @@ def test_there_are_as_many_commands_as_methods() -> None:
 @BOTH
 def test_results_are_sent_and_the_last_is_returned(run: Callable[[Work[Any]], Any]) -> None:
     def work() -> Work[Any]:
-        first = yield Invoke(int, ("1",))
+        first = yield commands.invoke(int, ("1",))
         second = yield from other(first)
         return first + second
 
     def other(value: int) -> Work[Any]:
-        return (yield Invoke(lambda: value + 1, ()))
+        return (yield commands.invoke(lambda: value + 1, ()))
 
     def nothing() -> Work[str]:
         yield from ()
@@ -107,13 +104,13 @@ def test_results_are_sent_and_the_last_is_returned(run: Callable[[Work[Any]], An
 def test_errors_are_thrown_in_and_come_out(run: Callable[[Work[Any]], Any], error: type[BaseException]) -> None:
     def work(swallow: bool) -> Work[str]:
         try:
-            yield Invoke(fails, (error("first"),))
+            yield commands.invoke(fails, (error("first"),))
         except error as caught:
             seen.append(str(caught))
             if not swallow:
                 raise
         finally:
-            seen.append((yield Invoke(str, ("cleaned up",))))
+            seen.append((yield commands.invoke(str, ("cleaned up",))))
         return "after"
 
     seen: list[str] = []
@@ -126,7 +123,7 @@ def test_errors_are_thrown_in_and_come_out(run: Callable[[Work[Any]], Any], erro
 @BOTH
 def test_an_error_of_the_generator_itself(run: Callable[[Work[Any]], Any]) -> None:
     def work() -> Work[None]:
-        yield Invoke(str, ())
+        yield commands.invoke(str, ())
         raise LookupError("own")
 
     with pytest.raises(LookupError, match="own"):
@@ -136,7 +133,7 @@ def test_an_error_of_the_generator_itself(run: Callable[[Work[Any]], Any]) -> No
 def test_stop_iteration_of_a_function_is_no_end_of_the_generator() -> None:
     def work() -> Work[str]:
         try:
-            yield Invoke(next, (iter(()),))
+            yield commands.invoke(next, (iter(()),))
         except StopIteration:
             return "caught"
         return "missed"
@@ -154,12 +151,12 @@ def test_a_cancellation_is_thrown_in() -> None:
 
     def work() -> Work[None]:
         try:
-            yield Sleep(1000)
+            yield commands.sleep(1000)
         except asyncio.CancelledError:
             seen.append("cancelled")
             raise
         finally:
-            yield Invoke(seen.append, ("cleaned up",))
+            yield commands.invoke(seen.append, ("cleaned up",))
 
     async def main() -> None:
         shell: Any = Waiting()
@@ -193,11 +190,11 @@ def test_an_error_is_not_kept(run: Callable[[Work[Any]], Any]) -> None:
 
     def work(again: bool) -> Work[Any]:
         try:
-            yield Invoke(fail, ())
+            yield commands.invoke(fail, ())
         except Failure:
             if again:
                 raise
-        return (yield Invoke(lambda: alive[-1]() is not None, ()))
+        return (yield commands.invoke(lambda: alive[-1]() is not None, ()))
 
     async def caught(shell: Any) -> None:  # in here, for asyncio has circles of its own
         with suppress(Failure):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from iotio_client import Buffer, NotConnected
-from iotio_client.commands import Sleep, Work
+from iotio_client import Buffer, NotConnected, commands
+from iotio_client.commands import Work
 from iotio_client.errors import ClientError, ConnectFailed
 from iotio_client.task_shell import TaskShell
 from iotio_client.task_waits import TaskCall
@@ -27,12 +27,12 @@ def made(**arguments: Any) -> tuple[AsyncDevice, TaskShell]:
 
 
 def waits() -> Work[str]:
-    yield Sleep(1000)
+    yield commands.sleep(1000)
     return "over"
 
 
 def quick() -> Work[str]:
-    yield Sleep(0)
+    yield commands.sleep(0)
     return "over"
 
 
