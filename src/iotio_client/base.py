@@ -127,18 +127,24 @@ class BaseClient:
         """The name of its device type."""
         return self._session.identity.type
 
-    def on_connect(self) -> Any:
-        """Run when the device is connected. Override it, or assign a function."""
+    if TYPE_CHECKING:  # as attributes, so that a typed program may assign them, too
+        on_connect: Callable[[], Any]
+        on_disconnect: Callable[[], Any]
+        on_error: Callable[[str], Any]
+    else:
 
-    def on_disconnect(self) -> Any:
-        """Run when the connection has ended, once for each `on_connect`. Override it, or assign a function."""
+        def on_connect(self) -> Any:
+            """Run when the device is connected. Override it, or assign a function."""
 
-    def on_error(self, error: str) -> Any:
-        """Run when the server reports an error. Override it, or assign a function.
+        def on_disconnect(self) -> Any:
+            """Run when the connection has ended, once for each `on_connect`. Override it, or assign a function."""
 
-        Args:
-            error: the error code, such as "client_invalid_packet".
-        """
+        def on_error(self, error: str) -> Any:
+            """Run when the server reports an error. Override it, or assign a function.
+
+            Args:
+                error: the error code, such as "client_invalid_packet".
+            """
 
     def on(self, event: str, endpoint_info: EndpointInfo | None = None) -> Callable[[_Function], _Function]:
         """Make a function the handler of an event; a decorator.
