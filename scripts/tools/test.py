@@ -5,7 +5,7 @@ project as `pip install ./client .` leaves it, compiled where there is a C compi
 quick and need no such programs run on the sources as they stand under every other CPython from 3.11 up on this machine;
 what these say is printed behind the rest.
 With --quick: what to run while working, meant to take under three minutes on two idle cores. The quick tests on the
-sources as they stand, under the main Python, with one host of a kind, in two runs side by side. It leaves out: the
+sources as they stand, under the main Python, with one host of a kind, in four runs side by side. It leaves out: the
 compiled package, the other Pythons, the hosts that share all of their code with gevent's (gunicorn, patched, flask),
 and the tests marked peers, conformance, load or slow.
 With --full: all that is run with no arguments, with IOTIO_FULL=1 set for the tests that have a longer form. It is meant
@@ -57,6 +57,9 @@ OTHER_HOSTS = "not (gunicorn] or [gunicorn or patched] or [patched or flask] or 
 
 FULL = "IOTIO_FULL"
 """The variable that asks tests for their longer form."""
+
+EACH_HOST = ("tests/hosts/asgi", "tests/hosts/blocking", "tests/hosts/native")
+DEVICES = ("tests/client", "tests/docs", "tests/examples", "tests/testing")
 
 NO_CACHE = ("-p", "no:cacheprovider")  # what runs beside another run must not share its cache
 
@@ -165,14 +168,21 @@ def run_everything() -> int:
 
 
 def run_quick() -> int:
-    """Run the quick tests on the plain sources, the hosts' beside the others; the first status that is not 0."""
+    """Run the quick tests on the plain sources, in four parts that take alike; the first status that is not 0."""
     python, name = project_environment("dev"), main_interpreter().name
-    chosen = ("-m", QUICK, "-k", OTHER_HOSTS)
+    chosen = ("-m", QUICK, "-k", OTHER_HOSTS, *NO_CACHE)
     statuses = beside(
-        Run(f"{name}, tests of the hosts", python, (*chosen, "tests/hosts")),
-        Run(f"{name}, the other tests", python, (*chosen, "--ignore", "tests/hosts", *NO_CACHE)),
+        Run(f"{name}, core and hosts", python, (*chosen, "tests/core", "tests/hosts", *without(*EACH_HOST))),
+        Run(f"{name}, each host and the store", python, (*chosen, *EACH_HOST, "tests/store")),
+        Run(f"{name}, devices and documents", python, (*chosen, *DEVICES)),
+        Run(f"{name}, all others", python, (*chosen, *without("tests/core", "tests/hosts", "tests/store", *DEVICES))),
     )
     return next((status for status in statuses if status), 0)
+
+
+def without(*folders: str) -> tuple[str, ...]:
+    """Return the options of pytest that leave folders out."""
+    return tuple(f"--ignore={folder}" for folder in folders)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -762,9 +762,9 @@ def test_large_json_is_read_when_its_turn_comes(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [SyncDevice, AsyncDevice], ids=["sync", "async"])
 def test_memory_of_what_waits_for_a_handler(kind: Any) -> None:
-    """A server sends JSON as fast as it can, whose objects are 24 times as large; all of it is handled in the end."""
+    """A server sends JSON as fast as it can, whose objects are 12 times as large; all of it is handled in the end."""
     count, release, sent = 300, threading.Event(), [0]
-    filler = b",[]" * 20_000
+    filler = b",[]" * 10_000 + b',"' + b"x" * 30_000 + b'"'
 
     def wait() -> None:
         release.wait(TIMEOUT)

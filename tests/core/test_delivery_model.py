@@ -470,7 +470,7 @@ class BothEnds(RuleBasedStateMachine):
         self.settle()
 
 
-EXAMPLES = 2000 if os.environ.get("IOTIO_FULL") else 200
+EXAMPLES = 2000 if os.environ.get("IOTIO_FULL") else 100
 
 
 def test_a_device_that_loses_its_memory_while_its_messages_are_being_written() -> None:

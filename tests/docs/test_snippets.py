@@ -36,12 +36,23 @@ def whole(block: Block) -> str:
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.name)
-def test_it_runs(block: Block) -> None:
+def test_it_is_python(block: Block) -> None:
     assert set(block.words) <= WORDS
+    compile(whole(block), block.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if "no-run" in block.words else 0)
+
+
+def runs_with_the_next(block: Block) -> bool:
+    """Whether the block that comes next continues this one, and so runs it, too."""
+    following = [other for other in SNIPPETS if other.path == block.path and other.line > block.line]
+    return bool(following) and "continues" in following[0].words and "no-run" not in following[0].words
+
+
+RUN = [block for block in SNIPPETS if "no-run" not in block.words and not runs_with_the_next(block)]
+
+
+@pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
+def test_it_runs(block: Block) -> None:
     code = whole(block)
-    compile(code, block.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if "no-run" in block.words else 0)
-    if "no-run" in block.words:
-        return
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER)],
         input=code,

@@ -82,13 +82,14 @@ def filled(kind: str, **options: int) -> Iterator[Filled]:
         yield Filled(program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("stay", [False, True], ids=["away", "connected"])
 def test_what_devices_say_of_themselves(version: int, stay: bool) -> None:
     """By one address on the native host. What a program looks at is kept as objects while the device is connected."""
-    most = 16 * MIB
+    most = 6 * MIB
     with filled("native", max_devices_bytes=most) as server, ExitStack() as peers:
-        for number in range(900 if stay else 1200):
+        for number in range(340 if stay else 450):
             peer = server.device(f"d{number}" if stay else f"looked_at_{number}", SAID, version)
             if stay:
                 peers.enter_context(peer)
@@ -98,14 +99,15 @@ def test_what_devices_say_of_themselves(version: int, stay: bool) -> None:
 
 
 def events(event: str, count: int) -> bytes:
-    """So many events with 60 KiB of JSON each, numbered."""
-    filler = b",[]" * 20_000
+    """So many events with 60 KiB of JSON each, numbered; as objects each takes 12 times as much."""
+    filler = b",[]" * 10_000 + b',"' + b"x" * 30_000 + b'"'
     packets = (b"[%d%s]" % (number, filler) for number in range(count))
     name = event.encode()
     head = bytes((4,)) + len(name).to_bytes(2, "big") + name
     return b"".join(encode_frame(Opcode.BINARY, head + len(body).to_bytes(4, "big") + body) for body in packets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["slow", "async_slow"])
 @pytest.mark.parametrize("kind", IN_PROCESS)
 def test_events_that_wait_for_a_handler(kind: str, event: str) -> None:

@@ -26,6 +26,8 @@ from tests.support.processes import Program, wait_until_listening
 from tests.support.v2 import PROTOCOL, V2Device
 from tests.support.wire import RawPeer, v1_headers
 
+pytestmark = pytest.mark.slow  # it waits for three other programs, which are the same for every Python
+
 PAGE = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
 NAME = "hub.example.com"
 OPTIONS = Options(

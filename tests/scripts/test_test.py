@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.tools import test as command
+from scripts.tools.environments import ROOT
 
 PYTHON = Path("/python")
 
@@ -34,12 +35,27 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ran]]:
 
 def test_quick_runs_the_quick_tests_on_the_plain_sources(ran: list[Ran]) -> None:
     assert command.main(["--quick"]) == 0
-    assert len(ran) == 2
+    assert len(ran) == 4
     for python, arguments, full in ran:
         assert python == PYTHON
         assert arguments[:4] == ("-m", command.QUICK, "-k", command.OTHER_HOSTS)
         assert full is None
-    assert sorted("--ignore" in arguments for _, arguments, _ in ran) == [False, True]
+
+
+def test_the_parts_of_a_quick_run_are_the_whole(ran: list[Ran]) -> None:
+    assert command.main(["--quick"]) == 0
+    parts = [chosen(arguments) for _, arguments, _ in ran]
+    files = {path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert sorted(path for part in parts for path in part) == sorted(files)
+    assert all(len(part) > 10 for part in parts)
+
+
+def chosen(arguments: Sequence[str]) -> set[Path]:
+    """The files of tests that pytest finds with these arguments."""
+    left_out = [Path(one.removeprefix("--ignore=")) for one in arguments if one.startswith("--ignore=")]
+    folders = [one for one in arguments if one.startswith("tests/")] or ["tests"]
+    found = (path.relative_to(ROOT) for one in folders for path in (ROOT / one).rglob("test_*.py"))
+    return {path for path in found if not any(path.is_relative_to(folder) for folder in left_out)}
 
 
 def test_full_runs_everything_with_the_long_forms(ran: list[Ran]) -> None:

@@ -214,6 +214,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # three processes, each of which loads the whole
 @pytest.mark.parametrize("written", [False, True])
 def test_a_process_that_loads_the_program_to_run_a_part_of_it(path: Path, written: bool) -> None:
     program_file = path.with_name("program.py")
