@@ -8,6 +8,7 @@ from typing import Any
 from iotio.core.storage.contract import Run, Store
 from iotio.history.statistics import QUARTER, Statistics, statistics_of
 from iotio.history.tables import Chunk, HistoryTables, Kind, Quarter, SeriesRecord
+from tests.support.hosts import eventually
 
 Reopen = Callable[[], Store]
 LAST = 2**60
@@ -103,17 +104,14 @@ def test_statistics_are_deleted_a_few_at_a_time(store: Store) -> None:
 def test_the_size_falls_when_chunks_are_deleted(store: Store) -> None:
     rows = [Chunk(1, place, 1, place, ONE, bytes(1000)) for place in range(200)]
     write(store, lambda tables: tables.put_chunks(rows))
-    sizes = []
-    for _ in range(2):
+
+    def size() -> int:
+        write(store, lambda tables: tables.put_tail(1, b""))  # PostgreSQL counts with the next commit, a second later
         with store.history().reading(5) as tables:
-            sizes.append(tables.size())
-        write(store, lambda tables: tables.delete_chunks(1, LAST))
-    assert sizes[0] >= sizes[1] + 150_000
+            found: int = tables.size()
+            return found
 
-
-def test_what_is_read_does_not_change_in_between(store: Store) -> None:
-    write(store, lambda tables: tables.put_chunks([chunk(1, 0)]))
-    with store.history().reading(5) as tables:
-        before = tables.chunks(1, -LAST, LAST)
-        write(store, lambda tables: tables.put_tail(1, b""))
-        assert tables.chunks(1, -LAST, LAST) == before
+    eventually(lambda: size() >= 200_000)
+    before = size()
+    write(store, lambda tables: tables.delete_chunks(1, LAST))
+    eventually(lambda: size() <= before - 150_000)

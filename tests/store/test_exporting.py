@@ -68,6 +68,9 @@ def test_what_is_in_it(url: str, store: Store, target: Path) -> None:
         "last_seen": 1001.25,
         "wakes": None,
         "returned": False,
+        "declaration": None,
+        "name": "",
+        "note": "",
         "stream": "s1",
         "counter": 0,
         "heard_stream": None,
@@ -108,6 +111,16 @@ def test_what_is_written_meanwhile_is_not_in_it(url: str, store: Store, target: 
     assert told == [(1000, 2005), (2000, 2005), (2005, 2005)]
     assert len(lines_of(target)) == 2005 + 2
     assert "zzz" in {one.device_id for one in store.load().messages}
+
+
+def test_all_kinds_of_records_are_of_one_moment(url: str, store: Store, target: Path) -> None:
+    store.commit([PutDevice(device(f"one {number}")) for number in range(1000)])
+
+    def progress(done: int, total: int) -> None:
+        store.commit([PutMessage(message(10_000 + done, "a"))])
+
+    export_store(url, str(target), progress=progress)
+    assert [one["id"] for one in lines_of(target) if one.get("record") == "message"] == ["m9", "m10"]
 
 
 def test_an_export_that_is_given_up_leaves_nothing(url: str, store: Store, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_file_that_is_gone_is_told(path: Path) -> None:
     history = store.history()
     store.close()
     path.unlink()
-    with pytest.raises(StoreError, match="the history cannot be read: unable to open"), history.reading(5) as tables:
+    with pytest.raises(StoreError, match="there is no store"), history.reading(5) as tables:
         tables.tail()
 
 

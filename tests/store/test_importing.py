@@ -190,7 +190,7 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "changes", "words"),
     [
-        (2, {"record": "twin"}, "line 2: 'twin' is no kind of record that this iotio knows"),
+        (2, {"record": "rule"}, "line 2: 'rule' is no kind of record that this iotio knows"),
         (2, {"record": ["device"]}, "line 2: ['device'] is no kind"),
         (3, {"rooms": ...}, "line 3: rooms is missing"),
         (3, {"colour": 1}, "line 3: 'colour' is unknown"),

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, literal, select
 
 from iotio.core.storage.contract import StoreError
 from iotio.core.storage.records import write_json
@@ -26,6 +26,7 @@ FORM = "export"
 END = "end"  # the last line, so that a file that was cut off is noticed
 VERSION = 1  # of the form; a file of a later one is refused
 
+_NO_ID: ColumnElement[int | str] = literal(0)  # not every table has numbers of its rows
 _STEP = 1000  # records between two calls of `progress`
 
 
@@ -64,7 +65,7 @@ def _write(database: Database, connection: Connection, file: BinaryIO, progress:
     done = 0
     with database.reads_anything(connection):
         for kind in KINDS:
-            with closing(read_rows(connection, kind.table, database.row_id)) as rows:
+            with closing(read_rows(connection, kind.table, _NO_ID)) as rows:
                 for _, row in rows:
                     file.write(_line(database, kind, row))
                     done += 1

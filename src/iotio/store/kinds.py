@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Float, Table
 
 from iotio.core.storage.records import read_json, write_json
 
-from .rows import DamagedRow, device_of, message_of, row_of
-from .tables import devices, messages
+from .rows import HISTORY_CHECKS, DamagedRow, check_row, device_of, message_of, row_of, twin_of
+from .tables import chunks, devices, messages, quarters, series, tail, twins
 
 __all__ = ["KINDS", "Kind"]
 
@@ -86,19 +86,61 @@ def _device_row(members: dict[str, Any]) -> Mapping[str, Any]:
 
 def _message_json(row: Mapping[str, Any]) -> dict[str, Any]:
     message_of(row)
-    return {**row, **_times(row, "created", "expires"), "value": base64.b64encode(row["value"]).decode()}
+    return {**row, **_times(row, "created", "expires"), "value": _base64(row["value"])}
 
 
 def _message_row(members: dict[str, Any]) -> Mapping[str, Any]:
-    try:
-        value = base64.b64decode(members["value"], validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise DamagedRow(f"value is not Base64: {error}") from error
-    row = {**members, **_times(members, "created", "expires"), "value": value}
+    row = {**members, **_times(members, "created", "expires"), "value": _bytes(members, "value")}
     message_of(row)
     if row["kind"] > _LARGEST_KIND:
         raise DamagedRow(f"kind is larger than {_LARGEST_KIND}")
     return row
+
+
+def _twin_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    record = twin_of(row)
+    values = {"reported": read_json(record.reported), "desired": read_json(record.desired)}
+    return {**row, **_times(row, "reported_at", "desired_at", "expires"), **values}
+
+
+def _twin_row(members: dict[str, Any]) -> Mapping[str, Any]:
+    texts = {name: write_json(members[name]).decode() for name in ("reported", "desired")}
+    return row_of(twin_of({**members, **_times(members, "reported_at", "desired_at", "expires"), **texts}))
+
+
+def _history_kind(name: str, table: Table) -> Kind:
+    """Return the kind of record of a table of the history: numbers and texts as they are, bytes in Base64."""
+    checks = HISTORY_CHECKS[table.name]
+    fractions = [column.name for column in table.c if isinstance(column.type, Float)]
+
+    def to_json(row: Mapping[str, Any]) -> dict[str, Any]:
+        check_row(row, checks)
+        members = {**row, **_times(row, *fractions)}
+        if "dropped" in members:  # SQLite has numbers for it
+            members["dropped"] = bool(members["dropped"])
+        if "body" in members:
+            members["body"] = _base64(members["body"])
+        return members
+
+    def to_row(members: dict[str, Any]) -> Mapping[str, Any]:
+        row = {**members, **_times(members, *fractions)}
+        if "body" in row:
+            row["body"] = _bytes(members, "body")
+        check_row(row, checks)
+        return row
+
+    return Kind(name, table, to_json, to_row)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _bytes(members: dict[str, Any], name: str) -> bytes:
+    try:
+        return base64.b64decode(members[name], validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise DamagedRow(f"{name} is not Base64: {error}") from error
 
 
 def _times(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -117,5 +159,10 @@ def _can_be_encoded(text: str) -> bool:
 KINDS = (
     Kind("device", devices, _device_json, _device_row),
     Kind("message", messages, _message_json, _message_row),
+    Kind("twin", twins, _twin_json, _twin_row),
+    _history_kind("series", series),
+    _history_kind("tail", tail),
+    _history_kind("chunk", chunks),
+    _history_kind("quarter", quarters),
 )
 """In the order in which they stand in an export."""

@@ -10,14 +10,29 @@ from typing import Any
 
 from iotio.core.storage.contract import Record
 from iotio.core.storage.records import DeviceRecord, MessageRecord, TwinRecord, write_json
+from iotio.history.tables import Kind
 
-__all__ = ["DamagedRow", "describe", "device_of", "message_of", "row_of", "shown", "twin_of"]
+__all__ = [
+    "HISTORY_CHECKS",
+    "DamagedRow",
+    "check_row",
+    "describe",
+    "device_of",
+    "message_of",
+    "row_of",
+    "shown",
+    "twin_of",
+]
 
 _LAST = 253_402_300_800.0  # seconds since 1970 until the year 10000, which no date has
 _MOST = 100  # characters of a value that an error shows
 
 _NULL = b"null"  # data of a device, which is NULL in the table
 _FIELDS = {kind: [field.name for field in fields(kind)] for kind in (DeviceRecord, MessageRecord, TwinRecord)}
+
+
+Checks = Mapping[str, tuple[Callable[[Any], bool], str]]
+"""For each column whether a value is right, and what it should be."""
 
 
 class DamagedRow(Exception):
@@ -44,7 +59,7 @@ def device_of(row: Mapping[str, Any]) -> DeviceRecord:
     Raises:
         DamagedRow: there is none in it.
     """
-    _check(row, _DEVICE_CHECKS)
+    check_row(row, _DEVICE_CHECKS)
     values = dict(row)
     values["data"] = _NULL if values["data"] is None else write_json(_json("data", values["data"]))
     values["returned"] = bool(values["returned"])
@@ -63,7 +78,7 @@ def message_of(row: Mapping[str, Any]) -> MessageRecord:
     Raises:
         DamagedRow: there is none in it.
     """
-    _check(row, _MESSAGE_CHECKS)
+    check_row(row, _MESSAGE_CHECKS)
     return MessageRecord(**row)
 
 
@@ -73,7 +88,7 @@ def twin_of(row: Mapping[str, Any]) -> TwinRecord:
     Raises:
         DamagedRow: there is none in it.
     """
-    _check(row, _TWIN_CHECKS)
+    check_row(row, _TWIN_CHECKS)
     values = dict(row)
     for name in ("reported", "desired"):
         values[name] = write_json(_json(name, values[name]))
@@ -86,7 +101,8 @@ def describe(row: Mapping[str, Any]) -> str:
     return json.dumps(texts)
 
 
-def _check(row: Mapping[str, Any], checks: Mapping[str, tuple[Callable[[Any], bool], str]]) -> None:
+def check_row(row: Mapping[str, Any], checks: Checks) -> None:
+    """Raise DamagedRow if a value is not as it should be."""
     for name, (is_right, what) in checks.items():
         if not is_right(row[name]):
             raise DamagedRow(f"{name} is {shown(row[name])}, not {what}")
@@ -127,7 +143,7 @@ _TIME = (_is_time, "a time")
 _TIME_OR_NONE = (_or_none(_is_time), "a time")
 _COUNT = (_is_count, "a number from 0 on")
 
-_DEVICE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_DEVICE_CHECKS: Checks = {
     "id": _TEXT,
     "type": _TEXT,
     "data": _TEXT_OR_NONE,
@@ -145,7 +161,7 @@ _DEVICE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "heard_stream": _TEXT_OR_NONE,
     "heard": _COUNT,
 }
-_MESSAGE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_MESSAGE_CHECKS: Checks = {
     "device_id": _TEXT,
     "number": _COUNT,
     "id": _TEXT,
@@ -156,7 +172,7 @@ _MESSAGE_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expires": _TIME_OR_NONE,
     "coalesce": _TEXT_OR_NONE,
 }
-_TWIN_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+_TWIN_CHECKS: Checks = {
     "device_id": _TEXT,
     "endpoint_id": _TEXT,
     "reported": _TEXT,
@@ -169,3 +185,33 @@ _TWIN_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "reason": _TEXT,
     "expires": _TIME_OR_NONE,
 }
+
+_BYTES = (lambda value: isinstance(value, bytes), "bytes")
+_INTEGER = (lambda value: type(value) is int, "a whole number")
+_NUMBER = (lambda value: type(value) in (int, float) and isfinite(value), "a number")
+_STATISTICS: Checks = {
+    "n": _COUNT,
+    **dict.fromkeys(("vmin", "vmax", "vsum", "first", "last", "increase"), _NUMBER),
+}
+HISTORY_CHECKS: Mapping[str, Checks] = {
+    "iotio_series": {
+        "id": _COUNT,
+        "device_id": _TEXT,
+        "endpoint_id": _TEXT,
+        "kind": (lambda value: value in tuple(Kind), "number, total or state"),
+        "unit": _TEXT_OR_NONE,
+        "created": _TIME,
+        "dropped": (lambda value: value in (0, 1), "true or false"),
+    },
+    "iotio_tail": {"id": _COUNT, "body": _BYTES},
+    "iotio_chunks": {
+        "series": _COUNT,
+        "start": _INTEGER,
+        "id": _COUNT,
+        "stop": _INTEGER,
+        **_STATISTICS,
+        "body": _BYTES,
+    },
+    "iotio_quarters": {"series": _COUNT, "start": _INTEGER, **_STATISTICS},
+}
+"""By the name of the table. What the bodies hold is read when somebody asks for it."""

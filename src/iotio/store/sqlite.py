@@ -72,6 +72,8 @@ class SqliteDatabase(Database):
         self._lock = FileLock(self._path, patience)
         self._is_locked = False
         self._engine = _make_engine(url, busy_timeout)
+        # A new connection each time: after the file was replaced, or the process was forked, an old one would be wrong.
+        self._reader = create_engine("sqlite://", creator=lambda: open_moment(self._path), poolclass=NullPool)
         self._file: tuple[int, int] | None = None  # device and inode of what is open
 
     def connect(self) -> Connection:
@@ -155,9 +157,12 @@ class SqliteDatabase(Database):
     def reading(self) -> Iterator[Connection]:
         if not self._path.is_file():
             raise StoreError(f"there is no store {str(self._path)!r}")
-        engine = create_engine("sqlite://", creator=lambda: open_moment(self._path), poolclass=NullPool)
-        connection = engine.connect()
+        connection = self._reader.connect()
         try:
+            raw: Any = connection.connection.dbapi_connection
+            if not raw.in_transaction:  # SQLAlchemy has ended that of its first connection
+                raw.execute("BEGIN").close()
+                raw.execute("SELECT count(*) FROM sqlite_schema").close()
             yield connection
         finally:
             connection.close()
