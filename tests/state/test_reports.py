@@ -115,6 +115,14 @@ def test_reports_do_not_reach_on_event(lamp: FakeDevice, kind: Lamp, sink: Sink)
     assert counters(lamp)["unhandled"] == 1
 
 
+def test_the_value_that_a_device_has_since_a_set_is_recorded(lamp: FakeDevice, sink: Sink) -> None:
+    lamp.on("level", lambda value: 60)
+    assert the_device(lamp).set("level", 55).wait(5)
+    assert sink.values == [("level", 60)]
+    assert not the_device(lamp).set("on", True).wait(5)  # it has no handler
+    assert sink.values == [("level", 60)]
+
+
 def test_what_no_endpoint_takes(lamp: FakeDevice, sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "iotio")
     lamp.send("level", "high")

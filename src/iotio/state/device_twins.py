@@ -70,6 +70,7 @@ class Owner(Protocol):
     def pump_later(self, twins: DeviceTwins) -> None: ...
     def expire_later(self, twins: DeviceTwins, due: float) -> None: ...
     def resized(self, device: DeviceHandle) -> None: ...
+    def record_reading(self, device: DeviceHandle, endpoint_id: str, value: Value, time: float) -> None: ...
 
 
 class _Turn:
@@ -506,14 +507,19 @@ class DeviceTwins:
             endpoint = self.device.endpoints.get(name)
             found = None if endpoint is None or value is None else endpoint.report(value)
             act = partial(Twin.confirm, version=version, value=None if found is None else found.value, now=now)
-        self._answer(link, name, act)
+        self._answer(link, name, act, now)
         self.pump()
 
-    def _answer(self, link: TwinLink, name: str, act: Callable[[Twin], object]) -> None:
+    def _answer(self, link: TwinLink, name: str, act: Callable[[Twin], object], now: float | None = None) -> None:
+        """Take what a device says to a set; `now` if that may be a value."""
         with self._turn() as turn:
-            if self._link is not link or name not in self._twins:
+            twin = self._twins.get(name)
+            if self._link is not link or twin is None:
                 return
             self._apply(turn, name, act)
+            is_reading, value = now is not None and twin.reported_at == now, twin.reported
+        if is_reading and now is not None:
+            self._owner.record_reading(self.device, name, value, now)
         self._owner.tell(self.device, turn.changes)
 
     def _lose(self, link: TwinLink, name: str) -> None:

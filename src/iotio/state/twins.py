@@ -217,6 +217,12 @@ class Twins:
         found = [device.twins for device in self._server.registry.devices()]
         return [record for twins in found if isinstance(twins, DeviceTwins) for record in twins.records()]
 
+    def record_reading(self, device: DeviceHandle, endpoint_id: str, value: Value, time: float) -> None:
+        """Record the value that an endpoint has since a set."""
+        endpoint = device.endpoints.get(endpoint_id)
+        if endpoint is not None:
+            self._reports.record(device, endpoint, value, time)
+
     def drop(self, device: DeviceHandle) -> None:
         """See `TwinsPort.drop`."""
         if isinstance(device.twins, DeviceTwins):
