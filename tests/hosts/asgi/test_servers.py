@@ -138,7 +138,7 @@ def test_under_a_prefix(server: str) -> None:
 
 def test_many_endpoints_under_uvicorn() -> None:
     """Header lines over 8192 bytes, with the setting that docs/how-to/asgi.md names."""
-    endpoints = [{"id": f"e{n}", "name": "x" * 50, "type": "boolean", "specialId": None} for n in range(500)]
+    endpoints = [{"id": f"e{n}", "name": "x" * 80, "type": "boolean", "specialId": None} for n in range(400)]
     headers = v1_headers("many", "echo", endpoints=endpoints)
     with serving("uvicorn-sansio", "served") as (_, port), RawPeer("127.0.0.1", port) as peer:
         assert peer.upgrade(headers=headers).status == 101
