@@ -305,6 +305,31 @@ class AsyncIoTClient(BaseClient):
         """`emit`, under its name in iot.io-client. Raises as `emit` does."""
         return await perform_async(self._driver.send(event, message, durable, time), self._shell)
 
+    async def report(
+        self, values: Mapping[str, Any], *, durable: bool = False, time: datetime | float | None = None
+    ) -> int | None:
+        """Tell the server what endpoints are, or were.
+
+        Without a connection the last value of each endpoint is kept, and told when the device is back. The server knows
+        then what each endpoint is before anything else.
+
+        Args:
+            values: by the ids of endpoints that are declared, by `sensor` or `on`.
+            durable: keep these values until the server has them, each with its time, over any number of connections.
+            time: when it was, by this device's clock: a datetime with a time zone, or seconds since 1970. None: now.
+
+        Returns:
+            The number of a durable message; None without `durable`.
+
+        Raises:
+            InvalidEndpoint: there is no such endpoint, or it does not take its value (a ValueError). Nothing is sent.
+            NotConnected: a report of an earlier time, not durable, and there is no connection.
+            BufferFull: too many durable messages wait.
+            BufferFailed: the buffer's file cannot be written; the message is not kept.
+            ValueError: `time` has no time zone, or is not within the years 1970 to 9999.
+        """
+        return await perform_async(self._driver.report(values, durable, time), self._shell)
+
     async def flush(self, timeout: float = DEFAULT_FLUSH_TIMEOUT) -> None:
         """Wait until the server has all durable messages that have been sent so far.
 

@@ -21,7 +21,7 @@ from iotio_protocol.options import DEFAULT_OPTIONS, MAX_SECONDS, Options
 from .backoff import Backoff
 from .buffer import Buffer
 from .driver import DEFAULT_TIMEOUT, Driver
-from .errors import ClientError
+from .errors import ClientError, InvalidEndpoint
 from .handlers import Handlers, check_fallback, check_handler, check_periodic
 from .identity import Identity
 from .inbox import MAX_QUEUE
@@ -175,6 +175,30 @@ class BaseClient:
             return handler
 
         return decorator
+
+    def sensor(self, endpoint_id: str, info: EndpointInfo) -> None:
+        """Declare an endpoint that is only reported and has no handler, from the next connection on; see `report`.
+
+        Args:
+            endpoint_id: its id, which is also the event of its reports.
+            info: what it is. Its access becomes "read".
+
+        Raises:
+            InvalidEndpoint: the fields of `info` do not fit, or its access is "write".
+            TypeError: endpoint_id is not a str, or info no EndpointInfo.
+            ValueError: endpoint_id is empty.
+        """
+        from .endpoint_info import EndpointInfo  # here: who has one has loaded it
+
+        if not isinstance(endpoint_id, str):
+            raise TypeError(f"the id of an endpoint is a str, not {endpoint_id!r}")
+        if not endpoint_id:
+            raise ValueError("the id of an endpoint must not be empty")
+        if not isinstance(info, EndpointInfo):
+            raise TypeError(f"sensor() takes an EndpointInfo beside the id, not {info!r}")
+        if info.access == "write":
+            raise InvalidEndpoint("a sensor reports, so its access cannot be 'write': declare it with on()")
+        self._session.identity.endpoints[endpoint_id] = {**info.get_info(endpoint_id), "access": "read"}
 
     def on_event(self, handler: _Function | None = None) -> _Function:
         """Have a function take the events that have no handler of their own; a decorator without parentheses.

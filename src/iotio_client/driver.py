@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from iotio_protocol.calls import check_timeout
 from iotio_protocol.errors import CallDisconnected, EncodeError, InvalidData, InvalidPacket
 from iotio_protocol.logs import show_lines
 from iotio_protocol.options import MAX_SECONDS, Options
+from iotio_protocol.readings import READINGS, REPORT, write_readings
 from iotio_protocol.unread import Unread
 from iotio_protocol.version import __version__
 
@@ -365,6 +366,9 @@ class Driver(Generic[_C, _W]):
             self.connection = connection
             self.changed.notify_all()
         self.flushes.settle()
+        unsaid = self.session.reports.unsaid()
+        if unsaid:
+            yield from self._answer("report()", self.session.codec.encode(REPORT, unsaid), connection)
         yield commands.send_more()
 
     def receive(self) -> Work[ConnectionLost | None]:
@@ -629,7 +633,9 @@ class Driver(Generic[_C, _W]):
             self._log.throttle.warning("refused", "refused a call: %s", error)
             return codec.failed(received, error)
         try:
-            return codec.answer(received, (yield commands.invoke(handler, (*about, value))))
+            result = yield commands.invoke(handler, (*about, value))
+            self.session.reports.note_set(received.event, value, result)
+            return codec.answer(received, result)
         except Exception as error:
             self._log.handler_failed(name)
             if message is not None:
@@ -681,6 +687,23 @@ class Driver(Generic[_C, _W]):
             return cast(int, number)
         connection = self.connection  # before it is encoded: the next one may speak another version
         yield from self._write(self.session.codec.encode(event, message, when), connection)
+        return None
+
+    def report(self, values: Mapping[str, Any], durable: bool, moment: datetime | float | None) -> Work[int | None]:
+        """Report values of endpoints; see `IoTClient.report`. Returns the number of a durable message."""
+        found = self.session.reports.take(values, is_now=moment is None)
+        if durable:
+            return (yield from self.send(REPORT, found, True, moment))
+        if moment is None:
+            if self.connected:
+                with suppress(NotConnected):  # the next connection tells
+                    yield from self.send(REPORT, found, False, None)
+        elif self.session.version == 2:
+            yield from self.send(REPORT, found, False, moment)
+        else:  # no packet carries a time
+            when = milliseconds(moment)
+            readings = write_readings([(name, [(when, value)]) for name, value in found.items()])
+            yield from self.send(READINGS, readings, False, None)
         return None
 
     def call(self, event: str, data: Any, timeout: float) -> Work[Any]:

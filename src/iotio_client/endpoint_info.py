@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from iotio_protocol.endpoints import EndpointType
+from iotio_protocol.endpoints import DeclarationError, EndpointType, parse_endpoint
 
 from .errors import InvalidEndpoint
 
@@ -75,6 +75,12 @@ class EndpointInfo:
         data_type: the type of the values that the endpoint takes.
         special_id: an id with a meaning to the server's program, or None.
         constraints: limits; required for ENUM, not allowed for BOOLEAN.
+        unit: what stands behind the value, such as "°C"; 16 characters at most.
+        access: "read" for what is only reported, as of a sensor; "write" for what never reports, as of a button; or
+            "read-write".
+        class_: what it is, such as "temperature", for programs that show it.
+        total: whether it is a meter, which only grows.
+        history: whether the server records it; None for as it thinks best.
     """
 
     def __init__(
@@ -83,11 +89,22 @@ class EndpointInfo:
         data_type: EndpointType,
         special_id: str | None = None,
         constraints: EndpointConstraint | None = None,
+        *,
+        unit: str | None = None,
+        access: str = "read-write",
+        class_: str | None = None,
+        total: bool = False,
+        history: bool | None = None,
     ) -> None:
         self.name = name
         self.type = data_type
         self.special_id = special_id
         self.constraints = constraints
+        self.unit = unit
+        self.access = access
+        self.class_ = class_
+        self.total = total
+        self.history = history
 
     def get_info(self, endpoint_id: str) -> dict[str, object]:
         """Return the declaration as it travels.
@@ -96,17 +113,34 @@ class EndpointInfo:
             endpoint_id: the event that the endpoint listens to.
 
         Raises:
-            InvalidEndpoint: type and constraints do not fit.
+            InvalidEndpoint: type and constraints do not fit, or one of the other fields is wrong.
         """
         if not isinstance(self.type, EndpointType):
             raise InvalidEndpoint(f"data_type must be an EndpointType, not {self.type!r}")
-        return {
+        declaration: dict[str, object] = {
             "id": endpoint_id,
             "name": self.name,
             "type": self.type.value,
             "specialId": self.special_id,
             "constraints": self._constraint_data(),
         }
+        more = self._more()
+        if more:  # a declaration without them is as iot.io-client 0.4.12 made it
+            declaration |= more
+            try:
+                parse_endpoint(declaration)
+            except DeclarationError as error:
+                raise InvalidEndpoint(str(error)) from None
+        return declaration
+
+    def _more(self) -> dict[str, object]:
+        fields = {"unit": self.unit, "class": self.class_, "history": self.history}
+        more: dict[str, object] = {name: value for name, value in fields.items() if value is not None}
+        if self.access != "read-write":
+            more["access"] = self.access
+        if self.total is not False:
+            more["total"] = self.total
+        return more
 
     def _constraint_data(self) -> dict[str, object] | None:
         if self.constraints is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from iotio_protocol import v2
 from iotio_protocol.errors import EncodeError, InvalidPacket
@@ -47,7 +47,14 @@ NO_WELCOME = Welcome()
 """Before there is any."""
 
 
-def hello(identity: Identity, *, sends: str | None, heard: Incoming, takes: v2.Takes | None = None) -> bytes:
+def hello(
+    identity: Identity,
+    *,
+    sends: str | None,
+    heard: Incoming,
+    takes: v2.Takes | None = None,
+    state: dict[str, Any] | None = None,
+) -> bytes:
     """Encode HELLO, the first packet of a device. What is empty is left out.
 
     Args:
@@ -55,6 +62,7 @@ def hello(identity: Identity, *, sends: str | None, heard: Incoming, takes: v2.T
         sends: the name of its own stream of durable messages, if it has one.
         heard: what it has handled of the server's.
         takes: how much it takes; None: it does not say.
+        state: the last values of its endpoints.
 
     Raises:
         EncodeError: data or endpoints are not JSON.
@@ -64,6 +72,8 @@ def hello(identity: Identity, *, sends: str | None, heard: Incoming, takes: v2.T
         fields["data"] = identity.data
     if identity.endpoints:
         fields["endpoints"] = list(identity.endpoints.values())
+    if state:
+        fields["state"] = state
     fields["library"] = _LIBRARY
     if takes is not None:
         fields |= takes._asdict()

@@ -22,6 +22,7 @@ from .liveness import Liveness
 from .opening import NO_WELCOME, Welcome, hello
 from .packets import DefaultPacketEncoder, PacketEncoder
 from .received import ServerError
+from .reports import Reports
 
 __all__ = ["Session", "State"]
 
@@ -49,6 +50,7 @@ class Session:
         codec: reads and makes packets.
         durable: the durable messages of both directions.
         calls: the calls of this device that have no answer yet.
+        reports: what the device has said last of its endpoints.
         failures: attempts and short connections in a row, counted for the waits.
     """
 
@@ -75,6 +77,7 @@ class Session:
         self.codec = Codec(self._link, identity, encoder, options)
         self.durable = DurableMessages(self._link, self.codec, Buffer() if buffer is None else buffer)
         self.calls = DeviceCalls(self._link, self.codec)
+        self.reports = Reports(identity)
         self._backoff = backoff or Backoff()
         self._options = options
         self._takes = takes
@@ -127,6 +130,7 @@ class Session:
         """
         if not self._link.may(State.CONNECTING):
             raise ClientError("this client is connected, or connecting, already")
+        self.reports.forget_said()
         # What cannot be said is found out before the server is bothered.
         if self._link.wanted == 0:
             self.identity.text_handshake()
@@ -270,7 +274,8 @@ class Session:
 
     def _hello(self) -> bytes:
         buffer = self.buffer
-        return hello(self.identity, sends=buffer.outgoing.name, heard=buffer.incoming, takes=self._takes)
+        state = self.reports.for_hello()
+        return hello(self.identity, sends=buffer.outgoing.name, heard=buffer.incoming, takes=self._takes, state=state)
 
     def _welcomed(self, welcome: Welcome, now: float, wall: float | None) -> None:
         self._link.server = welcome
