@@ -28,7 +28,7 @@ from .calls import DEFAULT_TIMEOUT, PendingCall
 from .endpoint_check import Checks, share
 from .message import Message, current_message
 from .ports import Link, Operations, TwinsOfDevice, TwinsPort
-from .readings import Every, Series
+from .readings import Every, HistoryRequest, Series
 from .results import EmitResult, SetResult
 from .storage.records import DeviceState, read_json, write_json
 from .target import Outgoing, check_event, options_of
@@ -623,7 +623,7 @@ class DeviceHandle:
             RuntimeError: an event loop runs in this thread; write `await device.ahistory(...)` there.
         """
         check_no_loop("history()", "await device.ahistory(...)")
-        return self.manager.history.history(self.id, endpoint, start, end, points, every, tz, unit)
+        return self.manager.history.history(HistoryRequest(self.id, endpoint, start, end, points, every, tz, unit))
 
     async def ahistory(
         self,
@@ -637,7 +637,8 @@ class DeviceHandle:
         unit: str | None = None,
     ) -> Series:
         """`history` for coroutines: arguments, result and errors are the same."""
-        return await self.manager.history.ahistory(self.id, endpoint, start, end, points, every, tz, unit)
+        request = HistoryRequest(self.id, endpoint, start, end, points, every, tz, unit)
+        return await self.manager.history.ahistory(request)
 
     def join(self, room: str) -> bool:
         """Put the device into a room, connected or not. Returns False if the device is forgotten."""

@@ -6,7 +6,7 @@ from _thread import LockType
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any, Protocol
 
 from iotio_protocol import v2
@@ -18,7 +18,7 @@ from iotio_protocol.twin import State
 from iotio_protocol.values import Value
 
 from .primitives import Signal
-from .readings import Every, Series
+from .readings import HistoryRequest, Series
 from .results import EmitResult, SetResult
 from .storage.records import TwinRecord
 from .target import Outgoing, Target
@@ -261,28 +261,8 @@ class HistoryPort(Protocol):
 
     @property
     def sink(self) -> ReadingSink | None: ...
-    def history(
-        self,
-        device_id: str,
-        endpoint: str,
-        start: datetime | None,
-        end: datetime | None,
-        points: int | None,
-        every: Every | None,
-        tz: str | tzinfo | None,
-        unit: str | None,
-    ) -> Series: ...
-    async def ahistory(
-        self,
-        device_id: str,
-        endpoint: str,
-        start: datetime | None,
-        end: datetime | None,
-        points: int | None,
-        every: Every | None,
-        tz: str | tzinfo | None,
-        unit: str | None,
-    ) -> Series: ...
+    def history(self, request: HistoryRequest) -> Series: ...
+    async def ahistory(self, request: HistoryRequest) -> Series: ...
     def close(self, *, wait: Callable[[Signal, float], bool]) -> None: ...
 
 

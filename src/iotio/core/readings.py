@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, tzinfo
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["Bucket", "Every", "Series", "Span"]
+__all__ = ["Bucket", "Every", "HistoryRequest", "Series", "Span"]
 
 Every = Literal["15m", "1h", "1d", "1mo"]
 """Calendar buckets: a quarter of an hour, an hour, a day, a month."""
+
+
+class HistoryRequest(NamedTuple):
+    """What a program asks of the history, as `DeviceHandle.history` takes it; not checked yet."""
+
+    device_id: str
+    endpoint: str
+    start: datetime | None
+    end: datetime | None
+    points: int | None
+    every: Every | None
+    tz: str | tzinfo | None
+    unit: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
 from iotio.core.primitives import Signal
-from iotio.core.readings import Every, Series
+from iotio.core.readings import HistoryRequest, Series
 from iotio.core.storage.contract import Snapshot, Store, StoreError
 from iotio.core.storage.writer import StoreWriter
 from iotio.core.waiting import wait_on_loop
@@ -63,35 +63,15 @@ class HistoryPart:
         self.sink.wake = writer.wake
         writer.add_section(self.sink)
 
-    def history(
-        self,
-        device_id: str,
-        endpoint: str,
-        start: datetime | None,
-        end: datetime | None,
-        points: int | None,
-        every: Every | None,
-        tz: str | tzinfo | None,
-        unit: str | None,
-    ) -> Series:
+    def history(self, request: HistoryRequest) -> Series:
         """Answer, and wait for it in this thread; see `DeviceHandle.history`."""
-        job = self._ask(device_id, endpoint, start, end, points, every, tz, unit)
+        job = self._ask(request)
         self._wait(job.done, None)
         return job.result()
 
-    async def ahistory(
-        self,
-        device_id: str,
-        endpoint: str,
-        start: datetime | None,
-        end: datetime | None,
-        points: int | None,
-        every: Every | None,
-        tz: str | tzinfo | None,
-        unit: str | None,
-    ) -> Series:
+    async def ahistory(self, request: HistoryRequest) -> Series:
         """Answer in a coroutine; see `DeviceHandle.history`."""
-        job = self._ask(device_id, endpoint, start, end, points, every, tz, unit)
+        job = self._ask(request)
         await wait_on_loop(job.done, None)
         return job.result()
 
@@ -100,17 +80,8 @@ class HistoryPart:
         if self._own is not None:
             self._own.close(wait=wait)
 
-    def _ask(
-        self,
-        device_id: str,
-        endpoint: str,
-        start: datetime | None,
-        end: datetime | None,
-        points: int | None,
-        every: Every | None,
-        tz: str | tzinfo | None,
-        unit: str | None,
-    ) -> Job[Series]:
+    def _ask(self, request: HistoryRequest) -> Job[Series]:
+        device_id, endpoint, start, end, points, every, tz, unit = request
         if points is not None and not (type(points) is int and 1 <= points <= MAX_BUCKETS):
             raise ValueError(f"points is a number from 1 to {MAX_BUCKETS}, or None for each reading, not {points!r}")
         zone = zone_of(tz)

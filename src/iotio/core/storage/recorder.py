@@ -11,6 +11,7 @@ from ..durable.messages import DurableMessages
 from ..handles import DeviceHandle
 from ..ports import ReadingSink
 from ..primitives import Signal
+from ..readings import HistoryRequest
 from ..registry import Registry
 from ..waiting import check_no_loop
 from .contract import DropDevice, Snapshot, Store, StoreError, StoreUnavailable
@@ -104,16 +105,16 @@ class NoHistory:
 
     sink = None
 
-    def history(self, *question: object) -> NoReturn:
+    def history(self, request: HistoryRequest) -> NoReturn:
         """Raise a StoreError that says what to do."""
         raise StoreError(
             "this IoTManager records no history: give it a store, as in IoTManager(store='sqlite:///iotio.db'), and"
             " leave history=False out"
         )
 
-    async def ahistory(self, *question: object) -> NoReturn:
+    async def ahistory(self, request: HistoryRequest) -> NoReturn:
         """Raise the same."""
-        self.history()
+        self.history(request)
 
     def close(self, *, wait: Callable[[Signal, float], bool]) -> None:
         """Do nothing."""
