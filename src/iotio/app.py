@@ -394,10 +394,10 @@ def _begin_history(
         wait=lambda signal, timeout: manager.wait_here(signal, timeout),
         wall=lambda: manager.wall(),
     )
-    if own_store is not None:
-        part.sink.apart = 0.0 if store is None else _APART
     if own_store is None:
         part.sink.forget_others(manager.devices)
+    else:
+        part.sink.apart = 0.0 if store is None else _APART
     manager.history = part
     manager.recorder.readings = part.sink
 

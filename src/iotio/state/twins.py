@@ -147,7 +147,7 @@ class Twins:
         """See `TwinsPort.begin`."""
         client = connection.client
         device, declared = client.device, client.declared
-        if device is None or not (declared or device.twins is not None):
+        if device is None:
             return
         twins = self._of(device)
         said = self._reports.hello(connection, declared or {})
